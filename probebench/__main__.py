@@ -1,0 +1,5 @@
+"""Runs the command line as ``python -m probebench``."""
+
+from probebench.cli.main import main
+
+main()

@@ -1,0 +1,1 @@
+"""Backbones: a registry entry turned into a network, its weights and its preprocessing."""

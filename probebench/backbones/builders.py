@@ -1,0 +1,177 @@
+"""Builds a network from its registry entry, with the library that it names, and loads its weights."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from probebench.backbones.base import Backbone
+from probebench.backbones.weights import (
+    UserWeights,
+    adapt_keys,
+    load_into,
+    locate,
+    network,
+    quiet_libraries,
+    read_state_dict,
+    state_digest,
+)
+from probebench.errors import RegistryError, UsageError, one_line
+from probebench.registry.schema import CheckpointSpec
+
+
+class _OpenClipProjected(torch.nn.Module):
+    """The image half of a CLIP model: the projected embedding, not normalised."""
+
+    def __init__(self, clip: Any) -> None:
+        super().__init__()
+        self.visual = clip.visual
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Maps images (B, 3, S, S) to embeddings (B, D)."""
+        features: torch.Tensor = self.visual(images)
+        return features
+
+
+def build_backbone(spec: CheckpointSpec, home: Path, input_size: int | None = None) -> Backbone:
+    """Builds a checkpoint's network with its weights, and proves by one blank image that it runs.
+
+    A file that the user registered for the checkpoint comes before the entry's own weights.
+
+    Args:
+        spec: The registry entry.
+        home: The probebench home folder, which holds registered and downloaded weights.
+        input_size: Side of the input in pixels; None takes the entry's.
+
+    Raises:
+        UsageError: The network cannot run at that input size, or needs a user's file that was not given.
+        WeightsError: The weights are missing, damaged, out of reach or of another architecture.
+        RegistryError: The library does not know the architecture, or its feature width differs from the entry.
+    """
+    registered = UserWeights.find(home, spec.id)
+    if registered is not None:
+        module = _construct(spec, input_size)
+        load_into(module, read_state_dict(registered.path), _describe(spec), registered.path)
+    elif spec.weights.scheme in ("timm", "open_clip"):
+        with network(spec):
+            module = _construct(spec, input_size, tag=spec.weights.uri.split("://", 1)[1])
+    elif spec.weights.scheme == "random":
+        module = _construct(spec, input_size, seed=int(spec.weights.uri.split(":", 1)[1]))
+    else:
+        path = locate(spec, home)
+        module = _construct(spec, input_size)
+        _load_file(module, spec, path)
+    return _finish(spec, module, input_size)
+
+
+def register_weights(spec: CheckpointSpec, home: Path, path: Path) -> UserWeights:
+    """Checks that a user's file fits a checkpoint and keeps a copy of its tensors for later runs.
+
+    Raises:
+        UsageError: The checkpoint is random by definition.
+        WeightsError: The file is missing, damaged, of another architecture, or not the one that the entry names.
+    """
+    if spec.weights.scheme == "random":
+        raise UsageError(f"{spec.id} is a random-init twin and takes no weights file; leave out --weights")
+    module = _construct(spec, None)
+    state = _load_file(module, spec, path)
+    return UserWeights.register(home, spec.id, state, state_digest(module.state_dict()), path.resolve())
+
+
+def _load_file(module: torch.nn.Module, spec: CheckpointSpec, path: Path) -> dict[str, torch.Tensor]:
+    state = adapt_keys(read_state_dict(path), spec.weights.keys, module, path)
+    load_into(module, state, _describe(spec), path)
+    return state
+
+
+def _describe(spec: CheckpointSpec) -> str:
+    return f"{spec.architecture.library} {spec.architecture.name} ({spec.id})"
+
+
+def _construct(spec: CheckpointSpec, input_size: int | None, tag: str | None = None, seed: int = 0) -> torch.nn.Module:
+    """Builds the whole network, head included: published state dicts fit that, and so does the digest.
+
+    The construction draws from its own fork of torch's generator, so that it moves no other random choice.
+    """
+    build = {"timm": _timm, "open_clip": _open_clip, "torchvision": _torchvision}[spec.architecture.library]
+    with torch.random.fork_rng(devices=[]), quiet_libraries():
+        torch.manual_seed(seed)
+        return build(spec, input_size, tag)
+
+
+def _timm(spec: CheckpointSpec, input_size: int | None, tag: str | None) -> torch.nn.Module:
+    import timm
+
+    name, kwargs = spec.architecture.name, dict(spec.architecture.kwargs)
+    full_name = name if tag is None else f"{name}.{tag}"
+    if not timm.is_model(name):
+        raise RegistryError(f"{spec.id}: timm {timm.__version__} has no architecture {name!r}")
+    config = timm.get_pretrained_cfg(full_name, allow_unregistered=False) if tag or "." in name else None
+    if input_size is not None and config is not None and config.fixed_input_size:
+        kwargs["img_size"] = input_size
+    return timm.create_model(full_name, pretrained=tag is not None, **kwargs)  # type: ignore[no-any-return]
+
+
+def _open_clip(spec: CheckpointSpec, input_size: int | None, tag: str | None) -> torch.nn.Module:
+    import open_clip
+
+    name, kwargs = spec.architecture.name, dict(spec.architecture.kwargs)
+    if open_clip.get_model_config(name) is None:
+        raise RegistryError(f"{spec.id}: open_clip {open_clip.__version__} has no architecture {name!r}")
+    if input_size is not None and input_size != spec.input.size and tag is not None and "ViT" in name:
+        kwargs["force_image_size"] = input_size
+    return open_clip.create_model(name, pretrained=tag, **kwargs)  # type: ignore[no-any-return]
+
+
+def _torchvision(spec: CheckpointSpec, input_size: int | None, tag: str | None) -> torch.nn.Module:
+    import torchvision
+
+    try:
+        return torchvision.models.get_model(spec.architecture.name, weights=None, **spec.architecture.kwargs)  # type: ignore[no-any-return]
+    except ValueError as error:
+        raise RegistryError(f"{spec.id}: torchvision has no architecture {spec.architecture.name!r}") from error
+
+
+def _finish(spec: CheckpointSpec, module: torch.nn.Module, input_size: int | None) -> Backbone:
+    digest = state_digest(module.state_dict())
+    feature_module = _without_head(spec, module).eval().requires_grad_(False)
+    backbone = Backbone(spec, spec.input.at_size(input_size), feature_module, digest)
+    size = backbone.input.size
+    try:
+        with torch.inference_mode():
+            shape = tuple(feature_module(torch.zeros(1, 3, size, size)).shape)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise UsageError(
+            f"{spec.id} cannot run at {size} px ({one_line(error, 120)}); "
+            f"its own size is {spec.input.size} px: leave out --input-size"
+        ) from error
+    if shape != (1, backbone.features):
+        raise RegistryError(f"{spec.id}: the entry says {backbone.features} features, the network gives {shape[1:]}")
+    return backbone
+
+
+def _without_head(spec: CheckpointSpec, module: Any) -> torch.nn.Module:
+    """Takes the classifier off, so that the network ends in the entry's layer."""
+    library, layer = spec.architecture.library, spec.output.layer
+    if library == "open_clip":
+        if layer == "pooled":
+            if getattr(module.visual, "proj", None) is None:
+                raise RegistryError(f"{spec.id}: {spec.architecture.name} has no layer before a projection; use layer = \"projected\"")
+            module.visual.proj = None
+        return _OpenClipProjected(module)
+    if layer == "projected":
+        raise RegistryError(f'{spec.id}: only language-image towers have a projection; use layer = "pooled"')
+    if library == "timm":
+        module.reset_classifier(0)
+        return module  # type: ignore[no-any-return]
+    return _without_last_linear(spec, module)
+
+
+def _without_last_linear(spec: CheckpointSpec, module: torch.nn.Module) -> torch.nn.Module:
+    """torchvision's classifiers all end in one linear layer, under different names."""
+    linear = [name for name, child in module.named_modules() if isinstance(child, torch.nn.Linear)]
+    if not linear:
+        raise RegistryError(f"{spec.id}: {spec.architecture.name} has no linear classifier to take off")
+    parent, _, leaf = linear[-1].rpartition(".")
+    setattr(module.get_submodule(parent), leaf, torch.nn.Identity())
+    return module

@@ -1,0 +1,50 @@
+"""What names a file of features: everything that can change a byte of it."""
+
+from functools import cached_property
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from probebench.fingerprint import fingerprint
+from probebench.registry.schema import Architecture, Input
+
+# Raise it when the extractor changes what it computes.
+EXTRACTOR_VERSION = 1
+
+
+class FeatureKey(BaseModel):
+    """The key of one file: one split of one data set seen by one checkpoint under one preprocessing.
+
+    Attributes:
+        architecture: Library, name and arguments: they change features where the tensors alone do not (activations).
+        weights_digest: sha256 over the checkpoint's tensors.
+        layer: "pooled" or "projected".
+        preprocessing: The entry's input settings, at the input size in force.
+        dtype: Arithmetic of the forward pass; fp32 is stored as float32, fp16 and bf16 as float16.
+        dataset_fingerprint: sha256 over ids, labels and splits.
+        split: train, val or test.
+        content: sha256 over the images of every split, so that a replaced image is a new key, for all splits together.
+        extractor_version: Version of the extraction itself.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    architecture: Architecture
+    weights_digest: str
+    layer: Literal["pooled", "projected"]
+    preprocessing: Input
+    dtype: Literal["fp32", "fp16", "bf16"]
+    dataset_fingerprint: str
+    split: Literal["train", "val", "test"]
+    content: str
+    extractor_version: int = EXTRACTOR_VERSION
+
+    @cached_property
+    def digest(self) -> str:
+        """The sha256 that names the file."""
+        return fingerprint(self.model_dump(mode="json"))
+
+    @cached_property
+    def group(self) -> str:
+        """The sha256 that the splits of one extraction share: the key less the split."""
+        return fingerprint(self.model_dump(mode="json", exclude={"split"}))

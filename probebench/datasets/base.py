@@ -1,0 +1,133 @@
+"""What a data set is to the rest of probebench."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from probebench.errors import DatasetError, one_line
+from probebench.fingerprint import fingerprint
+
+Labels = npt.NDArray[np.int64]
+
+# Evaluation reads them in this order; a data set has train and test, and may have val.
+SPLITS = ("train", "val", "test")
+
+
+class Images(Protocol):
+    """The images of one split, by position."""
+
+    def load(self, position: int) -> Image.Image:
+        """Decodes one image.
+
+        Raises:
+            DatasetError: The image cannot be read; the line names its file.
+        """
+
+    def content(self) -> str:
+        """Returns a sha256 that changes when the content of any image changes."""
+
+
+@dataclass(frozen=True)
+class ArrayImages:
+    """Images that lie in memory, (N, H, W) grey or (N, H, W, 3) RGB, uint8."""
+
+    pixels: npt.NDArray[np.uint8]
+
+    def load(self, position: int) -> Image.Image:
+        """Returns one image."""
+        return Image.fromarray(self.pixels[position])
+
+    def content(self) -> str:
+        """Returns the sha256 of the pixels."""
+        return hashlib.sha256(np.ascontiguousarray(self.pixels).data).hexdigest()
+
+
+@dataclass(frozen=True)
+class FileImages:
+    """Images that lie in files. ``digests`` are the sha256 of the files' bytes, in the same order."""
+
+    paths: Sequence[Path]
+    digests: Sequence[str]
+
+    def load(self, position: int) -> Image.Image:
+        """Decodes one file."""
+        path = self.paths[position]
+        try:
+            with Image.open(path) as image:
+                image.load()
+                return image
+        except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            reason = "not an image" if isinstance(error, UnidentifiedImageError) else one_line(error, 120)
+            raise DatasetError(f"image {path} cannot be read ({reason}); repair or remove it") from error
+
+    def content(self) -> str:
+        """Returns the sha256 over the files' digests."""
+        return fingerprint(list(self.digests))
+
+
+@dataclass(frozen=True)
+class Split:
+    """One part of a data set: N ids, N labels (class indices) and N images, in one fixed order."""
+
+    ids: tuple[str, ...]
+    labels: Labels
+    images: Images
+
+    def __len__(self) -> int:
+        """The number of images N."""
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set with its splits by name (train, test, and val where it has one)."""
+
+    id: str
+    class_names: tuple[str, ...]
+    splits: Mapping[str, Split]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The sha256 over ids, labels and splits of every part; preprocessing and pixels are not in it."""
+        return dataset_fingerprint({name: (split.ids, split.labels) for name, split in self.splits.items()})
+
+    @cached_property
+    def content(self) -> str:
+        """The sha256 over the images themselves, of every part."""
+        return fingerprint({name: split.images.content() for name, split in self.splits.items()})
+
+
+def dataset_fingerprint(parts: Mapping[str, tuple[Sequence[str], Labels]]) -> str:
+    """Returns the sha256 over every part's ids and labels, under the part's name."""
+    return fingerprint(
+        {name: {"ids": list(ids), "labels": [int(label) for label in labels]} for name, (ids, labels) in parts.items()}
+    )
+
+
+def check_dataset(dataset: Dataset) -> Dataset:
+    """Returns the data set if it can be evaluated on.
+
+    Raises:
+        DatasetError: A part is empty, ids repeat or cannot be written as UTF-8, or there are fewer than two classes.
+    """
+    for name, split in dataset.splits.items():
+        if not len(split):
+            raise DatasetError(f"data set {dataset.id}: its {name} part has no images")
+    ids = [name for split in dataset.splits.values() for name in split.ids]
+    if len(set(ids)) != len(ids):
+        raise DatasetError(f"data set {dataset.id}: sample ids repeat; each image needs its own")
+    for name in ids:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise DatasetError(f"data set {dataset.id}: file name {name!r} is not UTF-8; rename it") from error
+    if len(np.unique(dataset.splits["train"].labels)) < 2:
+        raise DatasetError(f"data set {dataset.id}: a probe needs at least two classes with training images")
+    return dataset

@@ -1,0 +1,99 @@
+"""Few-shot draws: which images train and which validate, by hash of ids, the same on every machine."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from probebench.datasets.base import Labels
+from probebench.datasets.splits import Positions, order_within_classes, share
+from probebench.fingerprint import fingerprint
+
+
+def train_fingerprint(ids: Sequence[str], labels: Labels) -> str:
+    """Returns the sha256 over training ids and labels; nothing of the test part can move it."""
+    return fingerprint({"ids": list(ids), "labels": [int(label) for label in labels]})
+
+
+@dataclass(frozen=True)
+class ShortClass:
+    """A class that has fewer images than the draw asks for, and what it gives."""
+
+    label: int
+    train: int
+    validation: int
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One draw: positions into the training part.
+
+    Attributes:
+        seed: The draw's seed; None for the one draw at full data.
+        shots: Images a class asked for; None at full data.
+        train: Positions that the probe is fitted on.
+        validation: Positions that choose the strength; disjoint from ``train``.
+        short: Classes that had fewer than were asked for.
+        digest: sha256 over the ids of both parts, by class order.
+    """
+
+    seed: int | None
+    shots: int | None
+    train: Positions
+    validation: Positions
+    short: tuple[ShortClass, ...]
+    digest: str
+
+
+@dataclass(frozen=True)
+class TrainingPart:
+    """Ids and labels of all training images: everything that a draw may depend on."""
+
+    ids: Sequence[str]
+    labels: Labels
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The train fingerprint."""
+        return train_fingerprint(self.ids, self.labels)
+
+    def few_shot(self, shots: int, validation: int, seed: int) -> Draw:
+        """Draws the first ``shots`` of each class's hash order, and validates on the last ``validation``.
+
+        The 1-shot draw lies inside the 5-shot draw of the same seed. A class with too few images gives what it has,
+        training first.
+        """
+        train, held, short = [], [], []
+        for label, positions in order_within_classes(self.ids, self.labels, self.fingerprint, seed).items():
+            count = len(positions)
+            chosen = min(shots, count)
+            left = min(validation, count - chosen)
+            train.append(positions[:chosen])
+            held.append(positions[count - left :])
+            if chosen < shots or left < validation:
+                short.append(ShortClass(label, chosen, left))
+        return self._draw(seed, shots, train, held, short)
+
+    def full(self, holdout: float) -> Draw:
+        """Takes everything, less a fixed share of each class for validation (0: none, where a data set has its own)."""
+        train, held, short = [], [], []
+        for label, positions in order_within_classes(self.ids, self.labels, self.fingerprint, "validation").items():
+            count = len(positions)
+            left = share(count, holdout)
+            train.append(positions[: count - left])
+            held.append(positions[count - left :])
+            if holdout and not left:
+                short.append(ShortClass(label, count, 0))
+        return self._draw(None, None, train, held, short)
+
+    def _draw(
+        self, seed: int | None, shots: int | None, train: list[Positions], held: list[Positions], short: list[ShortClass]
+    ) -> Draw:
+        digest = fingerprint(
+            {
+                "train": [[self.ids[position] for position in positions] for positions in train],
+                "validation": [[self.ids[position] for position in positions] for positions in held],
+            }
+        )
+        return Draw(seed, shots, np.concatenate(train), np.concatenate(held), tuple(short), digest)

@@ -1,0 +1,74 @@
+"""Errors that a user can mend: each one is a single line that names the thing and the mend."""
+
+import difflib
+import errno
+from collections.abc import Iterable
+
+
+class ProbebenchError(Exception):
+    """Something failed; the message says what and how to mend it."""
+
+    exit_code = 1
+
+
+class UsageError(ProbebenchError):
+    """The command was asked for something that does not exist or does not fit together."""
+
+    exit_code = 2
+
+
+class RegistryError(ProbebenchError):
+    """An entry of the registry is malformed, misnamed or collides with another."""
+
+
+class WeightsError(ProbebenchError):
+    """Weights are missing, damaged, out of reach or do not fit their architecture."""
+
+
+class DatasetError(ProbebenchError):
+    """A data set is missing, incomplete or has an image that cannot be read."""
+
+
+class FeatureError(ProbebenchError):
+    """A backbone gave features that cannot be used."""
+
+
+class CacheError(ProbebenchError):
+    """A feature file is damaged, foreign, incomplete or of another version."""
+
+
+class ResultError(ProbebenchError):
+    """A result file is damaged or does not agree with its predictions."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Returns ``; did you mean a, b?`` with the nearest names, or how to list them all."""
+    near = difflib.get_close_matches(name.lower(), sorted(known), n=3, cutoff=0.45)
+    return f"; did you mean {', '.join(near)}?" if near else ""
+
+
+def one_line(error: BaseException, limit: int = 300) -> str:
+    """Returns the first line of what an error says, cut to ``limit`` characters."""
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def describe_os_error(error: OSError) -> str:
+    """Says what an operating-system error means for the user and how to mend it."""
+    where = f" {error.filename}" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return (
+            f"no room left to write{where}: free some disk space (or set PROBEBENCH_HOME to a larger disk) "
+            "and run the same command again; what was finished is kept"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return (
+            f"no permission to write{where}: make it writable, or set PROBEBENCH_HOME (features, weights, data) "
+            "or --out (results) to a folder that is"
+            if error.errno == errno.EROFS
+            else f"no permission for{where}: change its rights, or set PROBEBENCH_HOME (features, weights, data) "
+            "or --out (results) to a folder that you may write"
+        )
+    if error.errno == errno.ENOENT:
+        return f"there is no file or folder{where}"
+    return f"{error.strerror or one_line(error)}{':' + where if where else ''}"

@@ -1,0 +1,1 @@
+"""Probes of frozen features, their backends, and the choice of their strength."""

@@ -1,0 +1,194 @@
+"""Reads the registry's TOML files and finds entries by id, glob or comma list."""
+
+import fnmatch
+import os
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from probebench.errors import RegistryError, UsageError, did_you_mean, one_line
+from probebench.registry.schema import CheckpointSpec, DatasetSpec, Entry, ProtocolSpec, SuiteSpec
+
+KINDS: dict[str, type[Entry]] = {
+    "checkpoints": CheckpointSpec,
+    "datasets": DatasetSpec,
+    "protocols": ProtocolSpec,
+    "suites": SuiteSpec,
+}
+E_ = TypeVar("E_", bound=Entry)
+
+
+def shipped_registry() -> Path:
+    """Returns the folder of the entries that come with probebench, in a wheel or in a checkout."""
+    packaged = Path(__file__).parent / "data"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "registry"
+
+
+def _explain(error: ValidationError) -> str:
+    """Says every fault that pydantic found, as ``key: fault`` separated by semicolons."""
+    faults = []
+    for fault in error.errors():
+        key = ".".join(str(part) for part in fault["loc"]) or "entry"
+        message = {"missing": 'missing (write "unknown" where nobody knows)', "extra_forbidden": "unknown key"}.get(
+            fault["type"], fault["msg"].removeprefix("Value error, ")
+        )
+        faults.append(f"{key}: {message}")
+    return "; ".join(dict.fromkeys(faults))
+
+
+def read_entry(path: Path, kind: type[E_]) -> E_:
+    """Reads and checks one entry.
+
+    Raises:
+        RegistryError: The file is not TOML, does not follow the schema, or its name is not its id.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RegistryError(f"{path}: not TOML: {one_line(error)}") from error
+    except OSError as error:
+        raise RegistryError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        entry = kind.model_validate(values)
+    except ValidationError as error:
+        raise RegistryError(f"{path}: {_explain(error)}") from error
+    entry_id = getattr(entry, "id", None)
+    if entry_id != path.stem:
+        raise RegistryError(f"{path}: the id is {entry_id!r}, so the file must be called {entry_id}.toml")
+    return entry
+
+
+def _collect(folder: Path, kind: type[E_], into: dict[str, E_], problems: list[str], seen: dict[str, Path]) -> None:
+    for path in sorted(folder.glob("*.toml")):
+        try:
+            entry = read_entry(path, kind)
+        except RegistryError as error:
+            problems.append(str(error))
+            continue
+        name = path.stem
+        if name in seen:
+            problems.append(f"{path}: the id {name!r} is already taken by {seen[name]}; choose another")
+            continue
+        seen[name] = path
+        into[name] = entry
+
+
+@dataclass(frozen=True)
+class Registry:
+    """All entries by id. ``problems`` lists the entries that could not be read, one line each."""
+
+    checkpoints: Mapping[str, CheckpointSpec]
+    datasets: Mapping[str, DatasetSpec]
+    protocols: Mapping[str, ProtocolSpec]
+    suites: Mapping[str, SuiteSpec]
+    folders: tuple[Path, ...]
+    problems: tuple[str, ...]
+
+    @classmethod
+    def load(cls, extra: Sequence[Path] = (), environ: Mapping[str, str] = os.environ) -> "Registry":
+        """Loads the shipped entries, then $PROBEBENCH_REGISTRY's, then those of ``extra`` folders.
+
+        Raises:
+            UsageError: A folder does not exist.
+            RegistryError: An entry is malformed or two entries share an id.
+        """
+        registry = cls.load_leniently(extra, environ)
+        if registry.problems:
+            more = f" (and {len(registry.problems) - 1} more: probebench models validate)" if registry.problems[1:] else ""
+            raise RegistryError(registry.problems[0] + more)
+        return registry
+
+    @classmethod
+    def load_leniently(cls, extra: Sequence[Path] = (), environ: Mapping[str, str] = os.environ) -> "Registry":
+        """Like load, but keeps the problems in ``problems`` instead of raising for the first."""
+        named = [Path(part) for part in environ.get("PROBEBENCH_REGISTRY", "").split(os.pathsep) if part]
+        folders = list(dict.fromkeys([shipped_registry().resolve(), *(path.resolve() for path in [*named, *extra])]))
+        for folder in folders:
+            if not folder.is_dir():
+                raise UsageError(f"registry folder {folder} does not exist; check --registry and PROBEBENCH_REGISTRY")
+        entries: dict[str, dict[str, Entry]] = {kind: {} for kind in KINDS}
+        problems: list[str] = []
+        for kind, schema in KINDS.items():
+            seen: dict[str, Path] = {}
+            for folder in folders:
+                _collect(folder / kind, schema, entries[kind], problems, seen)
+        for suite in entries["suites"].values():
+            assert isinstance(suite, SuiteSpec)
+            problems += [f"suite {suite.id}: no data set {name!r}" for name in suite.datasets if name not in entries["datasets"]]
+        return cls(**entries, folders=tuple(folders), problems=tuple(problems))  # type: ignore[arg-type]
+
+    def checkpoint(self, name: str) -> CheckpointSpec:
+        """Returns the checkpoint of that id; raises UsageError with the nearest names."""
+        return _get("model", self.checkpoints, name, "probebench models list")
+
+    def dataset(self, name: str) -> DatasetSpec:
+        """Returns the data set of that id; raises UsageError with the nearest names."""
+        return _get("data set", self.datasets, name, "probebench datasets list")
+
+    def protocol(self, name: str) -> ProtocolSpec:
+        """Returns the protocol of that id; raises UsageError with the nearest names."""
+        return _get("protocol", self.protocols, name, f"known: {', '.join(sorted(self.protocols))}")
+
+
+def _get(kind: str, entries: Mapping[str, E_], name: str, listing: str) -> E_:
+    if name not in entries:
+        raise UsageError(f"unknown {kind} {name!r}{did_you_mean(name, entries)} ({listing})")
+    return entries[name]
+
+
+def expand(kind: str, patterns: Iterable[str], known: Iterable[str], listing: str) -> list[str]:
+    """Expands comma lists and globs into known ids, in the order asked for, each once.
+
+    Args:
+        kind: What the ids name, for the error line ("model", "data set").
+        patterns: Ids, globs, or comma lists of them.
+        known: The ids that exist.
+        listing: The command that lists them, for the error line.
+
+    Raises:
+        UsageError: A pattern matches nothing; the line gives the nearest names.
+    """
+    names = list(known)
+    chosen: dict[str, None] = {}
+    for pattern in (part.strip() for text in patterns for part in text.split(",")):
+        if not pattern:
+            continue
+        matches = [pattern] if pattern in names else fnmatch.filter(names, pattern)
+        if not matches:
+            raise UsageError(f"unknown {kind} {pattern!r}{did_you_mean(pattern, names)} ({listing})")
+        chosen.update(dict.fromkeys(matches))
+    return list(chosen)
+
+
+def validate_path(path: Path) -> list[str]:
+    """Checks one entry file, or every entry under a folder, and returns one line per problem.
+
+    A file's kind follows from its folder (checkpoints, datasets, protocols, suites); elsewhere it is a checkpoint.
+
+    Raises:
+        UsageError: There is nothing to check at ``path``.
+    """
+    if path.is_dir():
+        files = sorted(path.rglob("*.toml"))
+    elif path.is_file():
+        files = [path]
+    else:
+        raise UsageError(f"{path} does not exist")
+    if not files:
+        raise UsageError(f"{path} holds no .toml entry")
+    problems: list[str] = []
+    seen: dict[tuple[str, str], Path] = {}
+    for file in files:
+        kind = file.parent.name if file.parent.name in KINDS else "checkpoints"
+        try:
+            read_entry(file, KINDS[kind])
+        except RegistryError as error:
+            problems.append(str(error))
+        if (kind, file.stem) in seen:
+            problems.append(f"{file}: the id {file.stem!r} is already taken by {seen[kind, file.stem]}; choose another")
+        seen[kind, file.stem] = file
+    return problems

@@ -1,0 +1,1 @@
+"""Results: their schema, their statistics and the files that hold them."""

@@ -1,0 +1,135 @@
+"""What a result says: every number with what produced it."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+SCHEMA_VERSION = 1
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Score = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)] | Literal["unknown"]
+
+
+class Record(BaseModel):
+    """Common rules: unknown keys are errors, NaN is no number."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class SourceFact(Record):
+    """One pre-training source."""
+
+    name: str
+    samples: Count
+
+
+class CheckpointFacts(Record):
+    """The facts about a checkpoint that results are grouped by, as its entry stated them when the result was made."""
+
+    title: str
+    method: str
+    objective: str
+    sources: list[SourceFact]
+    samples_seen: Count
+    labels: str
+    curation: str
+    architecture: str
+    layer: str
+    features: int
+
+
+class ShortClass(Record):
+    """A class that had fewer images than the draw asked for."""
+
+    label: int
+    train: int
+    validation: int
+
+
+class Trial(Record):
+    """One draw. A failed trial has an error and no score.
+
+    Attributes:
+        draw_seed: None at full data, where there is one draw.
+        draw_digest: sha256 over the ids of the draw.
+        train: Images that the probe was fitted on.
+        validation: Images that chose its strength.
+        chosen: The hyper-parameters.
+        on_edge: Whether the choice lies on the grid's edge; None where nothing was chosen.
+        validation_loss: Mean log-loss of the choice on validation images, in nats.
+        validation_score: Accuracy of the choice on validation images.
+        test_score: Accuracy on the whole test part.
+        converged: Whether the solver reached its tolerance at the choice.
+        unconverged: Strengths of the grid at which it did not.
+        error: Why the trial failed.
+    """
+
+    draw_seed: int | None
+    draw_digest: Digest
+    train: int
+    validation: int
+    selection: Literal["validation", "test", "fixed"]
+    chosen: dict[str, float]
+    on_edge: bool | None
+    validation_loss: float | None
+    validation_score: Score | None
+    test_score: Score | None
+    converged: bool | None
+    unconverged: list[float]
+    error: str | None = None
+
+
+class Result(Record):
+    """One run: one checkpoint on one data set at one number of shots under one protocol.
+
+    Attributes:
+        shots: Images a class, or "full".
+        labels_spent: Labelled images used by one draw, training and validation together.
+        selection: What the hyper-parameters were chosen on.
+        skipped_ids: Images that could not be read and were left out.
+        mean: Mean test score over the trials; None when a trial failed.
+        ci95: Its 95% interval; None when a trial failed.
+        ci95_covers: What varies in the interval: with one draw, test images only.
+        predictions: Name and sha256 of the .npz with test_ids, y_true and y_pred (trials, n_test).
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    provenance: Literal["measured", "published"]
+    kind: Literal["probe", "knn", "ridge", "zeroshot", "finetune"]
+    mode: str
+    model: str
+    weights_digest: Digest | None
+    checkpoint: CheckpointFacts
+    dataset: str
+    dataset_fingerprint: Digest | None
+    train_fingerprint: Digest | None
+    feature_key: dict[str, Digest] | None
+    input_size: int | None
+    dtype: str | None
+    protocol: str
+    protocol_version: int
+    backend: str | None
+    shots: Annotated[int, Field(ge=1)] | Literal["full"]
+    labels_spent: int | None
+    selection: Literal["validation", "test", "fixed"]
+    trials: list[Trial]
+    short_classes: list[ShortClass]
+    metric: Literal["accuracy"]
+    n_test: int | None
+    skipped_ids: list[str]
+    mean: Score | None
+    ci95: tuple[Score, Score] | None
+    ci95_covers: Literal["draws and test images", "test images only"] | None
+    predictions: dict[str, str] | None
+    environment: dict[str, Any]
+    timings: dict[str, float]
+
+    @model_validator(mode="after")
+    def _measured_can_be_recomputed(self) -> "Result":
+        if self.provenance == "measured":
+            needed = {"weights_digest", "dataset_fingerprint", "predictions", "n_test", "trials"}
+            lacking = sorted(name for name in needed if not getattr(self, name))
+            if lacking:
+                raise ValueError(f"a measured result needs {', '.join(lacking)}")
+        return self

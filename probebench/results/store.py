@@ -1,0 +1,96 @@
+"""Result files: one JSON a run, and beside it the predictions that every score can be recomputed from."""
+
+import io
+import os
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import ValidationError
+
+from probebench.errors import ResultError, one_line
+from probebench.fingerprint import file_sha256
+from probebench.results.schema import Result
+
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Test ids (N,), true labels (N,) and predicted labels (trials, N); -1 in a trial that failed."""
+
+    test_ids: tuple[str, ...]
+    y_true: Labels
+    y_pred: Labels
+
+
+def result_path(out: Path, model: str, dataset: str, kind: str, protocol: str, shots: int | str, digest: str) -> Path:
+    """Returns where a run's JSON lives: model/dataset/kind-protocol-shots-digest8.json."""
+    return out / model / dataset.replace(":", "-") / f"{kind}-{protocol}-{shots}-{digest[:8]}.json"
+
+
+def write_predictions(path: Path, predictions: Predictions) -> dict[str, str]:
+    """Writes the predictions of the run whose JSON is ``path``, and returns their name and sha256."""
+    target = path.with_suffix(".npz")
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer, test_ids=np.array(predictions.test_ids), y_true=predictions.y_true, y_pred=predictions.y_pred
+    )
+    _write(target, buffer.getvalue())
+    return {"file": target.name, "sha256": file_sha256(target)}
+
+
+def write_result(path: Path, result: Result) -> None:
+    """Writes a run's JSON; call it last, since a run counts as finished when this file is there."""
+    _write(path, (result.model_dump_json(indent=1) + "\n").encode())
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_result(path: Path) -> Result:
+    """Reads a run's JSON.
+
+    Raises:
+        ResultError: It is damaged or of another schema.
+    """
+    try:
+        return Result.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ResultError(f"result {path} is damaged or of another schema ({where}: {first['msg']}); remove it and run eval again") from error
+
+
+def read_predictions(path: Path, result: Result) -> Predictions:
+    """Reads the predictions of the run whose JSON is ``path``.
+
+    Raises:
+        ResultError: They are missing, damaged, or not those that the JSON names.
+    """
+    if result.predictions is None:
+        raise ResultError(f"result {path} has no predictions: it was published, not measured")
+    file = path.parent / Path(result.predictions["file"]).name
+    if not file.is_file() or file_sha256(file) != result.predictions["sha256"]:
+        raise ResultError(f"predictions {file} are missing or not those of {path.name}; remove both and run eval again")
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return Predictions(tuple(arrays["test_ids"].tolist()), arrays["y_true"], arrays["y_pred"])
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        raise ResultError(f"predictions {file} are damaged ({one_line(error, 100)}); remove both and run eval again") from error
+
+
+def result_files(out: Path) -> Iterator[Path]:
+    """Lists the JSON files of all runs under a results folder, in the order of their names."""
+    return iter(sorted(path for path in out.glob("*/*/*.json") if not path.name.startswith(".")))
