@@ -1,0 +1,98 @@
+"""How the command line talks: results on standard output, everything else on standard error."""
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import click
+
+
+def warn(message: str) -> None:
+    """Writes one warning line."""
+    click.echo(f"warning: {message}", err=True)
+
+
+def print_json(value: Any) -> None:
+    """Writes JSON to standard output."""
+    click.echo(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def print_table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
+    """Writes a table; each column is (heading, "left" or "right"). Nothing in it is read as markup."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading, side in columns:
+        table.add_column(Text(heading), justify="right" if side == "right" else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    # A pipe has no width; a table cut to 80 columns there would lose text.
+    Console(width=None if sys.stdout.isatty() else 200, soft_wrap=False).print(table)
+
+
+class ProgressLines:
+    """A progress bar with rate and time left on a terminal, plain periodic lines elsewhere, all on standard error."""
+
+    def __init__(self, unit: str, every: float = 10.0) -> None:
+        """Takes the unit of what is counted, and the seconds between plain lines."""
+        self._unit, self._every = unit, every
+        self._bar: Any = None
+        self._task: Any = None
+        self._what, self._total, self._done, self._began_at = "", 0, 0, 0
+        self._began = self._told = 0.0
+
+    def __enter__(self) -> Self:
+        """Opens the bar where there is a terminal."""
+        if sys.stderr.isatty():
+            from rich import progress
+            from rich.console import Console
+
+            self._bar = progress.Progress(
+                progress.TextColumn("{task.description}", markup=False),
+                progress.BarColumn(),
+                progress.MofNCompleteColumn(),
+                progress.TextColumn("{task.fields[rate]}", markup=False),
+                progress.TimeRemainingColumn(),
+                console=Console(stderr=True),
+            )
+            self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Leaves the terminal as it was."""
+        if self._bar:
+            self._bar.stop()
+
+    def start(self, what: str, total: int, done: int) -> None:
+        """One piece of work begins, ``done`` of its ``total`` being there already."""
+        self._what, self._total, self._done, self._began_at = what, total, done, done
+        self._began = self._told = time.monotonic()
+        if self._bar:
+            if self._task is not None:
+                self._bar.remove_task(self._task)
+            self._task = self._bar.add_task(what, total=total, completed=done, rate="")
+        elif done:
+            click.echo(f"{what}: goes on at {done} of {total} {self._unit}", err=True)
+
+    def advance(self, count: int = 1) -> None:
+        """``count`` more are done."""
+        self._done += count
+        now = time.monotonic()
+        rate = (self._done - self._began_at) / max(now - self._began, 1e-9)
+        if self._bar:
+            self._bar.update(self._task, completed=self._done, rate=f"{rate:.0f} {self._unit}/s" if rate >= 10 else "")
+        elif now - self._told >= self._every and self._done < self._total:
+            self._told = now
+            left = (self._total - self._done) / rate
+            click.echo(f"{self._what}: {self._done} of {self._total} {self._unit}, {rate:.1f}/s, {left:.0f} s left", err=True)
+
+    def finish(self) -> None:
+        """The piece of work is complete."""
+        if self._bar and self._task is not None:
+            self._bar.remove_task(self._task)
+            self._task = None

@@ -1,0 +1,189 @@
+"""``probebench eval``: results from the cache."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from probebench.cli.console import ProgressLines, warn
+from probebench.cli.options import home, input_size_option, out_option, parse_shots, registry_folders, registry_option
+from probebench.cli.results import print_results
+from probebench.errors import CacheError, ProbebenchError, UsageError
+
+if TYPE_CHECKING:
+    from probebench.cache.index import FeatureGroup, Index
+    from probebench.registry import Registry
+
+
+@click.command(name="eval")
+@click.option("--model", "models", multiple=True, help="Checkpoint id; repeats, takes comma lists and globs.  [default: everything cached]")
+@click.option("--dataset", "datasets", multiple=True, help="Data set id or folder:PATH; repeats, takes comma lists and globs.")
+@click.option("--shots", default="1,5,10,full", show_default=True, help="Labelled images a class; full is the whole training part.")
+@click.option("--draws", type=click.IntRange(1), default=5, show_default=True, help="Draws to average over, with seeds 0, 1, ...")
+@click.option("--probe", type=click.Choice(["logistic"]), default="logistic", show_default=True)
+@click.option("--protocol", "protocols", multiple=True, default=("default",), show_default=True, help="Protocol id; repeats, takes comma lists.")
+@click.option("--backend", type=click.Choice(["auto", "sklearn"]), default="auto", show_default=True, help="Solver; auto is the fastest here.")
+@input_size_option
+@out_option
+@registry_option
+def command(
+    models: tuple[str, ...],
+    datasets: tuple[str, ...],
+    shots: str,
+    draws: int,
+    probe: str,
+    protocols: tuple[str, ...],
+    backend: str,
+    input_size: int | None,
+    out: Path,
+) -> None:
+    """Fit linear probes on few-shot draws and on full data, and score them on the whole test part.
+
+    The strength of regularisation is chosen on validation images only. Results that are there already are kept.
+    """
+    from probebench.registry import Registry
+    from probebench.registry.load import expand
+
+    registry = Registry.load(registry_folders())
+    wanted = expand("protocol", protocols, registry.protocols, f"known: {', '.join(registry.protocols)}")
+    fitting = [name for name in wanted if registry.protocol(name).probe == probe]
+    if not fitting:
+        raise UsageError(f"no protocol of {', '.join(wanted)} is for the {probe} probe")
+    run_eval(registry, models, datasets, input_size, parse_shots(shots), draws, fitting, backend, out)
+
+
+def run_eval(
+    registry: "Registry",
+    models: Sequence[str],
+    datasets: Sequence[str],
+    input_size: int | None,
+    shots: Sequence[Any],
+    draws: int,
+    protocols: Sequence[str],
+    backend: str,
+    out: Path,
+) -> None:
+    """Evaluates every cached extraction that was asked for, and prints the table.
+
+    Raises:
+        ProbebenchError: Something that was asked for could not be evaluated; all else is done and printed first.
+    """
+    from probebench.cache.index import read_index
+    from probebench.evaluate import Cell, evaluate
+
+    index = read_index(home())
+    groups, problems = _choose(registry, index, models, datasets, input_size)
+    for problem in problems:
+        click.echo(f"error: {problem}", err=True)
+    failures = len(problems)
+    name = "sklearn" if backend == "auto" else backend
+    cells = []
+    for group in groups:
+        try:
+            spec = registry.checkpoint(group.model)
+        except UsageError as error:
+            failures += 1
+            click.echo(f"error: {error}; its entry is needed to evaluate its cached features", err=True)
+            continue
+        cells += [
+            Cell(group, spec, registry.protocol(protocol), shot, draws, name) for protocol in protocols for shot in shots
+        ]
+    results = []
+    with ProgressLines("draws") as progress:
+        progress.start("probes", sum(len(cell.seeds) for cell in cells), 0)
+        for cell in cells:
+            try:
+                result, _ = evaluate(cell, out, progress.advance)
+            except ProbebenchError as error:
+                failures += 1
+                click.echo(f"error: {error}", err=True)
+                continue
+            _warn_about(result)
+            failures += result.mean is None
+            results.append(result)
+        progress.finish()
+    if results:
+        print_results(results)
+        click.echo(f"results are in {out}")
+    if failures:
+        raise ProbebenchError(f"{failures} of what was asked for could not be evaluated; the lines above say why")
+
+
+def _choose(
+    registry: "Registry", index: "Index", models: Sequence[str], datasets: Sequence[str], input_size: int | None
+) -> tuple[list["FeatureGroup"], list[str]]:
+    """Returns the cached extractions asked for, and one line for each thing asked for that is not there."""
+    from probebench.registry.load import expand
+
+    cached_models = {group.model for group in index.groups}
+    cached_datasets = {group.dataset for group in index.groups}
+    wanted = expand("model", models, {*registry.checkpoints, *cached_models}, "probebench models list") if models else None
+    places = _dataset_names(registry, datasets, cached_datasets) if datasets else None
+    groups = [
+        group
+        for group in index.groups
+        if (wanted is None or group.model in wanted)
+        and (places is None or group.dataset in places)
+        and (input_size is None or group.key.preprocessing.size == input_size)
+    ]
+    problems = [
+        text
+        for path, text in index.problems.items()
+        if (wanted is None or path.parent.parent.name in wanted)
+        and (places is None or path.parent.name in {place.replace(":", "-") for place in places})
+    ]
+    exact = [name for text in models for name in text.split(",") if name in (wanted or ())]
+    found = {group.model for group in groups}
+    at = f" at {input_size} px" if input_size else ""
+    where = f" on {', '.join(places)}" if places else ""
+    problems += [
+        f"no features of {name}{where}{at} are cached; run: probebench extract --model {name}"
+        + "".join(f" --dataset {place}" for place in places or ())
+        + (f" --input-size {input_size}" if input_size else "")
+        for name in exact
+        if name not in found
+    ]
+    if not groups and not problems:
+        raise CacheError(f"no features{where}{at} are cached in {home() / 'features'}; run: probebench extract --model ID")
+    replaced = {group.setting for group in index.older} & {group.setting for group in groups}
+    for model, dataset, *_ in sorted(replaced):
+        warn(f"{model} on {dataset}: older features (other weights or images) are passed over; probebench cache remove clears them")
+    return groups, problems
+
+
+def _dataset_names(registry: "Registry", patterns: Sequence[str], cached: set[str]) -> list[str]:
+    from probebench.registry.load import expand
+
+    names: dict[str, None] = {}
+    for pattern in patterns:
+        if pattern.startswith("folder:") and Path(pattern.removeprefix("folder:")).expanduser().is_dir():
+            from probebench.datasets.loaders import open_dataset
+
+            names[open_dataset(pattern, registry, home() / "datasets").id] = None
+            continue
+        for name in expand("data set", [pattern], {*registry.datasets, *registry.suites, *cached}, "probebench datasets list"):
+            suite = registry.suites.get(name)
+            names.update(dict.fromkeys(suite.datasets if suite else [name]))
+    return list(names)
+
+
+def _warn_about(result: Any) -> None:
+    """Says once for each result what a reader should know before trusting it."""
+    what = f"{result.model} on {result.dataset}, {result.shots if result.shots == 'full' else f'{result.shots} shots'}"
+    if result.short_classes and result.shots != "full":
+        fewest = min(short.train for short in result.short_classes)
+        bare = sum(short.validation == 0 for short in result.short_classes)
+        warn(
+            f"{what}: {len(result.short_classes)} classes have too few training images and give what they have "
+            f"(the smallest {fewest}; {bare} have none left for validation)"
+        )
+    elif result.short_classes:
+        warn(f"{what}: {len(result.short_classes)} classes have no validation image")
+    if result.selection == "fixed":
+        warn(f"{what}: no validation image is left, so C = {result.trials[0].chosen['C']:g} was taken unselected")
+    if any(trial.converged is False for trial in result.trials):
+        warn(f"{what}: the solver stopped short of its tolerance at the chosen strength")
+    for trial in result.trials:
+        if trial.error:
+            warn(f"{what}, draw {trial.draw_seed}: failed: {trial.error}")

@@ -1,0 +1,75 @@
+"""Flags and places that several commands share."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from probebench.errors import UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+out_option = click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("results"), show_default=True, help="Results folder."
+)
+input_size_option = click.option("--input-size", type=click.IntRange(1, 4096), metavar="N", help="Side of the input in pixels.")
+
+
+def registry_option(command: F) -> F:
+    """Adds ``--registry`` to a command; the folders reach ``load_registry``."""
+
+    def remember(ctx: click.Context, _: click.Parameter, value: tuple[Path, ...]) -> None:
+        ctx.ensure_object(dict)["registry"] = (*(ctx.obj.get("registry") or ()), *value)
+
+    return click.option(
+        "--registry",
+        type=click.Path(path_type=Path),
+        multiple=True,
+        expose_value=False,
+        callback=remember,
+        help="A folder of your own entries; also $PROBEBENCH_REGISTRY.",
+    )(command)
+
+
+def registry_folders() -> tuple[Path, ...]:
+    """Returns the folders that --registry named."""
+    folders: tuple[Path, ...] = (click.get_current_context().obj or {}).get("registry") or ()
+    return folders
+
+
+def home() -> Path:
+    """Returns the folder that holds features/, weights/ and datasets/.
+
+    Raises:
+        UsageError: $PROBEBENCH_HOME is a file.
+    """
+    named = os.environ.get("PROBEBENCH_HOME")
+    if named:
+        path = Path(named).expanduser()
+    else:
+        import platformdirs
+
+        path = Path(platformdirs.user_cache_dir("probebench"))
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"PROBEBENCH_HOME {path} is a file; name a folder")
+    return path.absolute()
+
+
+def parse_shots(text: str) -> list[Any]:
+    """Reads "1,5,10,full" into [1, 5, 10, "full"].
+
+    Raises:
+        UsageError: A part is neither a positive whole number nor "full".
+    """
+    shots: dict[Any, None] = {}
+    for part in (part.strip() for part in text.split(",")):
+        if part == "full":
+            shots[part] = None
+        elif part.isascii() and part.isdigit() and int(part) > 0:
+            shots[int(part)] = None
+        else:
+            raise UsageError(f"--shots takes positive numbers and full, such as 1,5,10,full; not {part!r}")
+    return list(shots)
