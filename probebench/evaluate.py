@@ -24,7 +24,14 @@ from probebench.registry.schema import CheckpointSpec, ProtocolSpec
 from probebench.results.environment import environment
 from probebench.results.schema import CheckpointFacts, Result, ShortClass, SourceFact, Trial
 from probebench.results.stats import interval
-from probebench.results.store import Predictions, read_predictions, read_result, result_path, write_predictions, write_result
+from probebench.results.store import (
+    Predictions,
+    read_predictions,
+    read_result,
+    result_path,
+    write_predictions,
+    write_result,
+)
 
 Shots = int | Literal["full"]
 
@@ -70,7 +77,9 @@ class Cell:
 
     def path(self, out: Path) -> Path:
         """Returns where the result goes under a results folder."""
-        return result_path(out, self.group.model, self.group.dataset, "probe", self.protocol.id, self.shots, self.digest)
+        return result_path(
+            out, self.group.model, self.group.dataset, "probe", self.protocol.id, self.shots, self.digest
+        )
 
 
 def evaluate(cell: Cell, out: Path, tick: Callable[[], None] = lambda: None) -> tuple[Result, bool]:
@@ -162,7 +171,8 @@ def _predict(test: FeatureFile, probes: Sequence[Selected | None]) -> Prediction
     """Lets finished probes predict the whole test part; a failed trial predicts -1 everywhere."""
     features = test.read().astype(np.float64)
     predicted = [
-        np.full(test.rows, -1) if selected is None else selected.probe.predict(selected.scaling(features)) for selected in probes
+        np.full(test.rows, -1) if selected is None else selected.probe.predict(selected.scaling(features))
+        for selected in probes
     ]
     return Predictions(test.ids, test.labels, np.stack(predicted).astype(np.int64))
 
@@ -220,7 +230,10 @@ def _result(
         labels_spent=trials[0].train + trials[0].validation,
         selection="validation" if any(trial.selection == "validation" for trial in trials) else "fixed",
         trials=trials,
-        short_classes=[ShortClass(label=short.label, train=short.train, validation=short.validation) for short in chosen[0].draw.short],
+        short_classes=[
+            ShortClass(label=short.label, train=short.train, validation=short.validation)
+            for short in chosen[0].draw.short
+        ],
         metric="accuracy",
         n_test=len(predictions.y_true),
         skipped_ids=[],

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from probebench.backbones.base import Backbone
 from probebench.backbones.preprocess import build_transform
 from probebench.cache.key import FeatureKey
-from probebench.cache.store import Features, FeatureFile, FeatureWriter, Header, feature_path, locked
+from probebench.cache.store import FeatureFile, Features, FeatureWriter, Header, feature_path, locked
 from probebench.datasets.base import Dataset, Images
 from probebench.errors import CacheError, DatasetError, FeatureError, UsageError
 
@@ -178,7 +178,7 @@ def _collate(batch: Sequence[torch.Tensor | DatasetError]) -> torch.Tensor | Dat
     for item in batch:
         if isinstance(item, DatasetError):
             return item
-    return torch.stack(cast(Sequence[torch.Tensor], batch))
+    return torch.stack(cast(list[torch.Tensor], batch))
 
 
 def _features(
@@ -192,14 +192,16 @@ def _features(
     """Yields the features (B, D) of the images from ``start`` on, in batches of the recorded size."""
     device, batch_size = str(settings["device"]), int(settings["batch_size"])
     if device == "cuda" and not torch.cuda.is_available():
-        raise CacheError("this extraction began on a CUDA device, which is not here; finish it there or delete its .partial file")
+        raise CacheError(
+            "this extraction began on a CUDA device, which is not here; finish it there or delete its .partial file"
+        )
     torch.set_num_threads(int(settings["threads"]))
     transform = build_transform(backbone.input)
     decoded = _Decoded(images, transform, start, len(ids))
     loader = DataLoader(
         decoded, batch_size=batch_size, num_workers=options.workers, collate_fn=_collate, pin_memory=device == "cuda"
     )
-    module = backbone.module.to(device=device, memory_format=torch.channels_last)
+    module = backbone.module.to(device).to(memory_format=torch.channels_last)
     autocast = torch.autocast(device, dtype=_TORCH[options.dtype], enabled=options.dtype != "fp32")
     position = start
     for batch in loader:

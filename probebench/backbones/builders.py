@@ -109,7 +109,7 @@ def _timm(spec: CheckpointSpec, input_size: int | None, tag: str | None) -> torc
     config = timm.get_pretrained_cfg(full_name, allow_unregistered=False) if tag or "." in name else None
     if input_size is not None and config is not None and config.fixed_input_size:
         kwargs["img_size"] = input_size
-    return timm.create_model(full_name, pretrained=tag is not None, **kwargs)  # type: ignore[no-any-return]
+    return timm.create_model(full_name, pretrained=tag is not None, **kwargs)
 
 
 def _open_clip(spec: CheckpointSpec, input_size: int | None, tag: str | None) -> torch.nn.Module:
@@ -156,7 +156,9 @@ def _without_head(spec: CheckpointSpec, module: Any) -> torch.nn.Module:
     if library == "open_clip":
         if layer == "pooled":
             if getattr(module.visual, "proj", None) is None:
-                raise RegistryError(f"{spec.id}: {spec.architecture.name} has no layer before a projection; use layer = \"projected\"")
+                raise RegistryError(
+                    f'{spec.id}: {spec.architecture.name} has no layer before a projection; use layer = "projected"'
+                )
             module.visual.proj = None
         return _OpenClipProjected(module)
     if layer == "projected":
@@ -168,7 +170,7 @@ def _without_head(spec: CheckpointSpec, module: Any) -> torch.nn.Module:
 
 
 def _without_last_linear(spec: CheckpointSpec, module: torch.nn.Module) -> torch.nn.Module:
-    """torchvision's classifiers all end in one linear layer, under different names."""
+    """Torchvision's classifiers all end in one linear layer, under different names."""
     linear = [name for name, child in module.named_modules() if isinstance(child, torch.nn.Linear)]
     if not linear:
         raise RegistryError(f"{spec.id}: {spec.architecture.name} has no linear classifier to take off")

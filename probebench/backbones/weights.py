@@ -68,7 +68,9 @@ def read_state_dict(path: Path) -> StateDict:
             ) from error
         raise WeightsError(f"weights file {path} is not a checkpoint: {one_line(error)}") from error
     except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise WeightsError(f"weights file {path} is damaged or truncated ({one_line(error, 120)}); fetch it again") from error
+        raise WeightsError(
+            f"weights file {path} is damaged or truncated ({one_line(error, 120)}); fetch it again"
+        ) from error
     except OSError as error:
         raise WeightsError(f"weights file {path}: {describe_os_error(error)}") from error
     return _unnest(content, path)

@@ -77,7 +77,9 @@ class FeatureWriter:
     Use it as a context manager, under the file's lock; leaving it without ``finish`` keeps the committed rows.
     """
 
-    def __init__(self, path: Path, header: Header, ids: Sequence[str], labels: npt.NDArray[np.int64], width: int) -> None:
+    def __init__(
+        self, path: Path, header: Header, ids: Sequence[str], labels: npt.NDArray[np.int64], width: int
+    ) -> None:
         """Lays out a new file, or opens the interrupted one for the same key.
 
         Args:
@@ -99,13 +101,18 @@ class FeatureWriter:
             _check_format(self._file, self._partial)
             self.committed = int(self._file.attrs["committed"])
             self.settings: dict[str, str | int | bool] = json.loads(self._file.attrs["settings"])
-            fits = self._file.attrs["key_digest"] == header.key.digest and self._file["features"].shape == (len(ids), width)
+            fits = self._file.attrs["key_digest"] == header.key.digest and self._file["features"].shape == (
+                len(ids),
+                width,
+            )
         except (OSError, KeyError, ValueError, RuntimeError) as error:
             if isinstance(error, OSError) and error.errno:
                 raise
             raise CacheError(f"interrupted feature file {self._partial} is damaged; delete it and run again") from error
         if not fits or self.committed > len(ids):
-            raise CacheError(f"interrupted feature file {self._partial} is of another extraction; delete it and run again")
+            raise CacheError(
+                f"interrupted feature file {self._partial} is of another extraction; delete it and run again"
+            )
 
     def append(self, rows: Features) -> None:
         """Commits one block of rows (B, D), after those that are there.
@@ -130,7 +137,9 @@ class FeatureWriter:
         """
         rows = len(self._file["ids"])
         if self.committed != rows:
-            raise CacheError(f"{self._partial}: {self.committed} of {rows} rows are committed; run the extraction again")
+            raise CacheError(
+                f"{self._partial}: {self.committed} of {rows} rows are committed; run the extraction again"
+            )
         self._file.attrs.modify("complete", np.bool_(True))
         self._sync()
         self._file.close()
@@ -145,7 +154,9 @@ class FeatureWriter:
         """Returns itself."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Closes the file; after a failed write HDF5 may fail again here, and the first error is the one to tell."""
         with contextlib.suppress(OSError, RuntimeError) if error else contextlib.nullcontext():
             self._file.close()
@@ -280,7 +291,9 @@ class FeatureFile:
                 distinct, back = np.unique(positions, return_inverse=True)
                 rows, checksums = self._file["features"][distinct][back], self._file["checksums"][distinct][back]
         except OSError as error:
-            raise CacheError(f"feature file {self.path} cannot be read ({one_line(error, 100)}); delete it and extract again") from error
+            raise CacheError(
+                f"feature file {self.path} cannot be read ({one_line(error, 100)}); delete it and extract again"
+            ) from error
         wrong = np.flatnonzero(row_checksums(rows) != checksums)
         if len(wrong):
             row = int(wrong[0] if positions is None else positions[wrong[0]])
@@ -299,7 +312,9 @@ class FeatureFile:
         """Returns itself."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Closes the file."""
         self.close()
 

@@ -25,20 +25,43 @@ def list_files(as_json: bool) -> None:
     rows = []
     for path in [*stored_files(home()), *stored_files(home(), partial=True)]:
         status = path.stat()
-        fact = {"file": str(path), "bytes": status.st_size, "age_days": round((time.time() - status.st_mtime) / 86400, 2)}
-        fact |= {"model": path.parent.parent.name, "dataset": path.parent.name, "state": "interrupted", "rows": None, "input_size": None}
+        fact = {
+            "file": str(path),
+            "bytes": status.st_size,
+            "age_days": round((time.time() - status.st_mtime) / 86400, 2),
+        }
+        fact |= {
+            "model": path.parent.parent.name,
+            "dataset": path.parent.name,
+            "state": "interrupted",
+            "rows": None,
+            "input_size": None,
+        }
         if path.suffix != ".partial":
             try:
                 with FeatureFile(path) as file:
                     fact |= {"model": file.model, "dataset": file.dataset, "state": "complete", "rows": file.rows}
-                    fact |= {"split": file.key.split, "input_size": file.key.preprocessing.size, "dtype": file.key.dtype}
+                    fact |= {
+                        "split": file.key.split,
+                        "input_size": file.key.preprocessing.size,
+                        "dtype": file.key.dtype,
+                    }
             except CacheError:
                 fact["state"] = "damaged"
         rows.append(fact)
     if as_json:
         print_json(rows)
         return
-    columns = [("model", "left"), ("data set", "left"), ("split", "left"), ("px", "right"), ("rows", "right"), ("MB", "right"), ("days", "right"), ("state", "left")]
+    columns = [
+        ("model", "left"),
+        ("data set", "left"),
+        ("split", "left"),
+        ("px", "right"),
+        ("rows", "right"),
+        ("MB", "right"),
+        ("days", "right"),
+        ("state", "left"),
+    ]
     print_table(
         columns,
         [
@@ -87,7 +110,8 @@ def remove(model: str | None, dataset: str | None) -> None:
     chosen = [
         path
         for path in [*stored_files(home()), *stored_files(home(), partial=True)]
-        if fnmatch.fnmatch(path.parent.parent.name, model or "*") and fnmatch.fnmatch(path.parent.name, (dataset or "*").replace(":", "-"))
+        if fnmatch.fnmatch(path.parent.parent.name, model or "*")
+        and fnmatch.fnmatch(path.parent.name, (dataset or "*").replace(":", "-"))
     ]
     size = sum(path.stat().st_size for path in chosen)
     for path in chosen:

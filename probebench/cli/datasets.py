@@ -22,11 +22,25 @@ def list_datasets(as_json: bool) -> None:
     if as_json:
         print_json([spec.model_dump(mode="json") for spec in specs])
         return
-    columns = [("id", "left"), ("classes", "right"), ("train", "right"), ("val", "right"), ("test", "right"), ("title", "left")]
+    columns = [
+        ("id", "left"),
+        ("classes", "right"),
+        ("train", "right"),
+        ("val", "right"),
+        ("test", "right"),
+        ("title", "left"),
+    ]
     print_table(
         columns,
         [
-            [spec.id, str(len(spec.classes)), str(spec.splits.train), str(spec.splits.val), str(spec.splits.test), spec.title]
+            [
+                spec.id,
+                str(len(spec.classes)),
+                str(spec.splits.train),
+                str(spec.splits.val),
+                str(spec.splits.test),
+                spec.title,
+            ]
             for spec in specs
         ],
     )
@@ -47,7 +61,10 @@ def show(dataset: str, as_json: bool) -> None:
         "fingerprint": opened.fingerprint,
         "classes": len(opened.class_names),
         "images": {name: len(split) for name, split in opened.splits.items()},
-        "smallest_class": {name: int(min((split.labels == label).sum() for label in set(split.labels.tolist()))) for name, split in opened.splits.items()},
+        "smallest_class": {
+            name: int(min((split.labels == label).sum() for label in set(split.labels.tolist())))
+            for name, split in opened.splits.items()
+        },
         "class_names": list(opened.class_names),
     }
     if as_json:

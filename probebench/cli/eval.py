@@ -17,13 +17,40 @@ if TYPE_CHECKING:
 
 
 @click.command(name="eval")
-@click.option("--model", "models", multiple=True, help="Checkpoint id; repeats, takes comma lists and globs.  [default: everything cached]")
-@click.option("--dataset", "datasets", multiple=True, help="Data set id or folder:PATH; repeats, takes comma lists and globs.")
-@click.option("--shots", default="1,5,10,full", show_default=True, help="Labelled images a class; full is the whole training part.")
-@click.option("--draws", type=click.IntRange(1), default=5, show_default=True, help="Draws to average over, with seeds 0, 1, ...")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    help="Checkpoint id; repeats, takes comma lists and globs.  [default: everything cached]",
+)
+@click.option(
+    "--dataset", "datasets", multiple=True, help="Data set id or folder:PATH; repeats, takes comma lists and globs."
+)
+@click.option(
+    "--shots",
+    default="1,5,10,full",
+    show_default=True,
+    help="Labelled images a class; full is the whole training part.",
+)
+@click.option(
+    "--draws", type=click.IntRange(1), default=5, show_default=True, help="Draws to average over, with seeds 0, 1, ..."
+)
 @click.option("--probe", type=click.Choice(["logistic"]), default="logistic", show_default=True)
-@click.option("--protocol", "protocols", multiple=True, default=("default",), show_default=True, help="Protocol id; repeats, takes comma lists.")
-@click.option("--backend", type=click.Choice(["auto", "sklearn"]), default="auto", show_default=True, help="Solver; auto is the fastest here.")
+@click.option(
+    "--protocol",
+    "protocols",
+    multiple=True,
+    default=("default",),
+    show_default=True,
+    help="Protocol id; repeats, takes comma lists.",
+)
+@click.option(
+    "--backend",
+    type=click.Choice(["auto", "sklearn"]),
+    default="auto",
+    show_default=True,
+    help="Solver; auto is the fastest here.",
+)
 @input_size_option
 @out_option
 @registry_option
@@ -87,7 +114,9 @@ def run_eval(
             click.echo(f"error: {error}; its entry is needed to evaluate its cached features", err=True)
             continue
         cells += [
-            Cell(group, spec, registry.protocol(protocol), shot, draws, name) for protocol in protocols for shot in shots
+            Cell(group, spec, registry.protocol(protocol), shot, draws, name)
+            for protocol in protocols
+            for shot in shots
         ]
     results = []
     with ProgressLines("draws") as progress:
@@ -118,7 +147,9 @@ def _choose(
 
     cached_models = {group.model for group in index.groups}
     cached_datasets = {group.dataset for group in index.groups}
-    wanted = expand("model", models, {*registry.checkpoints, *cached_models}, "probebench models list") if models else None
+    wanted = (
+        expand("model", models, {*registry.checkpoints, *cached_models}, "probebench models list") if models else None
+    )
     places = _dataset_names(registry, datasets, cached_datasets) if datasets else None
     groups = [
         group
@@ -145,10 +176,15 @@ def _choose(
         if name not in found
     ]
     if not groups and not problems:
-        raise CacheError(f"no features{where}{at} are cached in {home() / 'features'}; run: probebench extract --model ID")
+        raise CacheError(
+            f"no features{where}{at} are cached in {home() / 'features'}; run: probebench extract --model ID"
+        )
     replaced = {group.setting for group in index.older} & {group.setting for group in groups}
     for model, dataset, *_ in sorted(replaced):
-        warn(f"{model} on {dataset}: older features (other weights or images) are passed over; probebench cache remove clears them")
+        warn(
+            f"{model} on {dataset}: older features (other weights or images) are passed over; "
+            "probebench cache remove clears them"
+        )
     return groups, problems
 
 
@@ -162,7 +198,9 @@ def _dataset_names(registry: "Registry", patterns: Sequence[str], cached: set[st
 
             names[open_dataset(pattern, registry, home() / "datasets").id] = None
             continue
-        for name in expand("data set", [pattern], {*registry.datasets, *registry.suites, *cached}, "probebench datasets list"):
+        for name in expand(
+            "data set", [pattern], {*registry.datasets, *registry.suites, *cached}, "probebench datasets list"
+        ):
             suite = registry.suites.get(name)
             names.update(dict.fromkeys(suite.datasets if suite else [name]))
     return list(names)

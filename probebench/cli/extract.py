@@ -18,14 +18,21 @@ DEFAULT_SUITE = "offline"
 
 
 @click.command(name="extract")
-@click.option("--model", "models", multiple=True, required=True, help="Checkpoint id; repeats, takes comma lists and globs.")
+@click.option(
+    "--model", "models", multiple=True, required=True, help="Checkpoint id; repeats, takes comma lists and globs."
+)
 @click.option(
     "--dataset",
     "datasets",
     multiple=True,
-    help=f"Data set id, suite or folder:PATH; repeats, takes comma lists and globs.  [default: the suite {DEFAULT_SUITE}]",
+    help="Data set id, suite or folder:PATH; repeats, takes comma lists and globs.  "
+    f"[default: the suite {DEFAULT_SUITE}]",
 )
-@click.option("--weights", type=click.Path(path_type=Path), help="A weights file of your own for this checkpoint; kept, so give it once.")
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    help="A weights file of your own for this checkpoint; kept, so give it once.",
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option(
     "--dtype",
@@ -35,8 +42,12 @@ DEFAULT_SUITE = "offline"
     help="Arithmetic; auto is bf16 on GPUs that have it, else fp32.",
 )
 @input_size_option
-@click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Images a batch.  [default: 64 on CPU, 256 on GPU]")
-@click.option("--workers", type=click.IntRange(0), metavar="N", help="Decoding processes.  [default: by the number of cores]")
+@click.option(
+    "--batch-size", type=click.IntRange(1), metavar="N", help="Images a batch.  [default: 64 on CPU, 256 on GPU]"
+)
+@click.option(
+    "--workers", type=click.IntRange(0), metavar="N", help="Decoding processes.  [default: by the number of cores]"
+)
 @registry_option
 def command(
     models: tuple[str, ...],
@@ -92,7 +103,9 @@ def choose_datasets(registry: "Registry", patterns: Sequence[str]) -> list[str]:
     return list(chosen)
 
 
-def run_extract(registry: "Registry", models: Sequence[str], datasets: Sequence[str], input_size: int | None, options: Any) -> None:
+def run_extract(
+    registry: "Registry", models: Sequence[str], datasets: Sequence[str], input_size: int | None, options: Any
+) -> None:
     """Extracts every model on every data set; one that fails does not stop the others.
 
     Raises:
@@ -119,9 +132,8 @@ def run_extract(registry: "Registry", models: Sequence[str], datasets: Sequence[
                 failures.append(error)
                 click.echo(f"error: {model}: {error}", err=True)
     if failures:
-        error = ProbebenchError(f"{len(failures)} of {len(models)} models failed; the lines above say why, the others are cached")
-        error.exit_code = max(failure.exit_code for failure in failures)
-        raise error
+        summary = f"{len(failures)} of {len(models)} models failed; the lines above say why, the others are cached"
+        raise type(max(failures, key=lambda failure: failure.exit_code))(summary)
 
 
 def _report(model: str, dataset: str, size: int, parts: Sequence[Any], seconds: float) -> None:

@@ -21,12 +21,20 @@ def command() -> None:
     show_default=True,
     help="Results folder.",
 )
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("site"), show_default=True, help="Folder of the page.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("site"),
+    show_default=True,
+    help="Folder of the page.",
+)
 def build(results: Path, out: Path) -> None:
     """Write one page with a sortable table; open it from disk, no network needed."""
     from probebench.leaderboard.site import build_site
 
     if not results.is_dir():
-        raise UsageError(f"results folder {results} does not exist; run probebench eval first, or name one with --results")
+        raise UsageError(
+            f"results folder {results} does not exist; run probebench eval first, or name one with --results"
+        )
     page = build_site(load_results(results), out)
     click.echo(f"wrote {page}; open it in a browser")

@@ -95,5 +95,3 @@ def main() -> None:
 def _fail(message: str, code: int) -> int:
     click.echo(f"error: {message}", err=True)
     return code
-
-

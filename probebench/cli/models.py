@@ -14,7 +14,11 @@ def command() -> None:
 
 
 @command.command(name="list")
-@click.option("--method", type=click.Choice(["supervised", "language-image", "image-image", "none"]), help="Only this pre-training method.")
+@click.option(
+    "--method",
+    type=click.Choice(["supervised", "language-image", "image-image", "none"]),
+    help="Only this pre-training method.",
+)
 @click.option("--source", help="Only checkpoints whose sources contain this text, such as laion.")
 @registry_option
 @json_option
@@ -31,7 +35,14 @@ def list_models(method: str | None, source: str | None, as_json: bool) -> None:
     if as_json:
         print_json([spec.model_dump(mode="json") for spec in specs])
         return
-    columns = [("id", "left"), ("method", "left"), ("source", "left"), ("architecture", "left"), ("px", "right"), ("weights", "left")]
+    columns = [
+        ("id", "left"),
+        ("method", "left"),
+        ("source", "left"),
+        ("architecture", "left"),
+        ("px", "right"),
+        ("weights", "left"),
+    ]
     print_table(
         columns,
         [
@@ -76,7 +87,12 @@ def _plain(value: object) -> str:
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return "; ".join(", ".join(f"{key} {inner}" for key, inner in item.items()) for item in value)
     if isinstance(value, (list, dict)):
-        return ", ".join(map(str, value if isinstance(value, list) else (f"{key}={inner}" for key, inner in value.items()))) or "none"
+        return (
+            ", ".join(
+                map(str, value if isinstance(value, list) else (f"{key}={inner}" for key, inner in value.items()))
+            )
+            or "none"
+        )
     return str(value)
 
 
@@ -90,7 +106,10 @@ def validate(path: Path | None) -> None:
     if path is None:
         registry = Registry.load_leniently(registry_folders())
         problems = list(registry.problems)
-        done = f"{len(registry.checkpoints)} checkpoints, {len(registry.datasets)} data sets, {len(registry.protocols)} protocols"
+        done = (
+            f"{len(registry.checkpoints)} checkpoints, {len(registry.datasets)} data sets, "
+            f"{len(registry.protocols)} protocols"
+        )
     else:
         problems = validate_path(path)
         done = str(path)

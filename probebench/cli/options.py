@@ -13,9 +13,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 out_option = click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("results"), show_default=True, help="Results folder."
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("results"),
+    show_default=True,
+    help="Results folder.",
 )
-input_size_option = click.option("--input-size", type=click.IntRange(1, 4096), metavar="N", help="Side of the input in pixels.")
+input_size_option = click.option(
+    "--input-size", type=click.IntRange(1, 4096), metavar="N", help="Side of the input in pixels."
+)
 
 
 def registry_option(command: F) -> F:

@@ -16,7 +16,13 @@ INPUT_SIZE = 96
 
 @click.command(name="quickstart")
 @out_option
-@click.option("--site", type=click.Path(path_type=Path, file_okay=False), default=Path("site"), show_default=True, help="Folder of the page.")
+@click.option(
+    "--site",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("site"),
+    show_default=True,
+    help="Folder of the page.",
+)
 def command(out: Path, site: Path) -> None:
     """Four checkpoints on handwritten digits: features, probes at 1, 5, 10 shots and full data, a table and a page.
 
@@ -35,4 +41,7 @@ def command(out: Path, site: Path) -> None:
     run_eval(registry, [",".join(MODELS)], [DATASET], INPUT_SIZE, [1, 5, 10, "full"], 5, ["default"], "auto", out)
     page = build_site(load_results(out), site)
     click.echo(f"3/3 leaderboard page: {page}")
-    click.echo("try next, with images of your own (one folder a class): probebench extract --model efficientnet_lite0_in1k --dataset folder:PATH && probebench eval")
+    click.echo(
+        "try next, with images of your own (one folder a class): "
+        "probebench extract --model efficientnet_lite0_in1k --dataset folder:PATH && probebench eval"
+    )

@@ -88,7 +88,12 @@ class TrainingPart:
         return self._draw(None, None, train, held, short)
 
     def _draw(
-        self, seed: int | None, shots: int | None, train: list[Positions], held: list[Positions], short: list[ShortClass]
+        self,
+        seed: int | None,
+        shots: int | None,
+        train: list[Positions],
+        held: list[Positions],
+        short: list[ShortClass],
     ) -> Draw:
         digest = fingerprint(
             {

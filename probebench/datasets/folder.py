@@ -64,7 +64,8 @@ def _read_classes(top: Path, folder: Path, classes: list[str], memo: "_ContentMe
 def _take(split: Split, positions: Positions) -> Split:
     assert isinstance(split.images, FileImages)
     images = FileImages(
-        [split.images.paths[position] for position in positions], [split.images.digests[position] for position in positions]
+        [split.images.paths[position] for position in positions],
+        [split.images.digests[position] for position in positions],
     )
     return Split(tuple(split.ids[position] for position in positions), split.labels[positions], images)
 

@@ -36,7 +36,9 @@ def open_dataset(name: str, registry: Registry, root: Path) -> Dataset:
     expected = {part: count for part in ("train", "val", "test") if (count := getattr(spec.splits, part))}
     found = {part: len(split) for part, split in parts.items()}
     if found != expected:
-        raise DatasetError(f"data set {spec.id}: found {found} images where the entry says {expected}; prepare it again")
+        raise DatasetError(
+            f"data set {spec.id}: found {found} images where the entry says {expected}; prepare it again"
+        )
     return check_dataset(Dataset(spec.id, spec.classes, parts))
 
 
@@ -117,7 +119,9 @@ def _fashion_mnist(spec: DatasetSpec, root: Path) -> dict[str, Split]:
             try:
                 (unpacked / name).write_bytes(gzip.decompress((packed / f"{name}.gz").read_bytes()))
             except FileNotFoundError as error:
-                raise DatasetError(f"data set {spec.id}: {packed / name}.gz is missing; {_by_hand(spec, root)}") from error
+                raise DatasetError(
+                    f"data set {spec.id}: {packed / name}.gz is missing; {_by_hand(spec, root)}"
+                ) from error
             except (EOFError, gzip.BadGzipFile) as error:
                 raise DatasetError(f"data set {spec.id}: {packed / name}.gz is damaged; fetch it again") from error
         return _read_fashion_mnist(FashionMNIST, Path(scratch))
@@ -129,7 +133,9 @@ def _read_fashion_mnist(kind: Callable[..., object], folder: Path) -> dict[str, 
         try:
             data: object = kind(str(folder), train=train)
         except (AssertionError, RuntimeError, ValueError) as error:
-            raise DatasetError(f"data set fashion_mnist in {folder} is damaged ({one_line(error, 80)}); fetch it again") from error
+            raise DatasetError(
+                f"data set fashion_mnist in {folder} is damaged ({one_line(error, 80)}); fetch it again"
+            ) from error
         parts[part] = _numbered(part, data.targets.tolist(), data.data.numpy())  # type: ignore[attr-defined]
     return parts
 

@@ -76,11 +76,14 @@ def _descending(row: Row, columns: list[int | str]) -> list[tuple[bool, float]]:
 
 def shots_columns(rows: Iterable[Row]) -> list[int | str]:
     """Returns all numbers of shots that occur, ascending, full last."""
-    return sorted({shots for row in rows for shots in row.cells}, key=lambda shots: (shots == "full", int(shots) if shots != "full" else 0))
+    return sorted(
+        {shots for row in rows for shots in row.cells},
+        key=lambda shots: (shots == "full", int(shots) if shots != "full" else 0),
+    )
 
 
 def answers(rows: Iterable[Row]) -> tuple[bool, str]:
-    """Says whether the rows can compare pre-training sources at all: it takes two sources at one method and architecture."""
+    """Says whether the rows can compare pre-training sources: that takes two of them at one method and architecture."""
     sources: dict[tuple[str, str], set[str]] = defaultdict(set)
     methods = set()
     for row in rows:
@@ -91,9 +94,9 @@ def answers(rows: Iterable[Row]) -> tuple[bool, str]:
     if any(len(names) > 1 for names in sources.values()):
         return True, "Compare sources only within one method and one architecture; the table below sorts by any column."
     return False, (
-        "These results cannot say which pre-training data transfers best: no two checkpoints here share a method and an "
-        "architecture and differ in their source. They do say how far a pre-trained checkpoint is ahead of an untrained "
-        "twin, where one is in the table."
+        "These results cannot say which pre-training data transfers best: no two checkpoints here share a method and "
+        "an architecture and differ in their source. They do say how far a pre-trained checkpoint is ahead of an "
+        "untrained twin, where one is in the table."
         if methods
         else "There are no results yet."
     )

@@ -22,7 +22,11 @@ def build_site(results: Sequence[Result], out: Path) -> Path:
 
     rows = board_rows(results)
     templates = Environment(
-        loader=PackageLoader("probebench.leaderboard"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("probebench.leaderboard"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     templates.filters["percent"] = lambda score: f"{100 * score:.1f}"
     comparable, verdict = answers(rows)
@@ -54,7 +58,8 @@ def shots_label(shots: int | str) -> str:
 def sources_text(facts: CheckpointFacts) -> str:
     """Returns the pre-training sources with their sizes, such as "LAION-2B-en" or "ImageNet-1k (1.28M)"."""
     parts = [
-        source.name if source.samples == "unknown" else f"{source.name} ({_short(source.samples)})" for source in facts.sources
+        source.name if source.samples == "unknown" else f"{source.name} ({_short(source.samples)})"
+        for source in facts.sources
     ]
     return " + ".join(parts) or "none"
 
@@ -64,5 +69,3 @@ def _short(count: int) -> str:
         if count >= size:
             return f"{count / size:.3g}{letter}"
     return str(count)
-
-

@@ -98,7 +98,9 @@ class Registry:
         """
         registry = cls.load_leniently(extra, environ)
         if registry.problems:
-            more = f" (and {len(registry.problems) - 1} more: probebench models validate)" if registry.problems[1:] else ""
+            more = (
+                f" (and {len(registry.problems) - 1} more: probebench models validate)" if registry.problems[1:] else ""
+            )
             raise RegistryError(registry.problems[0] + more)
         return registry
 
@@ -118,7 +120,9 @@ class Registry:
                 _collect(folder / kind, schema, entries[kind], problems, seen)
         for suite in entries["suites"].values():
             assert isinstance(suite, SuiteSpec)
-            problems += [f"suite {suite.id}: no data set {name!r}" for name in suite.datasets if name not in entries["datasets"]]
+            problems += [
+                f"suite {suite.id}: no data set {name!r}" for name in suite.datasets if name not in entries["datasets"]
+            ]
         return cls(**entries, folders=tuple(folders), problems=tuple(problems))  # type: ignore[arg-type]
 
     def checkpoint(self, name: str) -> CheckpointSpec:

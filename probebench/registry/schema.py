@@ -10,7 +10,9 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=2000, strip_whi
 Count = Annotated[int, Field(ge=0)] | Literal["unknown"]
 Three = tuple[float, float, float]
 
-_URI = re.compile(r"^(pkg://[\w.-]+/.+|timm://\S+|open_clip://\S+|hf://[^/\s]+/[^/\s]+/\S+|https://\S+|file:.+|user|random:\d+)$")
+_URI = re.compile(
+    r"^(pkg://[\w.-]+/.+|timm://\S+|open_clip://\S+|hf://[^/\s]+/[^/\s]+/\S+|https://\S+|file:.+|user|random:\d+)$"
+)
 
 
 class Entry(BaseModel):
@@ -75,7 +77,9 @@ class Weights(Entry):
     @classmethod
     def _hexadecimal(cls, sha256: str) -> str:
         if sha256 not in ("unknown", "none") and not re.fullmatch(r"[0-9a-f]{64}", sha256):
-            raise ValueError('sha256 must be 64 lower-case hexadecimal digits, "unknown", or "none" where there is no file')
+            raise ValueError(
+                'sha256 must be 64 lower-case hexadecimal digits, "unknown", or "none" where there is no file'
+            )
         return sha256
 
     @property

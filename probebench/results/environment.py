@@ -8,7 +8,18 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("probebench", "numpy", "scikit-learn", "scipy", "torch", "torchvision", "timm", "open_clip_torch", "h5py", "pillow")
+_PACKAGES = (
+    "probebench",
+    "numpy",
+    "scikit-learn",
+    "scipy",
+    "torch",
+    "torchvision",
+    "timm",
+    "open_clip_torch",
+    "h5py",
+    "pillow",
+)
 
 
 @functools.cache
@@ -36,10 +47,14 @@ def _version(package: str) -> str:
 
 
 def _commit(package: Path) -> tuple[str, bool | None]:
-    """Reads the commit only if git tracks this very package: site-packages may lie inside somebody else's repository."""
+    """Reads the commit, only if git tracks this package: site-packages may lie in somebody else's repository."""
     git = ["git", "-C", str(package)]
     try:
-        for command in (["ls-files", "--error-unmatch", "__init__.py"], ["rev-parse", "HEAD"], ["status", "--porcelain", "."]):
+        for command in (
+            ["ls-files", "--error-unmatch", "__init__.py"],
+            ["rev-parse", "HEAD"],
+            ["status", "--porcelain", "."],
+        ):
             done = subprocess.run([*git, *command], capture_output=True, text=True, timeout=10, check=True)
             if command[0] == "rev-parse":
                 commit = done.stdout.strip()

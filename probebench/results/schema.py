@@ -4,8 +4,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-SCHEMA_VERSION = 1
-
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Score = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)] | Literal["unknown"]
@@ -94,7 +92,7 @@ class Result(Record):
         predictions: Name and sha256 of the .npz with test_ids, y_true and y_pred (trials, n_test).
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     provenance: Literal["measured", "published"]
     kind: Literal["probe", "knn", "ridge", "zeroshot", "finetune"]
     mode: str

@@ -70,7 +70,9 @@ def read_result(path: Path) -> Result:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ResultError(f"result {path} is damaged or of another schema ({where}: {first['msg']}); remove it and run eval again") from error
+        raise ResultError(
+            f"result {path} is damaged or of another schema ({where}: {first['msg']}); remove it and run eval again"
+        ) from error
 
 
 def read_predictions(path: Path, result: Result) -> Predictions:
@@ -88,7 +90,9 @@ def read_predictions(path: Path, result: Result) -> Predictions:
         with np.load(file, allow_pickle=False) as arrays:
             return Predictions(tuple(arrays["test_ids"].tolist()), arrays["y_true"], arrays["y_pred"])
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-        raise ResultError(f"predictions {file} are damaged ({one_line(error, 100)}); remove both and run eval again") from error
+        raise ResultError(
+            f"predictions {file} are damaged ({one_line(error, 100)}); remove both and run eval again"
+        ) from error
 
 
 def result_files(out: Path) -> Iterator[Path]:
