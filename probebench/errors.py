@@ -42,8 +42,10 @@ class ResultError(ProbebenchError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Returns ``; did you mean a, b?`` with the nearest names, or how to list them all."""
-    near = difflib.get_close_matches(name.lower(), sorted(known), n=3, cutoff=0.45)
+    """Returns ``; did you mean a, b?`` with the nearest names, or nothing where none is near."""
+    asked = name.lower()
+    near = difflib.get_close_matches(asked, sorted(known), n=3, cutoff=0.45)
+    near.sort(key=lambda one: not one.startswith(asked))
     return f"; did you mean {', '.join(near)}?" if near else ""
 
 

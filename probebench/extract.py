@@ -211,7 +211,8 @@ def _features(
         with torch.inference_mode(), autocast:
             inputs = _padded(batch, batch_size).to(device, memory_format=torch.channels_last, non_blocking=True)
             rows: Features = module(inputs)[:count].float().cpu().numpy()
-        stored = rows if options.dtype == "fp32" else rows.astype(np.float16)
+        with np.errstate(over="ignore"):
+            stored = rows if options.dtype == "fp32" else rows.astype(np.float16)
         wrong = np.flatnonzero(~np.isfinite(stored).all(axis=1))
         if len(wrong):
             hint = "" if options.dtype == "fp32" else "; try --dtype fp32"

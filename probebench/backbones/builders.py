@@ -9,6 +9,7 @@ from probebench.backbones.base import Backbone
 from probebench.backbones.weights import (
     UserWeights,
     adapt_keys,
+    check_sha256,
     load_into,
     locate,
     network,
@@ -73,6 +74,7 @@ def register_weights(spec: CheckpointSpec, home: Path, path: Path) -> UserWeight
     """
     if spec.weights.scheme == "random":
         raise UsageError(f"{spec.id} is a random-init twin and takes no weights file; leave out --weights")
+    check_sha256(spec, path)
     module = _construct(spec, None)
     state = _load_file(module, spec, path)
     return UserWeights.register(home, spec.id, state, state_digest(module.state_dict()), path.resolve())

@@ -61,12 +61,12 @@ def read_state_dict(path: Path) -> StateDict:
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Weights only load failed" in str(error):
+        if "unsupported global" in str(error).lower():
             raise WeightsError(
                 f"weights file {path} holds more than tensors, and reading it could run code; "
                 "save its state_dict alone with torch.save or safetensors"
             ) from error
-        raise WeightsError(f"weights file {path} is not a checkpoint: {one_line(error)}") from error
+        raise WeightsError(f"weights file {path} is not a checkpoint, or damaged; fetch it again") from error
     except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise WeightsError(
             f"weights file {path} is damaged or truncated ({one_line(error, 120)}); fetch it again"
@@ -218,14 +218,26 @@ def locate(spec: CheckpointSpec, home: Path) -> Path:
                 f"the weights of {spec.id} were never published; give a file once: "
                 f"probebench extract --model {spec.id} --weights PATH"
             )
-    if spec.weights.sha256 not in ("unknown", "none"):
-        found = file_sha256(path)
-        if found != spec.weights.sha256:
-            raise WeightsError(
-                f"weights file {path} is damaged or another file: sha256 {found[:16]}… where the entry {spec.id} says "
-                f"{spec.weights.sha256[:16]}…; fetch or install it again"
-            )
+    check_sha256(spec, path)
     return path
+
+
+def check_sha256(spec: CheckpointSpec, path: Path) -> None:
+    """Compares a file with the sha256 that the entry gives, where it gives one.
+
+    Raises:
+        WeightsError: The file is missing or another one.
+    """
+    if spec.weights.sha256 in ("unknown", "none"):
+        return
+    if not path.is_file():
+        raise WeightsError(f"weights file {path} does not exist")
+    found = file_sha256(path)
+    if found != spec.weights.sha256:
+        raise WeightsError(
+            f"weights file {path} is damaged or another file: sha256 {found[:16]}… where the entry {spec.id} says "
+            f"{spec.weights.sha256[:16]}…; fetch or install it again"
+        )
 
 
 def _in_package(spec: CheckpointSpec, package: str, inside: str) -> Path:

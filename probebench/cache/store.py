@@ -197,6 +197,8 @@ def _reserve(file: h5py.File, name: str, shape: tuple[int, ...], dtype: type[np.
     creation.set_layout(h5py.h5d.CONTIGUOUS)
     creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    # A time stamp would make the same features two different files.
+    creation.set_obj_track_times(False)
     space = h5py.h5s.create_simple(shape)
     h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(np.dtype(dtype)), space, creation)
 

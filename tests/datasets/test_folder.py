@@ -1,0 +1,134 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from probebench.datasets.base import FileImages
+from probebench.datasets.loaders import open_dataset
+from probebench.errors import DatasetError, UsageError
+from probebench.registry import Registry
+from tests.conftest import make_images
+
+
+@pytest.fixture
+def root(home: Path) -> Path:
+    return home / "datasets"
+
+
+def counts(opened: object) -> dict[str, int]:
+    return {name: len(split) for name, split in opened.splits.items()}  # type: ignore[attr-defined]
+
+
+def test_class_folders_alone_get_a_fixed_test_part(shipped: Registry, tmp_path: Path, root: Path) -> None:
+    place = make_images(tmp_path / "flowers", each=10)
+    opened = open_dataset(f"folder:{place}", shipped, root)
+    assert counts(opened) == {"train": 24, "test": 6}
+    assert opened.id == f"folder:flowers-{opened.fingerprint[:8]}"
+    assert opened.class_names == ("class0", "class1", "class2")
+    for split in opened.splits.values():
+        assert isinstance(split.images, FileImages)
+        for name, label, path in zip(split.ids, split.labels, split.images.paths, strict=True):
+            assert name == f"class{label}/{path.name}"
+    assert open_dataset(f"folder:{place}", shipped, root).fingerprint == opened.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        (("train", "test"), {"train": 9, "test": 9}),
+        (("train", "val", "test"), {"train": 9, "val": 9, "test": 9}),
+        (("train", "validation", "test"), {"train": 9, "val": 9, "test": 9}),
+        # ImageNet's layout: val is what everybody reports.
+        (("train", "val"), {"train": 9, "test": 9}),
+    ],
+)
+def test_parts_where_they_exist(
+    shipped: Registry, tmp_path: Path, root: Path, parts: tuple[str, ...], expected: dict[str, int]
+) -> None:
+    for number, part in enumerate(parts):
+        make_images(tmp_path / "d" / part, each=3, seed=number)
+    opened = open_dataset(f"folder:{tmp_path / 'd'}", shipped, root)
+    assert counts(opened) == expected
+    assert list(opened.splits) == [name for name in ("train", "val", "test") if name in expected]
+
+
+def test_classes_are_those_of_all_parts_together(shipped: Registry, tmp_path: Path, root: Path) -> None:
+    make_images(tmp_path / "d" / "train", classes=2, each=3)
+    make_images(tmp_path / "d" / "test", classes=3, each=3)
+    (tmp_path / "d" / "train" / ".hidden").mkdir()
+    (tmp_path / "d" / "train" / "empty").mkdir()
+    (tmp_path / "d" / "train" / "class0" / "notes.txt").write_text("not an image")
+    opened = open_dataset(f"folder:{tmp_path / 'd'}", shipped, root)
+    assert opened.class_names == ("class0", "class1", "class2", "empty")
+    assert counts(opened) == {"train": 6, "test": 9}
+
+
+def test_a_replaced_image_changes_the_content_and_not_the_fingerprint(
+    shipped: Registry, tmp_path: Path, root: Path
+) -> None:
+    place = make_images(tmp_path / "d")
+    before = open_dataset(f"folder:{place}", shipped, root)
+    file = place / "class0" / "000.png"
+    Image.fromarray(np.zeros((24, 24, 3), np.uint8)).save(file)
+    after = open_dataset(f"folder:{place}", shipped, root)
+    assert after.fingerprint == before.fingerprint and after.content != before.content
+
+
+def test_a_second_look_reads_no_image(
+    shipped: Registry, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from probebench.datasets import folder
+
+    place = make_images(tmp_path / "d")
+    before = open_dataset(f"folder:{place}", shipped, root)
+    monkeypatch.setattr(folder, "file_sha256", lambda path: pytest.fail(f"{path} was read again"))
+    assert open_dataset(f"folder:{place}", shipped, root).content == before.content
+
+
+def test_a_home_that_cannot_be_written_only_costs_time(shipped: Registry, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    place = make_images(tmp_path / "d")
+    assert counts(open_dataset(f"folder:{place}", shipped, tmp_path / "file")) == {"train": 18, "test": 6}
+
+
+@pytest.mark.parametrize(
+    ("parts", "error", "said"),
+    [
+        (None, UsageError, "does not exist"),
+        ((), DatasetError, "holds no class folders"),
+        (("train",), DatasetError, "neither test nor val"),
+        (("test",), DatasetError, "no train beside it"),
+    ],
+)
+def test_layouts_that_cannot_be_read(
+    shipped: Registry, tmp_path: Path, root: Path, parts: tuple[str, ...] | None, error: type[Exception], said: str
+) -> None:
+    place = tmp_path / "d"
+    if parts is not None:
+        place.mkdir()
+        for part in parts:
+            make_images(place / part)
+    with pytest.raises(error, match=said):
+        open_dataset(f"folder:{place}", shipped, root)
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n"])
+def test_an_unreadable_image_is_named(shipped: Registry, tmp_path: Path, root: Path, content: bytes) -> None:
+    place = make_images(tmp_path / "d")
+    (place / "class1" / "bad.png").write_bytes(content)
+    opened = open_dataset(f"folder:{place}", shipped, root)
+    for split in opened.splits.values():
+        if "class1/bad.png" in split.ids:
+            with pytest.raises(DatasetError, match=r"class1/bad.png cannot be read \(.+\); repair or remove it"):
+                split.images.load(split.ids.index("class1/bad.png"))
+            return
+    pytest.fail("the image is in no part")
+
+
+def test_a_truncated_image_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "cut.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(DatasetError, match="cut.jpg cannot be read"):
+        FileImages([path], ["x"]).load(0)

@@ -1,0 +1,98 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from probebench.errors import RegistryError, UsageError
+from probebench.registry import CheckpointSpec, Registry, validate_path
+from probebench.registry.load import expand, read_entry
+from tests.conftest import entry_text, write_entry
+
+
+def test_shipped_entries_are_those_of_the_issue(shipped: Registry) -> None:
+    assert {
+        "efficientnet_lite0_in1k",
+        "efficientnet_lite1_in1k",
+        "efficientnet_lite2_in1k",
+        "efficientnet_lite0_random",
+        "resnet50_a1_in1k",
+        "openai_clip_rn50",
+        "yfcc15m_clip_rn50",
+        "cc12m_clip_rn50",
+        "laion2b_clip_vit_b_32",
+        "laion_clip_rn50",
+    } <= set(shipped.checkpoints)
+    assert {"digits", "fashion_mnist", "cifar100"} <= set(shipped.datasets)
+    assert shipped.suites["offline"].datasets == ("digits", "fashion_mnist")
+    assert shipped.protocol("default").version == 1
+
+
+def test_own_folders_add_entries(tmp_path: Path) -> None:
+    write_entry(tmp_path / "one")
+    write_entry(tmp_path / "two", id="second")
+    write_entry(tmp_path / "three", id="third")
+    environ = {"PROBEBENCH_REGISTRY": os.pathsep.join([str(tmp_path / "one"), str(tmp_path / "two")])}
+    registry = Registry.load([tmp_path / "three"], environ)
+    assert {"tiny", "second", "third", "efficientnet_lite0_in1k"} <= set(registry.checkpoints)
+
+
+def test_collision_is_an_error_that_names_both(tmp_path: Path) -> None:
+    write_entry(tmp_path, id="efficientnet_lite0_in1k")
+    with pytest.raises(RegistryError, match="already taken by .*efficientnet_lite0_in1k.toml"):
+        Registry.load([tmp_path], {})
+
+
+def test_file_name_must_be_the_id(tmp_path: Path) -> None:
+    path = tmp_path / "other.toml"
+    path.write_text(entry_text())
+    with pytest.raises(RegistryError, match="must be called tiny.toml"):
+        read_entry(path, CheckpointSpec)
+
+
+@pytest.mark.parametrize("content", [b"id = ", b"\xff\xfe", b'id = "a"\nid = "a"\n'])
+def test_not_toml(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "tiny.toml"
+    path.write_bytes(content)
+    with pytest.raises(RegistryError, match="tiny.toml: not TOML"):
+        read_entry(path, CheckpointSpec)
+
+
+def test_missing_folder_is_wrong_use(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="does not exist"):
+        Registry.load([tmp_path / "nowhere"], {})
+
+
+def test_suite_with_unknown_data_set(tmp_path: Path) -> None:
+    (tmp_path / "suites").mkdir()
+    (tmp_path / "suites" / "mine.toml").write_text('id = "mine"\ntitle = "x"\ndatasets = ["nothing"]\n')
+    assert any("no data set 'nothing'" in line for line in Registry.load_leniently([tmp_path], {}).problems)
+
+
+def test_unknown_names_give_the_nearest(shipped: Registry) -> None:
+    with pytest.raises(UsageError, match="did you mean efficientnet_lite1_in1k"):
+        shipped.checkpoint("efficientnet_lite1")
+    with pytest.raises(UsageError, match="did you mean fashion_mnist"):
+        shipped.dataset("fashion-mnist")
+    with pytest.raises(UsageError, match="unknown protocol"):
+        shipped.protocol("other")
+
+
+def test_expand_takes_globs_and_comma_lists_in_order() -> None:
+    known = ["a1", "a2", "b1"]
+    assert expand("model", ["b1,a*", "a1"], known, "list") == ["b1", "a1", "a2"]
+    with pytest.raises(UsageError, match="unknown model 'c"):
+        expand("model", ["a1,c*"], known, "list")
+
+
+def test_validate_path_lists_every_problem(tmp_path: Path) -> None:
+    write_entry(tmp_path)
+    (tmp_path / "checkpoints" / "bad.toml").write_text("id = ")
+    (tmp_path / "checkpoints" / "worse.toml").write_text(entry_text(id="worse", size=-1))
+    problems = validate_path(tmp_path)
+    assert len(problems) == 2
+    assert validate_path(tmp_path / "checkpoints" / "tiny.toml") == []
+    with pytest.raises(UsageError, match="does not exist"):
+        validate_path(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="holds no .toml"):
+        validate_path(tmp_path / "empty")

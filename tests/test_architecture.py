@@ -1,0 +1,71 @@
+"""One way through the house: who may import whom, walked over the source."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import probebench
+
+ROOT = Path(probebench.__file__).parent
+LEAVES = {"errors", "fingerprint"}
+ALLOWED = {
+    "errors": set(),
+    "fingerprint": set(),
+    "registry": LEAVES,
+    "datasets": LEAVES | {"registry"},
+    "probes": LEAVES | {"registry"},
+    "results": LEAVES,
+    "backbones": LEAVES | {"registry"},
+    "cache": LEAVES | {"registry"},
+    "extract": LEAVES | {"registry", "backbones", "datasets", "cache"},
+    "evaluate": LEAVES | {"registry", "cache", "datasets", "probes", "results"},
+    "leaderboard": LEAVES | {"registry", "results"},
+}
+# Heavy libraries that must not load with the module, in the parts that promise to start at once.
+LAZY = {"torch", "timm", "open_clip", "torchvision", "sklearn", "scipy", "cuml", "ray", "matplotlib", "jinja2", "rich"}
+
+
+def modules() -> list[Path]:
+    return sorted(path for path in ROOT.rglob("*.py"))
+
+
+def imported(tree: ast.AST, *, top_level: bool = False) -> Iterator[str]:
+    for node in ast.iter_child_nodes(tree) if top_level else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield node.module or ""
+
+
+def part(path: Path) -> str:
+    first = path.relative_to(ROOT).parts[0]
+    return first.removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_flow_one_way(path: Path) -> None:
+    own = part(path)
+    if own in ("cli", "__init__", "__main__"):
+        return
+    for name in imported(ast.parse(path.read_text())):
+        if name.startswith("probebench."):
+            target = name.split(".")[1]
+            assert target == own or target in ALLOWED[own], f"{path} must not import {name}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_heavy_libraries_load_lazily(path: Path) -> None:
+    own = part(path)
+    if own in ("backbones", "extract"):
+        return
+    heavy = LAZY | ({"h5py"} if own not in ("cache", "evaluate") else set())
+    names = {name.split(".")[0] for name in imported(ast.parse(path.read_text()), top_level=True)}
+    assert not names & heavy
+
+
+def test_no_file_outgrows_a_reader() -> None:
+    long = {str(path): count for path in modules() if (count := len(path.read_text().splitlines())) > 350}
+    assert not long

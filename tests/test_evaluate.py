@@ -1,0 +1,247 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from probebench import evaluate as module
+from probebench.cache.index import FeatureGroup, read_index
+from probebench.cache.store import FeatureFile, FeatureWriter, Header, feature_path, row_checksums
+from probebench.datasets.draws import TrainingPart
+from probebench.errors import CacheError, ResultError
+from probebench.evaluate import Cell, Shots, evaluate
+from probebench.probes.base import FittedProbe, Labelled
+from probebench.registry import Registry
+from probebench.results.store import read_predictions, read_result
+from tests.cache.test_key import key
+
+Make = Callable[..., FeatureGroup]
+
+
+def features_of(labels: np.ndarray, seed: int, width: int = 12) -> np.ndarray:  # type: ignore[type-arg]
+    centres = np.random.default_rng(99).normal(size=(labels.max() + 1, width)) * 1.2
+    return (centres[labels] + np.random.default_rng(seed).normal(size=(len(labels), width))).astype(np.float32)
+
+
+def store(home: Path, split: str, labels: np.ndarray, splits: tuple[str, ...], seed: int) -> None:  # type: ignore[type-arg]
+    own = key(split=split)
+    path = feature_path(home, "efficientnet_lite0_in1k", "made_up", own)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ids = [f"{split}-{number}" for number in range(len(labels))]
+    header = Header(own, "efficientnet_lite0_in1k", "made_up", splits, {"device": "cpu", "batch_size": 4})
+    with FeatureWriter(path, header, ids, labels, 12) as writer:
+        writer.append(features_of(labels, seed))
+        writer.finish()
+
+
+@pytest.fixture
+def make(home: Path) -> Make:
+    def build(train: int = 30, test: int = 40, val: int = 0, classes: int = 4) -> FeatureGroup:
+        splits = ("train", "val", "test") if val else ("train", "test")
+        for number, (split, each) in enumerate({"train": train, "val": val, "test": test}.items()):
+            if each:
+                store(home, split, np.tile(np.arange(classes), each), splits, seed=number)
+        (group,) = read_index(home).groups
+        return group
+
+    return build
+
+
+@pytest.fixture
+def cell(shipped: Registry) -> Callable[..., Cell]:
+    def build(group: FeatureGroup, shots: Shots = 5, draws: int = 3) -> Cell:
+        checkpoint = shipped.checkpoint("efficientnet_lite0_in1k")
+        return Cell(group, checkpoint, shipped.protocol("default"), shots, draws, "sklearn")
+
+    return build
+
+
+def set_test_labels(group: FeatureGroup, change: Callable[[Any], Any]) -> None:
+    with h5py.File(group.paths["test"], "r+") as file:
+        file["labels"][:] = change(file["labels"][:])
+
+
+def test_a_result_says_all_that_produced_it(make: Make, cell: Callable[..., Cell], tmp_path: Path) -> None:
+    group = make()
+    result, computed = evaluate(cell(group), tmp_path)
+    assert computed and result.shots == 5 and result.labels_spent == 4 * (5 + 4)
+    assert result.selection == "validation" and result.metric == "accuracy" and result.n_test == 160
+    assert [trial.draw_seed for trial in result.trials] == [0, 1, 2]
+    assert len({trial.draw_digest for trial in result.trials}) == 3
+    assert result.checkpoint.method == "supervised" and result.checkpoint.sources[0].name == "ImageNet-1k"
+    assert result.feature_key and set(result.feature_key) == {"train", "test"}
+    assert result.environment["extraction"]["device"] == "cpu" and "scikit-learn" in result.environment["versions"]
+    assert result.ci95 and result.mean and result.ci95[0] < result.mean < result.ci95[1]
+    assert 0.5 < result.mean < 1 and result.ci95_covers == "draws and test images"
+
+
+def test_every_score_can_be_recomputed_without_the_model(make: Make, cell: Callable[..., Cell], tmp_path: Path) -> None:
+    from sklearn.metrics import accuracy_score
+
+    one = cell(make())
+    evaluate(one, tmp_path)
+    result = read_result(one.path(tmp_path))
+    stored = read_predictions(one.path(tmp_path), result)
+    assert stored.test_ids == tuple(f"test-{number}" for number in range(160))
+    scores = [accuracy_score(stored.y_true, row) for row in stored.y_pred]
+    assert scores == pytest.approx([trial.test_score for trial in result.trials])
+    assert np.mean(scores) == pytest.approx(result.mean)
+
+
+def test_trials_are_scikit_learns_own(make: Make, cell: Callable[..., Cell], tmp_path: Path) -> None:
+    """The whole trial again, by hand: the draw, the scale, a fit at the chosen strength, the test part."""
+    from sklearn.linear_model import LogisticRegression
+
+    group = make()
+    result, _ = evaluate(cell(group, draws=2), tmp_path)
+    with FeatureFile(group.paths["train"]) as train, FeatureFile(group.paths["test"]) as test:
+        part = TrainingPart(train.ids, train.labels)
+        for trial in result.trials:
+            assert trial.draw_seed is not None
+            draw = part.few_shot(5, 4, trial.draw_seed)
+            assert draw.digest == trial.draw_digest
+            rows = train.read(draw.train).astype(np.float64)
+            divisor = np.sqrt(((rows - rows.mean(axis=0)) ** 2).sum(axis=1).mean())
+            probe = LogisticRegression(C=trial.chosen["C"], tol=1e-8, max_iter=10000)
+            probe.fit(rows / divisor, train.labels[draw.train])
+            assert probe.score(test.read() / divisor, test.labels) == pytest.approx(trial.test_score, abs=1.5 / 160)
+
+
+@pytest.mark.parametrize("shots", [1, 5, "full"])
+def test_the_trap_shuffled_test_labels_change_no_choice(
+    make: Make, cell: Callable[..., Cell], tmp_path: Path, shots: Shots
+) -> None:
+    group = make()
+    honest, _ = evaluate(cell(group, shots), tmp_path / "honest")
+    set_test_labels(group, lambda labels: np.random.default_rng(0).permutation(labels))
+    trapped, _ = evaluate(cell(group, shots), tmp_path / "trapped")
+    for one, other in zip(honest.trials, trapped.trials, strict=True):
+        assert (one.chosen, one.draw_digest, one.validation_loss) == (
+            other.chosen,
+            other.draw_digest,
+            other.validation_loss,
+        )
+    assert honest.mean and trapped.mean and trapped.mean < honest.mean - 0.2
+
+
+@pytest.mark.parametrize("shots", [1, 5, "full"])
+def test_the_test_file_stays_shut_until_every_choice_is_made(
+    make: Make, cell: Callable[..., Cell], tmp_path: Path, shots: Shots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By construction: no test file is open, nor was, while a strength is being chosen."""
+    opened: list[str] = []
+
+    class Watched(FeatureFile):
+        def __init__(self, path: Path) -> None:
+            opened.append(path.name.split("-")[0])
+            super().__init__(path)
+
+    choices: list[list[str]] = []
+    select = module.select
+
+    def watched(*arguments: Any) -> Any:
+        choices.append(list(opened))
+        return select(*arguments)
+
+    monkeypatch.setattr(module, "FeatureFile", Watched)
+    monkeypatch.setattr(module, "select", watched)
+    evaluate(cell(make(val=5), shots), tmp_path)
+    assert choices and all("test" not in seen for seen in choices)
+    assert "test" in opened
+
+
+def test_full_data_uses_the_data_sets_own_validation_part(
+    make: Make, cell: Callable[..., Cell], tmp_path: Path
+) -> None:
+    result, _ = evaluate(cell(make(val=5), "full"), tmp_path)
+    (trial,) = result.trials
+    assert (trial.train, trial.validation, trial.draw_seed) == (120, 20, None)
+    assert result.feature_key and set(result.feature_key) == {"train", "val", "test"}
+    assert result.ci95_covers == "test images only"
+    few, _ = evaluate(cell(make(val=5), 1), tmp_path)
+    assert (few.trials[0].train, few.trials[0].validation) == (4, 4)
+
+
+def test_full_data_without_one_holds_out_a_fifth(make: Make, cell: Callable[..., Cell], tmp_path: Path) -> None:
+    result, _ = evaluate(cell(make(), "full"), tmp_path)
+    assert (result.trials[0].train, result.trials[0].validation, result.labels_spent) == (96, 24, 120)
+
+
+def test_too_few_samples_give_what_there_is(make: Make, cell: Callable[..., Cell], tmp_path: Path) -> None:
+    group = make(train=6)
+    result, _ = evaluate(cell(group, 5), tmp_path)
+    assert {(short.train, short.validation) for short in result.short_classes} == {(5, 1)}
+    assert result.selection == "validation" and result.labels_spent == 24
+    bare, _ = evaluate(cell(group, 10), tmp_path)
+    assert bare.selection == "fixed" and {trial.chosen["C"] for trial in bare.trials} == {1.0}
+    assert bare.labels_spent == 24 and bare.mean
+
+
+def test_a_second_call_reads_what_is_there(
+    make: Make, cell: Callable[..., Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = make()
+    first, _ = evaluate(cell(group), tmp_path)
+    monkeypatch.setattr(module, "select", lambda *_: pytest.fail("computed again"))
+    again, computed = evaluate(cell(group), tmp_path)
+    assert not computed and again == first
+
+
+def test_more_draws_or_shots_are_another_result(make: Make, cell: Callable[..., Cell], tmp_path: Path) -> None:
+    group = make()
+    paths = {cell(group, shots, draws).path(tmp_path) for shots in (1, 5, "full") for draws in (3, 5)}
+    assert len(paths) == 5
+
+
+def test_draws_do_not_depend_on_the_number_of_them(make: Make, cell: Callable[..., Cell], tmp_path: Path) -> None:
+    group = make()
+    few, many = (evaluate(cell(group, 5, draws), tmp_path)[0] for draws in (2, 4))
+    assert [trial.draw_digest for trial in many.trials[:2]] == [trial.draw_digest for trial in few.trials]
+
+
+def test_damaged_results_and_missing_splits_are_errors(make: Make, cell: Callable[..., Cell], tmp_path: Path) -> None:
+    group = make()
+    evaluate(cell(group), tmp_path)
+    cell(group).path(tmp_path).with_suffix(".npz").unlink()
+    with pytest.raises(ResultError, match="run eval again"):
+        evaluate(cell(group), tmp_path)
+    group.paths["test"].unlink()
+    (group,) = read_index(group.paths["train"].parents[3]).groups
+    with pytest.raises(CacheError, match="lack the test part"):
+        evaluate(cell(group), tmp_path / "other")
+
+
+def test_a_failed_trial_is_a_failure_and_never_a_score(
+    make: Make, cell: Callable[..., Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit, calls = module.BACKENDS["sklearn"], 0
+
+    def fails_once(train: Labelled, strengths: Any) -> list[FittedProbe]:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise np.linalg.LinAlgError("the solver broke down")
+        return fit(train, strengths)
+
+    monkeypatch.setitem(module.BACKENDS, "sklearn", fails_once)
+    result, _ = evaluate(cell(make()), tmp_path)
+    assert [trial.error for trial in result.trials] == [None, "the solver broke down", None]
+    assert result.trials[1].test_score is None and result.mean is None and result.ci95 is None
+    stored = read_predictions(cell(make()).path(tmp_path), result)
+    assert (stored.y_pred[1] == -1).all()
+
+
+def test_few_shot_reads_only_the_rows_of_the_draw(
+    make: Make, cell: Callable[..., Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+
+    def counted(rows: Any) -> Any:
+        read.append(len(rows))
+        return row_checksums(rows)
+
+    monkeypatch.setattr("probebench.cache.store.row_checksums", counted)
+    evaluate(cell(make(), 1, 2), tmp_path)
+    assert read == [4, 4, 4, 4, 160]
