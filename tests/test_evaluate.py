@@ -8,11 +8,11 @@ import pytest
 
 from probebench import evaluate as module
 from probebench.cache.index import FeatureGroup, read_index
-from probebench.cache.store import FeatureFile, FeatureWriter, Header, feature_path, row_checksums
+from probebench.cache.store import FeatureFile, Features, FeatureWriter, Header, feature_path, row_checksums
 from probebench.datasets.draws import TrainingPart
 from probebench.errors import CacheError, ResultError
 from probebench.evaluate import Cell, Shots, evaluate
-from probebench.probes.base import FittedProbe, Labelled
+from probebench.probes.base import FittedProbe, Labelled, Labels
 from probebench.registry import Registry
 from probebench.results.store import read_predictions, read_result
 from tests.cache.test_key import key
@@ -20,12 +20,13 @@ from tests.cache.test_key import key
 Make = Callable[..., FeatureGroup]
 
 
-def features_of(labels: np.ndarray, seed: int, width: int = 12) -> np.ndarray:  # type: ignore[type-arg]
+def features_of(labels: Labels, seed: int, width: int = 12) -> Features:
     centres = np.random.default_rng(99).normal(size=(labels.max() + 1, width)) * 1.2
-    return (centres[labels] + np.random.default_rng(seed).normal(size=(len(labels), width))).astype(np.float32)
+    rows: Features = centres[labels] + np.random.default_rng(seed).normal(size=(len(labels), width))
+    return rows.astype(np.float32)
 
 
-def store(home: Path, split: str, labels: np.ndarray, splits: tuple[str, ...], seed: int) -> None:  # type: ignore[type-arg]
+def store(home: Path, split: str, labels: Labels, splits: tuple[str, ...], seed: int) -> None:
     own = key(split=split)
     path = feature_path(home, "efficientnet_lite0_in1k", "made_up", own)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -139,7 +140,7 @@ def test_the_test_file_stays_shut_until_every_choice_is_made(
             super().__init__(path)
 
     choices: list[list[str]] = []
-    select = module.select
+    select = module.__dict__["select"]
 
     def watched(*arguments: Any) -> Any:
         choices.append(list(opened))
@@ -236,6 +237,7 @@ def test_a_failed_trial_is_a_failure_and_never_a_score(
 def test_few_shot_reads_only_the_rows_of_the_draw(
     make: Make, cell: Callable[..., Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    group = make()
     read: list[int] = []
 
     def counted(rows: Any) -> Any:
@@ -243,5 +245,5 @@ def test_few_shot_reads_only_the_rows_of_the_draw(
         return row_checksums(rows)
 
     monkeypatch.setattr("probebench.cache.store.row_checksums", counted)
-    evaluate(cell(make(), 1, 2), tmp_path)
+    evaluate(cell(group, 1, 2), tmp_path)
     assert read == [4, 4, 4, 4, 160]

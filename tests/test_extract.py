@@ -35,7 +35,7 @@ def dataset(tmp_path: Path, home: Path, shipped: Registry) -> Dataset:
     return open_dataset(f"folder:{make_images(tmp_path / 'images')}", shipped, home / "datasets")
 
 
-def reference(backbone: Backbone, dataset: Dataset, split: str) -> np.ndarray:  # type: ignore[type-arg]
+def reference(backbone: Backbone, dataset: Dataset, split: str) -> np.ndarray:
     transform, images = build_transform(backbone.input), dataset.splits[split].images
     with torch.inference_mode():
         rows = [backbone.module(transform(images.load(i))[None])[0] for i in range(len(dataset.splits[split]))]

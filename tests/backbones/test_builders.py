@@ -29,7 +29,7 @@ def test_lite_weights_recognise_a_palace(shipped: Registry, home: Path, number: 
     spec = shipped.checkpoint(f"efficientnet_lite{number}_in1k")
     backbone = build_backbone(spec, home)
     state = torch.load(weights.locate(spec, home), weights_only=True)
-    reference = timm.create_model(spec.architecture.name)
+    reference: Any = timm.create_model(spec.architecture.name)
     reference.load_state_dict(dict(zip(reference.state_dict(), state.values(), strict=True)))
     reference.eval()
     images = batch(backbone, *PHOTOS)

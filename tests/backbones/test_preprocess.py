@@ -21,7 +21,7 @@ def images() -> list[Image.Image]:
 )
 @pytest.mark.parametrize("size", [None, 96])
 def test_equals_timms_own_transform(shipped: Registry, model: str, size: int | None) -> None:
-    from timm.data import create_transform
+    from timm.data.transforms_factory import create_transform
 
     own = shipped.checkpoint(model).input.at_size(size)
     theirs = create_transform(

@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from typing import Any
 
 from probebench.cache.index import read_index
 from probebench.cache.store import feature_path
@@ -7,7 +8,7 @@ from tests.cache.test_key import key, preprocessing
 from tests.cache.test_store import write
 
 
-def store(home: Path, when: int = 0, splits: tuple[str, ...] = ("train", "test"), **changes: object) -> None:
+def store(home: Path, when: int = 0, splits: tuple[str, ...] = ("train", "test"), **changes: Any) -> None:
     for split in splits:
         own = key(split=split, **changes)
         path = feature_path(home, "net", "digits", own)

@@ -1,10 +1,12 @@
+from typing import Any
+
 import pytest
 
 from probebench.cache.key import FeatureKey
 
 FACTS = {
     "architecture": {"library": "timm", "name": "net", "kwargs": {}},
-    "weights_digest": "w",
+    "weights_digest": "a" * 64,
     "layer": "pooled",
     "preprocessing": {
         "size": 32,
@@ -15,7 +17,7 @@ FACTS = {
         "std": [0.5, 0.5, 0.5],
     },
     "dtype": "fp32",
-    "dataset_fingerprint": "d",
+    "dataset_fingerprint": "b" * 64,
     "split": "train",
     "content": "c",
     "extractor_version": 1,
@@ -26,7 +28,7 @@ def key(**changes: object) -> FeatureKey:
     return FeatureKey.model_validate({**FACTS, **changes})
 
 
-def preprocessing(**changes: object) -> dict[str, object]:
+def preprocessing(**changes: object) -> dict[str, Any]:
     return {"preprocessing": {**FACTS["preprocessing"], **changes}}  # type: ignore[dict-item]
 
 

@@ -87,7 +87,8 @@ def test_a_resumed_file_keeps_the_settings_that_it_began_with(path: Path) -> Non
 
 
 def test_unfinished_rows_cannot_be_finished(path: Path) -> None:
-    with FeatureWriter(path.parent.mkdir(parents=True) or path, header(), IDS, LABELS, 7) as writer:
+    path.parent.mkdir(parents=True)
+    with FeatureWriter(path, header(), IDS, LABELS, 7) as writer:
         writer.append(ROWS[:4])
         with pytest.raises(CacheError, match="4 of 10 rows"):
             writer.finish()

@@ -28,7 +28,7 @@ def test_digits_are_scikit_learns(shipped: Registry, tmp_path: Path) -> None:
     assert opened.fingerprint == "508c53ee5584953b74e63fe21343195827f3e5af9228895779d0e8532d0c0430"
 
 
-def write_idx(path: Path, array: np.ndarray, packed: bool) -> None:  # type: ignore[type-arg]
+def write_idx(path: Path, array: np.ndarray, packed: bool) -> None:
     header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
     content = header + array.astype(np.uint8).tobytes()
     if packed:

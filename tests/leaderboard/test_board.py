@@ -1,3 +1,5 @@
+from typing import Any
+
 from probebench.leaderboard.board import answers, board_rows, shots_columns
 from tests.results.make import checkpoint, result, trial
 
@@ -35,9 +37,14 @@ def test_of_several_results_the_one_with_most_draws_counts() -> None:
 
 
 def test_other_weights_sizes_and_protocols_are_other_rows() -> None:
-    base = {"mean": 0.5}
-    changes = [{}, {"weights_digest": "1" * 64}, {"input_size": 224}, {"protocol": "x"}, {"dtype": "bf16"}]
-    assert len(board_rows([result(**base, **change) for change in changes])) == 5
+    changes: list[dict[str, Any]] = [
+        {},
+        {"weights_digest": "1" * 64},
+        {"input_size": 224},
+        {"protocol": "x"},
+        {"dtype": "bf16"},
+    ]
+    assert len(board_rows([result(**change) for change in changes])) == 5
 
 
 def test_selected_on_test_is_shown_last_and_not_ranked() -> None:

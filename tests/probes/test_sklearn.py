@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from probebench.probes import sklearn_
-from probebench.probes.base import FittedProbe, Labelled, Matrix
+from probebench.probes.base import FittedProbe, Labelled, Labels, Matrix
 
 
 def blobs(classes: int, each: int, width: int, seed: int = 0, shift: float = 0.0) -> Labelled:
@@ -16,7 +16,7 @@ def blobs(classes: int, each: int, width: int, seed: int = 0, shift: float = 0.0
 
 
 def objective(
-    coef: Matrix, intercept: Matrix, data: Labelled, classes: Matrix, strength: float, binomial: bool
+    coef: Matrix, intercept: Matrix, data: Labelled, classes: Labels, strength: float, binomial: bool
 ) -> float:
     """C * sum_i logloss(y_i, W x_i + b) + 1/2 ||W||^2, written out; with two classes scores are (0, w x + b)."""
     scores = data.features @ coef.T + intercept

@@ -60,6 +60,6 @@ def test_coverage_is_about_95_percent(draws: int, images: int, between: float) -
 
 
 @pytest.mark.parametrize("wrong", [np.empty((0, 5)), np.empty((5, 0)), np.array([1.0, 0.0]), np.array([[np.nan]])])
-def test_what_has_no_interval_is_refused(wrong: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_what_has_no_interval_is_refused(wrong: np.ndarray) -> None:
     with pytest.raises(ValueError, match="draws, images"):
         interval(wrong)
