@@ -1,0 +1,278 @@
+"""The way from images to a table, on the command line, and everything that can go wrong on it."""
+
+import errno
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from probebench.cache.store import FeatureWriter, stored_files
+from tests.conftest import Ran, make_images, write_entry
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture(autouse=True)
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "own"
+    write_entry(folder)
+    write_entry(folder, id="tiny_other", uri="random:1")
+    monkeypatch.setenv("PROBEBENCH_REGISTRY", str(folder))
+    return folder
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> str:
+    for part, each, seed in (("train", 12, 0), ("test", 10, 1)):
+        make_images(tmp_path / "images" / part, each=each, seed=seed)
+    return f"folder:{tmp_path / 'images'}"
+
+
+def test_extract_then_eval_as_typed(run: Run, images: str, tmp_path: Path) -> None:
+    first = run("extract", "--model", "tiny", "--dataset", images)
+    assert first.code == 0 and "66 images in" in first.out
+    assert "all cached already" in run("extract", "--model", "tiny", "--dataset", images).out
+    done = run("eval", "--shots", "1,5,full", "--draws", "3")
+    assert done.code == 0, done.err
+    assert "1 shot" in done.out and "5 shots" in done.out and "full" in done.out
+    results = sorted(path.name for path in (tmp_path / "results").rglob("*.json"))
+    assert [name.rsplit("-", 1)[0] for name in results] == ["probe-default-1", "probe-default-5", "probe-default-full"]
+    listed = json.loads(run("results", "list", "--json").out)
+    assert [one["input_size"] for one in listed] == [32, 32, 32]
+    assert "tiny" in run("results", "list").out
+    page = run("leaderboard", "build")
+    assert page.code == 0 and (tmp_path / "site" / "index.html").is_file()
+
+
+def test_globs_comma_lists_and_sizes(run: Run, images: str) -> None:
+    assert run("extract", "--model", "tiny*", "--dataset", images).code == 0
+    assert run("extract", "--model", "tiny,tiny_other", "--dataset", images, "--input-size", "48").code == 0
+    everything = run("eval", "--shots", "1", "--draws", "2")
+    assert everything.out.count("folder:images") == 4
+    some = run("eval", "--shots", "1", "--draws", "2", "--model", "tiny_*", "--input-size", "48", "--dataset", images)
+    assert some.out.count("folder:images") == 1
+    assert run("eval", "--shots", "1", "--draws", "2", "--dataset", "folder:im*").out.count("folder:images") == 4
+
+
+def test_default_data_sets_are_the_offline_suite(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr("probebench.cli.extract.run_extract", lambda *arguments: asked.append(arguments))
+    run("extract", "--model", "tiny")
+    run("extract", "--model", "tiny", "--dataset", "offline,digits")
+    assert [arguments[2] for arguments in asked] == [["digits", "fashion_mnist"]] * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["extract", "--model", "efficientnet_lite1"], "did you mean efficientnet_lite1_in1k"),
+        (["extract", "--model", "tiny", "--dataset", "digts"], "did you mean digits"),
+        (["extract", "--model", "tiny", "--dataset", "folder:/nowhere"], "does not exist"),
+        (["extract", "--model", "tiny,tiny_other", "--weights", "w.pt"], "--weights is for one model"),
+        (["extract", "--model", "laion_clip_rn50", "--dataset", "digits"], "extract --model laion_clip_rn50 --weights"),
+        (["extract", "--model", "tiny", "--dataset", "digits", "--weights", "w.pt"], "takes no weights file"),
+        (["eval", "--model", "efficientnet_lite"], "did you mean efficientnet_lite"),
+        (["eval", "--dataset", "digts"], "did you mean digits"),
+        (["eval", "--shots", "1,ten"], "--shots takes positive numbers and full"),
+        (["eval", "--shots", "0"], "--shots takes positive numbers and full"),
+        (["eval", "--protocol", "defualt"], "did you mean default"),
+        (["leaderboard", "build"], "run probebench eval first"),
+        (["cache", "remove"], "say what to remove"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_use_is_one_line_with_the_mend(run: Run, arguments: list[str], said: str) -> None:
+    done = run(*arguments)
+    assert done.code == 2 and said in done.error
+
+
+def test_nothing_cached_says_what_to_run(run: Run, images: str) -> None:
+    done = run("eval")
+    assert done.code == 1 and "run: probebench extract --model ID" in done.error
+    run("extract", "--model", "tiny", "--dataset", images)
+    done = run("eval", "--model", "tiny,tiny_other", "--shots", "1", "--draws", "2")
+    assert done.code == 1 and "probebench extract --model tiny_other" in done.err
+    assert "folder:images" in done.out, "what is there is evaluated all the same"
+
+
+def test_user_weights_are_registered_once(run: Run, images: str, own: Path, tmp_path: Path) -> None:
+    import timm
+
+    write_entry(own, id="mine", uri="user")
+    before = run("extract", "--model", "mine", "--dataset", images)
+    assert before.code == 2 and "--weights PATH" in before.error
+    state = timm.create_model("test_resnet").state_dict()
+    file = tmp_path / "epoch_16.pt"
+    torch.save({"epoch": 16, "state_dict": {f"module.{name}": value for name, value in state.items()}}, file)
+    given = run("extract", "--model", "mine", "--dataset", images, "--weights", file)
+    assert given.code == 0 and "is registered" in given.out
+    file.unlink()
+    assert "all cached already" in run("extract", "--model", "mine", "--dataset", images).out
+    # Other weights under the same id: new features, and eval takes those.
+    state = {name: value * 0.9 if value.is_floating_point() else value for name, value in state.items()}
+    torch.save(state, file)
+    assert "66 images in" in run("extract", "--model", "mine", "--dataset", images, "--weights", file).out
+    done = run("eval", "--shots", "1", "--draws", "2")
+    assert done.code == 0 and "older features" in done.err and done.out.count("folder:images") == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "does not exist"),
+        (b"PK\x03\x04 cut short", "damaged or truncated"),
+        ({"conv.weight": torch.ones(3)}, "keys missing (conv1.0.weight"),
+    ],
+    ids=["missing", "truncated", "wrong architecture"],
+)
+def test_weights_that_cannot_be_used(run: Run, own: Path, tmp_path: Path, home: Path, content: Any, said: str) -> None:
+    write_entry(own, id="mine", uri="user")
+    file = tmp_path / "w.pt"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    elif content is not None:
+        torch.save(content, file)
+    done = run("extract", "--model", "mine", "--dataset", "digits", "--weights", file)
+    assert done.code == 1 and said in done.error and str(file) in done.error
+    assert not (home / "weights").exists()
+
+
+def test_one_model_that_fails_does_not_stop_the_others(run: Run, own: Path, images: str, home: Path) -> None:
+    write_entry(own, id="mine", uri="user")
+    done = run("extract", "--model", "mine,tiny", "--dataset", images)
+    assert done.code == 2 and "1 of 2 models failed" in done.err
+    assert len(stored_files(home)) == 2
+
+
+@pytest.mark.parametrize("how", ["truncated", "foreign", "flipped"])
+def test_a_damaged_feature_file_is_named_and_the_rest_evaluated(run: Run, images: str, home: Path, how: str) -> None:
+    run("extract", "--model", "tiny,tiny_other", "--dataset", images)
+    path = next(path for path in stored_files(home) if "tiny_other" in str(path) and path.name.startswith("train"))
+    if how == "truncated":
+        path.write_bytes(path.read_bytes()[:2000])
+    elif how == "foreign":
+        with h5py.File(path, "w") as file:
+            file["x"] = np.zeros(3)
+    else:
+        content = bytearray(path.read_bytes())
+        with h5py.File(path) as file:
+            place = file["features"].id.get_offset()
+        content[place : place + 96 * 4 * 36 : 96 * 4] = bytes(
+            byte ^ 1 for byte in content[place : place + 96 * 4 * 36 : 96 * 4]
+        )
+        path.write_bytes(content)
+    done = run("eval", "--shots", "1", "--draws", "2")
+    assert done.code == 1 and str(path) in done.err
+    assert done.out.count("folder:images") == 1, "the other checkpoint is evaluated"
+    again = run("extract", "--model", "tiny_other", "--dataset", images)
+    if how != "flipped":
+        assert again.code == 1 and str(path) in again.error
+    assert run("cache", "verify").code == 1
+    assert run("cache", "remove", "--model", "tiny_other").code == 0
+    assert run("extract", "--model", "tiny_other", "--dataset", images).code == 0
+    assert run("cache", "verify").code == 0
+    assert run("eval", "--shots", "1", "--draws", "2").code == 0
+
+
+def test_an_unreadable_image_is_named_and_finished_data_stay(run: Run, images: str, tmp_path: Path, home: Path) -> None:
+    bad = tmp_path / "images" / "test" / "class1" / "003.png"
+    good = bad.read_bytes()
+    bad.write_bytes(b"no image")
+    done = run("extract", "--model", "tiny", "--dataset", images)
+    assert done.code == 1 and f"image {bad} cannot be read" in done.error
+    assert [path.name.split("-")[0] for path in stored_files(home)] == ["train"]
+    bad.write_bytes(good)
+    assert run("extract", "--model", "tiny", "--dataset", images).code == 0
+
+
+def test_too_few_samples_are_warned_about_and_recorded(run: Run, images: str, tmp_path: Path) -> None:
+    run("extract", "--model", "tiny", "--dataset", images)
+    done = run("eval", "--shots", "10,50", "--draws", "2")
+    assert done.code == 0
+    assert "10 shots: 3 classes have too few training images and give what they have" in done.err
+    assert "50 shots: no validation image is left, so C = 1 was taken unselected" in done.err
+    (path,) = (tmp_path / "results").rglob("*-50-*.json")
+    stored = json.loads(path.read_text())
+    assert stored["selection"] == "fixed" and stored["short_classes"][0] == {"label": 0, "train": 12, "validation": 0}
+
+
+def test_a_full_disk_in_extract(run: Run, images: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sync = FeatureWriter._sync
+
+    def full(self: FeatureWriter) -> None:
+        if self._path.name.startswith("test"):
+            raise OSError(errno.ENOSPC, "No space left on device", str(self._path))
+        sync(self)
+
+    monkeypatch.setattr(FeatureWriter, "_sync", full)
+    done = run("extract", "--model", "tiny", "--dataset", images)
+    assert done.code == 1 and "no room left to write" in done.error and str(home) in done.error
+    assert len(stored_files(home)) == 1
+    monkeypatch.undo()
+
+
+def test_a_full_disk_in_eval_keeps_earlier_results(
+    run: Run, images: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("extract", "--model", "tiny", "--dataset", images)
+    write = Path.write_bytes
+
+    def full(self: Path, content: bytes) -> int:
+        if "-5-" in self.name:
+            raise OSError(errno.ENOSPC, "No space left on device", str(self))
+        return write(self, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    done = run("eval", "--shots", "1,5", "--draws", "2")
+    assert done.code == 1 and "no room left to write" in done.error
+    files = [path.name for path in (tmp_path / "results").rglob("*") if path.is_file()]
+    assert len(files) == 2 and all("-1-" in name for name in files)
+
+
+@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="needs Linux's /sys, which not even root may write")
+def test_a_home_or_results_folder_that_cannot_be_written(
+    run: Run, images: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("extract", "--model", "tiny", "--dataset", images).code == 0
+    done = run("eval", "--shots", "1", "--draws", "2", "--out", "/sys/probebench")
+    assert done.code == 1 and "/sys/probebench" in done.error and "--out" in done.error
+    monkeypatch.setenv("PROBEBENCH_HOME", "/sys/probebench")
+    done = run("extract", "--model", "tiny", "--dataset", images)
+    assert done.code == 1 and "/sys/probebench" in done.error and "PROBEBENCH_HOME" in done.error
+
+
+def test_a_home_that_is_a_file(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PROBEBENCH_HOME", str(tmp_path / "file"))
+    done = run("cache", "list")
+    assert done.code == 2 and "is a file" in done.error
+
+
+def test_cache_list_and_remove(run: Run, images: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("extract", "--model", "tiny,tiny_other", "--dataset", images)
+    facts = json.loads(run("cache", "list", "--json").out)
+    assert [fact["rows"] for fact in facts] == [30, 36, 30, 36] and {fact["state"] for fact in facts} == {"complete"}
+    stored_files(home)[0].write_text("")
+    os.rename(stored_files(home)[1], str(stored_files(home)[1]) + ".partial")
+    states = sorted(fact["state"] for fact in json.loads(run("cache", "list", "--json").out))
+    assert states == ["complete", "complete", "damaged", "interrupted"]
+    assert "interrupted" in run("cache", "list").out
+    assert "removed 2 files" in run("cache", "remove", "--model", "tiny", "--dataset", "folder:*").out
+    assert len(stored_files(home)) == 2
+
+
+def test_damaged_results_are_warned_about(run: Run, images: str, tmp_path: Path) -> None:
+    run("extract", "--model", "tiny", "--dataset", images)
+    run("eval", "--shots", "1,5", "--draws", "2")
+    path = sorted((tmp_path / "results").rglob("*.json"))[0]
+    path.write_text("{")
+    assert "warning: result" in run("results", "list").err
+    assert run("leaderboard", "build").code == 0
+    done = run("eval", "--shots", "1,5", "--draws", "2")
+    assert done.code == 1 and str(path.name) in done.err and "5 shots" in done.out
