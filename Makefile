@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup quickstart test check format constraints clean
+.PHONY: setup quickstart test check format docs constraints clean
 
 setup: $(STAMP)
 
@@ -39,3 +39,6 @@ constraints:
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist
+
+docs: $(STAMP)
+	$(BIN)/python -m probebench.cli.reference > docs/cli.md
