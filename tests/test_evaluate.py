@@ -94,6 +94,7 @@ def test_every_score_can_be_recomputed_without_the_model(make: Make, cell: Calla
 def test_trials_are_scikit_learns_own(make: Make, cell: Callable[..., Cell], tmp_path: Path) -> None:
     """The whole trial again, by hand: the draw, the scale, a fit at the chosen strength, the test part."""
     from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import log_loss
 
     group = make()
     result, _ = evaluate(cell(group, draws=2), tmp_path)
@@ -107,6 +108,9 @@ def test_trials_are_scikit_learns_own(make: Make, cell: Callable[..., Cell], tmp
             divisor = np.sqrt(((rows - rows.mean(axis=0)) ** 2).sum(axis=1).mean())
             probe = LogisticRegression(C=trial.chosen["C"], tol=1e-8, max_iter=10000)
             probe.fit(rows / divisor, train.labels[draw.train])
+            held = train.read(draw.validation) / divisor
+            loss = log_loss(train.labels[draw.validation], probe.predict_proba(held))
+            assert loss == pytest.approx(trial.validation_loss, rel=1e-3)
             assert probe.score(test.read() / divisor, test.labels) == pytest.approx(trial.test_score, abs=1.5 / 160)
 
 

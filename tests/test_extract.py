@@ -97,7 +97,12 @@ def test_an_interrupted_run_ends_with_the_same_bytes(
         extract(tiny, dataset, home, OPTIONS, StopAfter(batches))
     # A resumed run keeps the batches that it began with, whatever is asked for now.
     again = StopAfter(-1)
+    sizes: list[int] = []
+    hook = tiny.module.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
     parts = extract(tiny, dataset, home, Options("cpu", "fp32", 3, 0), again)
+    hook.remove()
+    if batches != 4:
+        assert sizes[0] == 5
     assert again.started[0] == ((18, min(5 * batches, 18)) if batches < 4 else (18, 18) if batches == 4 else (6, 5))
     if batches < 5:
         assert parts[0].path.read_bytes() == whole[0]

@@ -23,6 +23,7 @@ def test_rms_is_the_norm_of_centred_rows() -> None:
     features = np.array([[3.0, 0.0], [-3.0, 0.0], [0.0, 4.0], [0.0, -4.0]]) + 50
     assert Scaling.of(features, "rms").divisor == pytest.approx(np.sqrt((9 + 9 + 16 + 16) / 4))
     assert Scaling.of(features, "none").divisor == 1.0
+    assert np.array_equal(Scaling(2.0)(features), features / 2)
     assert Scaling.of(np.ones((3, 2)), "rms").divisor == 1.0
 
 
