@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader
 from probebench.backbones.base import Backbone
 from probebench.backbones.preprocess import build_transform
 from probebench.cache.key import FeatureKey
-from probebench.cache.store import FeatureFile, Features, FeatureWriter, Header, feature_path, locked
+from probebench.cache.store import FeatureFile, Features, feature_path
+from probebench.cache.writer import FeatureWriter, Header, locked
 from probebench.datasets.base import Dataset, Images
 from probebench.errors import CacheError, DatasetError, FeatureError, UsageError
 

@@ -8,7 +8,8 @@ import pytest
 
 from probebench import evaluate as module
 from probebench.cache.index import FeatureGroup, read_index
-from probebench.cache.store import FeatureFile, Features, FeatureWriter, Header, feature_path, row_checksums
+from probebench.cache.store import FeatureFile, Features, feature_path, row_checksums
+from probebench.cache.writer import FeatureWriter, Header
 from probebench.datasets.draws import TrainingPart
 from probebench.errors import CacheError, ResultError
 from probebench.evaluate import Cell, Shots, evaluate

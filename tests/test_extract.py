@@ -14,7 +14,8 @@ from PIL import Image
 from probebench.backbones.base import Backbone
 from probebench.backbones.builders import build_backbone
 from probebench.backbones.preprocess import build_transform
-from probebench.cache.store import FeatureFile, FeatureWriter, stored_files
+from probebench.cache.store import FeatureFile, stored_files
+from probebench.cache.writer import FeatureWriter
 from probebench.datasets.base import Dataset
 from probebench.datasets.loaders import open_dataset
 from probebench.errors import CacheError, DatasetError, FeatureError, UsageError
@@ -112,7 +113,7 @@ def test_an_interrupted_run_ends_with_the_same_bytes(
 
 KILLED = """
 import os, signal, sys
-from probebench.cache.store import FeatureWriter
+from probebench.cache.writer import FeatureWriter
 append, calls = FeatureWriter.append, 0
 def counted(self, rows):
     global calls

@@ -1,9 +1,3 @@
-import errno
-import resource
-import signal
-import subprocess
-import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +6,8 @@ import numpy as np
 import pytest
 
 from probebench.cache.key import FeatureKey
-from probebench.cache.store import FeatureFile, FeatureWriter, Header, feature_path, locked, row_checksums, stored_files
+from probebench.cache.store import FeatureFile, feature_path, row_checksums
+from probebench.cache.writer import FeatureWriter, Header
 from probebench.errors import CacheError
 from tests.cache.test_key import key
 
@@ -32,11 +27,6 @@ def write(path: Path, blocks: list[int], own: FeatureKey | None = None, finish: 
             writer.append(ROWS[writer.committed : writer.committed + size])
         if finish:
             writer.finish()
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return feature_path(tmp_path, "net", "digits", key())
 
 
 def test_a_file_reads_back_and_is_plain_hdf5(path: Path) -> None:
@@ -63,101 +53,6 @@ def test_half_precision_is_stored_as_float16(tmp_path: Path) -> None:
     write(path, [10], own)
     with FeatureFile(path) as file:
         assert file.read().dtype == np.float16
-
-
-@pytest.mark.parametrize("stops", [[0], [4], [4, 0, 4], [1, 2, 3]])
-def test_an_interrupted_file_ends_with_the_bytes_of_an_uninterrupted_one(
-    path: Path, tmp_path: Path, stops: list[int]
-) -> None:
-    for rows in stops:
-        write(path, [rows] if rows else [], finish=False)
-        assert not path.exists() and stored_files(tmp_path) == []
-        assert len(stored_files(tmp_path, partial=True)) == 1
-    write(path, [10 - sum(stops)])
-    whole = tmp_path / "whole.h5"
-    write(whole, [10])
-    assert path.read_bytes() == whole.read_bytes()
-    assert [found.name for found in path.parent.iterdir()] == [path.name]
-
-
-def test_a_resumed_file_keeps_the_settings_that_it_began_with(path: Path) -> None:
-    write(path, [4], finish=False)
-    with FeatureWriter(path, header(batch_size=99), IDS, LABELS, 7) as writer:
-        assert writer.settings["batch_size"] == 4 and writer.committed == 4
-
-
-def test_unfinished_rows_cannot_be_finished(path: Path) -> None:
-    path.parent.mkdir(parents=True)
-    with FeatureWriter(path, header(), IDS, LABELS, 7) as writer:
-        writer.append(ROWS[:4])
-        with pytest.raises(CacheError, match="4 of 10 rows"):
-            writer.finish()
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-import numpy as np
-from probebench.cache import store
-from tests.cache.test_store import IDS, LABELS, ROWS, header
-calls, stop = 0, int(sys.argv[2])
-sync = store.FeatureWriter._sync
-def counted(self):
-    global calls
-    calls += 1
-    if calls == stop:
-        os.kill(os.getpid(), signal.SIGKILL)
-    sync(self)
-store.FeatureWriter._sync = counted
-with store.FeatureWriter(Path(sys.argv[1]), header(), IDS, LABELS, 7) as writer:
-    while writer.committed < 10:
-        writer.append(ROWS[writer.committed : writer.committed + 2])
-    writer.finish()
-"""
-
-
-@pytest.mark.parametrize("stop", [1, 2, 5, 6, 11])
-def test_a_killed_writer_loses_at_most_the_block_in_hand(path: Path, tmp_path: Path, stop: int) -> None:
-    path.parent.mkdir(parents=True)
-    command = [sys.executable, "-c", KILLED, str(path), str(stop)]
-    killed = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    with FeatureWriter(path, header(), IDS, LABELS, 7) as writer:
-        # Each block syncs twice: after its rows, and after the counter.
-        assert writer.committed in (2 * ((stop - 1) // 2), 2 * (stop // 2))
-        writer.append(ROWS[writer.committed :])
-        writer.finish()
-    whole = tmp_path / "whole.h5"
-    write(whole, [10])
-    assert path.read_bytes() == whole.read_bytes()
-
-
-def test_a_full_disk_is_an_os_error_and_keeps_what_was_committed(path: Path) -> None:
-    """A limit on file size fails the same system calls as a full disk does."""
-    rows = np.ones((400, 512), np.float32)
-    ids, labels = [str(number) for number in range(400)], np.zeros(400, np.int64)
-    path.parent.mkdir(parents=True)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    with FeatureWriter(path, header(), ids, labels, 512) as writer:
-        writer.append(rows[:100])
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (350_000, hard))
-        with (
-            pytest.raises(OSError) as caught,
-            FeatureWriter(path, header(), ids, labels, 512) as writer,
-        ):
-            writer.append(rows[100:300])
-        assert caught.value.errno in (errno.EFBIG, errno.ENOSPC)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, before)
-    with FeatureWriter(path, header(), ids, labels, 512) as writer:
-        assert writer.committed == 100
-        writer.append(rows[100:])
-        writer.finish()
-    with FeatureFile(path) as file:
-        assert np.array_equal(file.read(), rows)
 
 
 def damage(path: Path, how: str) -> None:
@@ -235,18 +130,6 @@ def test_a_flipped_byte_is_found_in_its_row(path: Path) -> None:
             file.read(np.array([2, 6]))
 
 
-def test_a_damaged_or_foreign_partial_file_is_refused(path: Path) -> None:
-    write(path, [4], finish=False)
-    partial = path.with_name(path.name + ".partial")
-    whole = partial.read_bytes()
-    partial.write_bytes(whole[:100])
-    with pytest.raises(CacheError, match="is damaged; delete it"):
-        FeatureWriter(path, header(), IDS, LABELS, 7)
-    partial.write_bytes(whole)
-    with pytest.raises(CacheError, match="of another extraction"):
-        FeatureWriter(path, header(key(content="other")), IDS, LABELS, 7)
-
-
 def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         FeatureFile(tmp_path / "no.h5")
@@ -257,19 +140,3 @@ def test_checksums_are_of_each_rows_bytes() -> None:
 
     assert row_checksums(ROWS).tolist() == [zlib.crc32(row.tobytes()) for row in ROWS]
     assert row_checksums(ROWS.T.copy().T).tolist() == row_checksums(ROWS).tolist()
-
-
-def test_the_lock_lets_one_in_at_a_time(path: Path) -> None:
-    inside: list[str] = []
-
-    def other() -> None:
-        with locked(path):
-            inside.append("other")
-
-    with locked(path):
-        thread = threading.Thread(target=other)
-        thread.start()
-        thread.join(timeout=0.3)
-        assert thread.is_alive() and inside == []
-    thread.join(timeout=10)
-    assert inside == ["other"]

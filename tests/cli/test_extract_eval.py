@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from probebench.cache.store import FeatureWriter, stored_files
+from probebench.cache.store import stored_files
+from probebench.cache.writer import FeatureWriter
 from tests.conftest import Ran, make_images, write_entry
 
 Run = Callable[..., Ran]
