@@ -21,7 +21,9 @@ def pages(command: click.Command, context: click.Context) -> Iterator[str]:
 
 def reference() -> str:
     """Returns the whole page."""
-    context = click.Context(cli, info_name="probebench", max_content_width=WIDTH, terminal_width=WIDTH)
+    context = click.Context(
+        cli, info_name="probebench", max_content_width=WIDTH, terminal_width=WIDTH, **cli.context_settings
+    )
     head = "# Command line\n\nMade by `make docs` from the commands themselves; a test keeps it true.\n"
     return "\n".join([head, *pages(cli, context)])
 

@@ -22,7 +22,7 @@ from tests.conftest import entry_text, make_entry, write_entry
         ('method = "none"', 'method = "supervised"', "name at least one source"),
         ("sources = []", 'sources = [{ name = "a", samples = 1 }]', "sources must be empty"),
         ("samples_seen = 0", 'samples_seen = "a lot"', "samples_seen"),
-        ("features = 384", "features = 0", "output.features"),
+        ("features = 96", "features = 0", "output.features"),
     ],
 )
 def test_each_fault_is_named_with_its_key(tmp_path: Path, before: str, after: str, said: str) -> None:
