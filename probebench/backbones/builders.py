@@ -7,7 +7,7 @@ import torch
 
 from probebench.backbones.base import Backbone
 from probebench.backbones.locate import check_sha256, locate, network, quiet_libraries
-from probebench.backbones.user_weights import UserWeights
+from probebench.backbones.user_weights import UserWeights, require_weights
 from probebench.backbones.weights import adapt_keys, load_into, read_state_dict, state_digest
 from probebench.errors import RegistryError, UsageError, one_line
 from probebench.registry.schema import CheckpointSpec
@@ -41,6 +41,7 @@ def build_backbone(spec: CheckpointSpec, home: Path, input_size: int | None = No
         WeightsError: The weights are missing, damaged, out of reach or of another architecture.
         RegistryError: The library does not know the architecture, or its feature width differs from the entry.
     """
+    require_weights(spec, home)
     registered = UserWeights.find(home, spec.id)
     if registered is not None:
         module = _construct(spec, input_size)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from probebench.errors import UsageError, WeightsError, one_line
+from probebench.errors import WeightsError, one_line
 from probebench.fingerprint import file_sha256
 from probebench.registry.schema import CheckpointSpec
 
@@ -25,7 +25,6 @@ def locate(spec: CheckpointSpec, home: Path) -> Path:
     """Returns the local file of a checkpoint whose uri names a file, fetching it first where it must be.
 
     Raises:
-        UsageError: The entry takes a user's file and none was given yet.
         WeightsError: A package is not installed, a file is missing, its sha256 differs, or the network is out of reach.
     """
     rest = spec.weights.uri.split(":", 1)[-1].removeprefix("//")
@@ -40,11 +39,8 @@ def locate(spec: CheckpointSpec, home: Path) -> Path:
             path = _from_hub(spec, rest)
         case "https":
             path = _download(spec, home)
-        case _:
-            raise UsageError(
-                f"the weights of {spec.id} were never published; give a file once: "
-                f"probebench extract --model {spec.id} --weights PATH"
-            )
+        case scheme:
+            raise ValueError(f"{scheme} names no file")
     check_sha256(spec, path)
     return path
 

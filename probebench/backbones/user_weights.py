@@ -4,13 +4,28 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from safetensors import SafetensorError
-from safetensors.torch import save_file
-
-from probebench.backbones.weights import StateDict
-from probebench.errors import WeightsError, one_line
+from probebench.errors import UsageError, WeightsError, one_line
 from probebench.fingerprint import canonical_json
+from probebench.registry.schema import CheckpointSpec
+
+if TYPE_CHECKING:
+    from probebench.backbones.weights import StateDict
+
+
+def require_weights(spec: CheckpointSpec, home: Path) -> None:
+    """Checks that a checkpoint whose weights only a user can give has got them. Loads no torch.
+
+    Raises:
+        UsageError: The entry takes a user's file and none was given yet.
+        WeightsError: The registered file is damaged or gone.
+    """
+    if spec.weights.scheme == "user" and UserWeights.find(home, spec.id) is None:
+        raise UsageError(
+            f"the weights of {spec.id} were never published; give a file once: "
+            f"probebench extract --model {spec.id} --weights PATH"
+        )
 
 
 @dataclass(frozen=True)
@@ -46,8 +61,11 @@ class UserWeights:
         return found
 
     @classmethod
-    def register(cls, home: Path, model: str, state: StateDict, digest: str, source: Path) -> "UserWeights":
+    def register(cls, home: Path, model: str, state: "StateDict", digest: str, source: Path) -> "UserWeights":
         """Keeps a copy of the tensors alone (safetensors), written under a temporary name first."""
+        from safetensors import SafetensorError
+        from safetensors.torch import save_file
+
         folder = cls._record(home, model).parent
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / f"{digest[:16]}.safetensors"

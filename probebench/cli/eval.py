@@ -100,18 +100,14 @@ def run_eval(
     from probebench.evaluate import Cell, evaluate
 
     index = read_index(home())
-    groups, problems = _choose(registry, index, models, datasets, input_size)
-    for problem in problems:
-        click.echo(f"error: {problem}", err=True)
-    failures = len(problems)
+    groups, failures = _choose(registry, index, models, datasets, input_size)
     name = "sklearn" if backend == "auto" else backend
     cells = []
     for group in groups:
         try:
             spec = registry.checkpoint(group.model)
         except UsageError as error:
-            failures += 1
-            click.echo(f"error: {error}; its entry is needed to evaluate its cached features", err=True)
+            failures.append(f"{error}; its entry is needed to evaluate its cached features")
             continue
         cells += [
             Cell(group, spec, registry.protocol(protocol), shot, draws, name)
@@ -125,18 +121,20 @@ def run_eval(
             try:
                 result, _ = evaluate(cell, out, progress.advance)
             except ProbebenchError as error:
-                failures += 1
-                click.echo(f"error: {error}", err=True)
+                failures.append(str(error))
                 continue
             _warn_about(result)
-            failures += result.mean is None
+            if result.mean is None:
+                failures.append(f"{result.model} on {result.dataset}: a trial failed, so there is no score")
             results.append(result)
         progress.finish()
     if results:
         print_results(results)
         click.echo(f"results are in {out}")
+    for failure in failures[:-1]:
+        click.echo(f"error: {failure}", err=True)
     if failures:
-        raise ProbebenchError(f"{failures} of what was asked for could not be evaluated; the lines above say why")
+        raise ProbebenchError(failures[-1])
 
 
 def _choose(

@@ -70,6 +70,11 @@ def command(
     if weights is not None and len(chosen) != 1:
         raise UsageError(f"--weights is for one model, and {len(chosen)} were named")
     names = choose_datasets(registry, datasets or (DEFAULT_SUITE,))
+    if weights is None and len(chosen) == 1:
+        from probebench.backbones.user_weights import require_weights
+
+        # Told before torch is loaded, which takes seconds.
+        require_weights(registry.checkpoint(chosen[0]), home())
     from probebench.extract import Options
 
     options = Options.resolve(device, dtype, batch_size, workers)

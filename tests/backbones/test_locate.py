@@ -4,7 +4,7 @@ import pytest
 
 from probebench.backbones import locate as module
 from probebench.backbones.locate import locate
-from probebench.errors import UsageError, WeightsError
+from probebench.errors import WeightsError
 from probebench.fingerprint import file_sha256
 from probebench.registry import Registry
 from tests.conftest import make_entry
@@ -13,8 +13,6 @@ from tests.conftest import make_entry
 def test_locate_by_scheme(home: Path, tmp_path: Path, shipped: Registry) -> None:
     lite = shipped.checkpoint("efficientnet_lite0_in1k")
     assert file_sha256(locate(lite, home)) == lite.weights.sha256
-    with pytest.raises(UsageError, match="extract --model laion_clip_rn50 --weights PATH"):
-        locate(shipped.checkpoint("laion_clip_rn50"), home)
     file = tmp_path / "w.pt"
     spec = make_entry(tmp_path, uri=f"file:{file}")
     with pytest.raises(WeightsError, match="does not exist"):

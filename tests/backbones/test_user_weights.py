@@ -3,9 +3,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from probebench.backbones.user_weights import UserWeights
+from probebench.backbones.user_weights import UserWeights, require_weights
 from probebench.backbones.weights import read_state_dict, state_digest
-from probebench.errors import WeightsError
+from probebench.errors import UsageError, WeightsError
+from probebench.registry import Registry
 from tests.backbones.test_weights import STATE
 
 
@@ -32,3 +33,11 @@ def test_damaged_registration_says_how_to_mend(home: Path) -> None:
     kept.path.unlink()
     with pytest.raises(WeightsError, match="are gone"):
         UserWeights.find(home, "mine")
+
+
+def test_only_user_entries_need_a_file(home: Path, shipped: Registry) -> None:
+    require_weights(shipped.checkpoint("resnet50_a1_in1k"), home)
+    with pytest.raises(UsageError, match="extract --model laion_clip_rn50 --weights PATH"):
+        require_weights(shipped.checkpoint("laion_clip_rn50"), home)
+    UserWeights.register(home, "laion_clip_rn50", STATE, state_digest(STATE), Path("w.pt"))
+    require_weights(shipped.checkpoint("laion_clip_rn50"), home)

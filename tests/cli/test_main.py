@@ -38,6 +38,7 @@ def loaded_by(*arguments: str) -> set[str]:
         (["cache", "list"], {"h5py"}),
         (["leaderboard", "build", "--results", "."], {"jinja2"}),
         (["extract", "--model", "nothing"], set()),
+        (["extract", "--model", "laion_clip_rn50"], set()),
     ],
     ids=lambda value: " ".join(value),
 )
