@@ -10,13 +10,11 @@ from typing import Any, Self
 import h5py
 import numpy as np
 import numpy.typing as npt
-from pydantic import ValidationError
 
 from probebench.cache.key import FeatureKey
+from probebench.cache.seal import check_seal
 from probebench.errors import CacheError, one_line
 
-FORMAT = "probebench-features"
-FORMAT_VERSION = 1
 SUFFIX = ".h5"
 
 Features = npt.NDArray[np.floating[Any]]
@@ -30,22 +28,6 @@ def feature_path(home: Path, model: str, dataset: str, key: FeatureKey) -> Path:
 def row_checksums(rows: Features) -> npt.NDArray[np.uint32]:
     """Returns the CRC-32 of each row's bytes, (N,)."""
     return np.fromiter((zlib.crc32(row) for row in np.ascontiguousarray(rows)), dtype=np.uint32, count=len(rows))
-
-
-def check_format(file: h5py.File, path: Path) -> None:
-    """Lets only files of this format and version through.
-
-    Raises:
-        CacheError: The file is foreign, or of another version.
-    """
-    if file.attrs.get("format") != FORMAT:
-        raise CacheError(f"{path} is an HDF5 file, but not one of probebench's; move it out of the features folder")
-    version = int(file.attrs.get("format_version", 0))
-    if version != FORMAT_VERSION:
-        raise CacheError(
-            f"feature file {path} has format version {version} and this probebench reads {FORMAT_VERSION}; "
-            "use the probebench that wrote it, or delete the file and extract again"
-        )
 
 
 class FeatureFile:
@@ -64,40 +46,22 @@ class FeatureFile:
         """Opens the file and checks that it is whole.
 
         Raises:
-            CacheError: It is truncated, foreign, incomplete, of another version, or its key does not agree.
+            CacheError: It is truncated, damaged, foreign or of another version.
         """
         self.path = path
-        mend = "delete it and extract again"
+        check_seal(path)
         try:
             self._file = h5py.File(path, "r", locking=False)
-        except OSError as error:
-            if isinstance(error, (FileNotFoundError, PermissionError)):
-                raise
-            raise CacheError(f"feature file {path} is damaged or truncated ({one_line(error, 100)}); {mend}") from error
-        try:
-            check_format(self._file, path)
-            if not self._file.attrs["complete"]:
-                raise CacheError(f"feature file {path} is not complete; run the extraction again to finish it")
             self.key = FeatureKey.model_validate_json(self._file.attrs["key"])
             self.model = str(self._file.attrs["model"])
             self.dataset = str(self._file.attrs["dataset"])
             self.splits: tuple[str, ...] = tuple(json.loads(self._file.attrs["splits"]))
             self.settings: dict[str, str | int | bool] = json.loads(self._file.attrs["settings"])
             self.rows, self.width = self._file["features"].shape
-            sound = (
-                self.key.digest == self._file.attrs["key_digest"]
-                and int(self._file.attrs["committed"]) == self.rows
-                and all(self._file[name].shape == (self.rows,) for name in ("labels", "ids", "checksums"))
-            )
-        except (KeyError, ValueError, ValidationError, OSError, RuntimeError) as error:
-            self.close()
-            raise CacheError(f"feature file {path} is damaged ({one_line(error, 100)}); {mend}") from error
-        except CacheError:
-            self.close()
-            raise
-        if not sound:
-            self.close()
-            raise CacheError(f"feature file {path} does not agree with its own key or row count; {mend}")
+        except (KeyError, ValueError, OSError, RuntimeError) as error:
+            raise CacheError(
+                f"feature file {path} cannot be read ({one_line(error, 100)}); delete it and extract again"
+            ) from error
 
     @cached_property
     def labels(self) -> npt.NDArray[np.int64]:

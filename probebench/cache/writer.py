@@ -21,7 +21,8 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from probebench.cache.key import FeatureKey
-from probebench.cache.store import FORMAT, FORMAT_VERSION, Features, check_format, row_checksums
+from probebench.cache.seal import BLOCK, FORMAT, FORMAT_VERSION, write_seal
+from probebench.cache.store import Features, row_checksums
 from probebench.errors import CacheError
 from probebench.fingerprint import canonical_json
 
@@ -80,7 +81,6 @@ class FeatureWriter:
             _lay_out(self._partial, header, ids, labels, width)
         try:
             self._file = h5py.File(self._partial, "r+", libver="earliest", locking=False)
-            check_format(self._file, self._partial)
             self.committed = int(self._file.attrs["committed"])
             self.settings: dict[str, str | int | bool] = json.loads(self._file.attrs["settings"])
             fits = self._file.attrs["key_digest"] == header.key.digest and self._file["features"].shape == (
@@ -112,7 +112,7 @@ class FeatureWriter:
         self.committed = end
 
     def finish(self) -> Path:
-        """Says complete, and gives the file its final name.
+        """Says complete, seals the file, and gives it its final name.
 
         Raises:
             CacheError: Rows are missing.
@@ -123,8 +123,10 @@ class FeatureWriter:
                 f"{self._partial}: {self.committed} of {rows} rows are committed; run the extraction again"
             )
         self._file.attrs.modify("complete", np.bool_(True))
+        parts = [(data.id.get_offset(), data.nbytes) for data in (self._file["features"], self._file["checksums"])]
         self._sync()
         self._file.close()
+        write_seal(self._partial, parts)
         self._partial.replace(self._path)
         return self._path
 
@@ -151,7 +153,7 @@ def _lay_out(partial: Path, header: Header, ids: Sequence[str], labels: npt.NDAr
     text = h5py.string_dtype("utf-8", max(map(len, encoded)))
     scratch = partial.with_name(partial.name + ".new")
     try:
-        with h5py.File(scratch, "w", libver="earliest", locking=False) as file:
+        with h5py.File(scratch, "w", libver="earliest", locking=False, userblock_size=BLOCK) as file:
             file.attrs["format"] = FORMAT
             file.attrs["format_version"] = np.int64(FORMAT_VERSION)
             file.attrs["key"] = canonical_json(header.key.model_dump(mode="json"))
