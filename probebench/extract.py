@@ -123,7 +123,7 @@ def _extract_split(
         # Another process may have finished it while this one waited.
         if _complete(path):
             return Extracted(path, len(split), 0)
-        header = Header(key, backbone.spec.id, dataset.id, tuple(dataset.splits), _settings(options))
+        header = Header(key, backbone.spec.id, dataset.id, tuple(dataset.splits), _settings(options, len(split)))
         with FeatureWriter(path, header, split.ids, split.labels, backbone.features) as writer:
             start = writer.committed
             if progress:
@@ -146,10 +146,11 @@ def _complete(path: Path) -> bool:
         return True
 
 
-def _settings(options: Options) -> dict[str, str | int | bool]:
+def _settings(options: Options, images: int) -> dict[str, str | int | bool]:
     return {
         "device": options.device,
-        "batch_size": options.batch_size,
+        # A last batch is padded, so a batch larger than the split would only compute padding.
+        "batch_size": min(options.batch_size, images),
         "threads": torch.get_num_threads(),
         "channels_last": True,
         "torch": str(torch.__version__),

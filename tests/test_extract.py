@@ -167,6 +167,14 @@ def test_batches_of_any_size_give_the_same_features(
         assert np.abs(other - rows[0]).max() <= 1e-5 * np.abs(rows[0]).max()
 
 
+def test_a_split_smaller_than_a_batch_is_not_padded(tiny: Backbone, dataset: Dataset, home: Path) -> None:
+    sizes: list[int] = []
+    hook = tiny.module.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    extract(tiny, dataset, home, Options("cpu", "fp32", 64, 0))
+    hook.remove()
+    assert sizes == [18, 6]
+
+
 def test_half_precision_is_stored_as_float16_under_its_own_key(tiny: Backbone, dataset: Dataset, home: Path) -> None:
     full = extract(tiny, dataset, home, OPTIONS)[0].path
     half = extract(tiny, dataset, home, Options("cpu", "bf16", 5, 0))[0].path
