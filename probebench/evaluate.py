@@ -13,8 +13,10 @@ from typing import Literal
 import numpy as np
 
 from probebench.cache.index import FeatureGroup
+from probebench.cache.key import FeatureKey
 from probebench.cache.store import FeatureFile
 from probebench.datasets.draws import Draw, TrainingPart
+from probebench.datasets.draws import ShortClass as ShortClass_
 from probebench.errors import CacheError, one_line
 from probebench.fingerprint import fingerprint
 from probebench.probes import sklearn_
@@ -112,7 +114,7 @@ def evaluate(cell: Cell, out: Path, tick: Callable[[], None] = lambda: None) -> 
         )
     started = time.perf_counter()
     with FeatureFile(cell.group.paths["train"]) as train:
-        part = TrainingPart(train.ids, train.labels)
+        part, width = TrainingPart(train.ids, train.labels), train.width
         trials = [_choose(cell, train, part, seed, tick) for seed in cell.seeds]
         chosen_in = time.perf_counter() - started
         digests, settings = {"train": train.key.digest}, train.settings
@@ -123,17 +125,20 @@ def evaluate(cell: Cell, out: Path, tick: Callable[[], None] = lambda: None) -> 
         with FeatureFile(cell.group.paths["val"]) as held:
             digests["val"] = held.key.digest
     timings = {"choose_s": chosen_in, "total_s": time.perf_counter() - started}
-    result = _result(cell, part, trials, predictions, digests, settings, write_predictions(path, predictions), timings)
+    stored = write_predictions(path, predictions)
+    facts = checkpoint_facts(cell.checkpoint, cell.group.key, width)
+    result = _result(cell, part, trials, predictions, facts, digests, settings, stored, timings)
     write_result(path, result)
     return result, True
 
 
 @dataclass(frozen=True)
 class _Chosen:
-    """A draw and its finished probe, or why there is none."""
+    """A draw and its finished probe, or why there is none; and the labels of a validation part of the set's own."""
 
     draw: Draw
     validation: int
+    own_labels: frozenset[int] | None
     selected: Selected | None
     error: str | None
 
@@ -153,7 +158,8 @@ def _choose(cell: Cell, train: FeatureFile, part: TrainingPart, seed: int | None
     except (ValueError, FloatingPointError, np.linalg.LinAlgError) as failure:
         selected, error = None, one_line(failure)
     tick()
-    return _Chosen(draw, len(validation), selected, error)
+    own_labels = None if own is None else frozenset(validation.labels.tolist())
+    return _Chosen(draw, len(validation), own_labels, selected, error)
 
 
 def _draw(cell: Cell, part: TrainingPart, seed: int | None, own_validation: bool) -> Draw:
@@ -201,6 +207,7 @@ def _result(
     part: TrainingPart,
     chosen: Sequence[_Chosen],
     predictions: Predictions,
+    facts: CheckpointFacts,
     digests: dict[str, str],
     settings: dict[str, str | int | bool],
     stored: dict[str, str],
@@ -216,7 +223,7 @@ def _result(
         mode=cell.protocol.probe,
         model=cell.group.model,
         weights_digest=key.weights_digest,
-        checkpoint=checkpoint_facts(cell.checkpoint),
+        checkpoint=facts,
         dataset=cell.group.dataset,
         dataset_fingerprint=key.dataset_fingerprint,
         train_fingerprint=part.fingerprint,
@@ -232,7 +239,7 @@ def _result(
         trials=trials,
         short_classes=[
             ShortClass(label=short.label, train=short.train, validation=short.validation)
-            for short in chosen[0].draw.short
+            for short in _short_classes(chosen[0], part, predictions)
         ],
         metric="accuracy",
         n_test=len(predictions.y_true),
@@ -246,8 +253,24 @@ def _result(
     )
 
 
-def checkpoint_facts(spec: CheckpointSpec) -> CheckpointFacts:
-    """Copies from an entry the facts that the study groups results by."""
+def _short_classes(chosen: _Chosen, part: TrainingPart, predictions: Predictions) -> list[ShortClass_]:
+    """Returns the draw's short classes, those that a set's own validation part lacks, and those that only test has."""
+    short = {one.label: one for one in chosen.draw.short}
+    labels, counts = np.unique(part.labels, return_counts=True)
+    for label, count in zip(labels.tolist(), counts.tolist(), strict=True):
+        if chosen.own_labels is not None and label not in chosen.own_labels:
+            short[label] = ShortClass_(label, count, 0)
+    for label in np.setdiff1d(predictions.y_true, labels).tolist():
+        short[label] = ShortClass_(label, 0, 0)
+    return [short[label] for label in sorted(short)]
+
+
+def checkpoint_facts(spec: CheckpointSpec, key: FeatureKey, width: int) -> CheckpointFacts:
+    """Gathers the facts that the study groups results by.
+
+    What the features were made with comes from their key, since an entry may have been edited since; what only the
+    entry knows comes from there.
+    """
     return CheckpointFacts(
         title=spec.title,
         method=spec.pretraining.method,
@@ -256,7 +279,7 @@ def checkpoint_facts(spec: CheckpointSpec) -> CheckpointFacts:
         samples_seen=spec.pretraining.samples_seen,
         labels=spec.pretraining.labels,
         curation=spec.pretraining.curation,
-        architecture=f"{spec.architecture.library}/{spec.architecture.name}",
-        layer=spec.output.layer,
-        features=spec.output.features,
+        architecture=f"{key.architecture.library}/{key.architecture.name}",
+        layer=key.layer,
+        features=width,
     )

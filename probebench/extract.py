@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from probebench.backbones.base import Backbone
 from probebench.backbones.preprocess import build_transform
 from probebench.cache.key import FeatureKey
-from probebench.cache.store import FeatureFile, Features, feature_path
+from probebench.cache.store import FeatureFile, Features, feature_path, mark_as_newest
 from probebench.cache.writer import FeatureWriter, Header, locked
 from probebench.datasets.base import Dataset, Images
 from probebench.errors import CacheError, DatasetError, FeatureError, UsageError
@@ -143,6 +143,7 @@ def _complete(path: Path) -> bool:
     if not path.exists():
         return False
     with FeatureFile(path):
+        mark_as_newest(path)
         return True
 
 

@@ -176,6 +176,20 @@ def test_full_data_uses_the_data_sets_own_validation_part(
     assert (few.trials[0].train, few.trials[0].validation) == (4, 4)
 
 
+def test_classes_without_validation_or_training_images_are_recorded(
+    home: Path, cell: Callable[..., Cell], tmp_path: Path
+) -> None:
+    splits = ("train", "val", "test")
+    store(home, "train", np.tile([0, 1, 2], 10), splits, seed=0)
+    store(home, "val", np.tile([0, 2], 3), splits, seed=1)
+    store(home, "test", np.tile([0, 1, 2, 3], 5), splits, seed=2)
+    (group,) = read_index(home).groups
+    result, _ = evaluate(cell(group, "full"), tmp_path)
+    assert [(one.label, one.train, one.validation) for one in result.short_classes] == [(1, 10, 0), (3, 0, 0)]
+    few, _ = evaluate(cell(group, 1), tmp_path)
+    assert [(one.label, one.train, one.validation) for one in few.short_classes] == [(3, 0, 0)]
+
+
 def test_full_data_without_one_holds_out_a_fifth(make: Make, cell: Callable[..., Cell], tmp_path: Path) -> None:
     result, _ = evaluate(cell(make(), "full"), tmp_path)
     assert (result.trials[0].train, result.trials[0].validation, result.labels_spent) == (96, 24, 120)

@@ -9,7 +9,7 @@ from probebench.backbones.base import Backbone
 from probebench.backbones.locate import check_sha256, locate, network, quiet_libraries
 from probebench.backbones.user_weights import UserWeights, require_weights
 from probebench.backbones.weights import adapt_keys, load_into, read_state_dict, state_digest
-from probebench.errors import RegistryError, UsageError, one_line
+from probebench.errors import RegistryError, UsageError, WeightsError, one_line
 from probebench.registry.schema import CheckpointSpec
 
 
@@ -46,6 +46,11 @@ def build_backbone(spec: CheckpointSpec, home: Path, input_size: int | None = No
     if registered is not None:
         module = _construct(spec, input_size)
         load_into(module, read_state_dict(registered.path), _describe(spec), registered.path)
+        if state_digest(module.state_dict()) != registered.digest:
+            raise WeightsError(
+                f"registered weights {registered.path} changed on disk; "
+                f"register the file again: probebench extract --model {spec.id} --weights PATH"
+            )
     elif spec.weights.scheme in ("timm", "open_clip"):
         with network(spec):
             module = _construct(spec, input_size, tag=spec.weights.uri.split("://", 1)[1])
@@ -91,7 +96,12 @@ def _construct(spec: CheckpointSpec, input_size: int | None, tag: str | None = N
     build = {"timm": _timm, "open_clip": _open_clip, "torchvision": _torchvision}[spec.architecture.library]
     with torch.random.fork_rng(devices=[]), quiet_libraries():
         torch.manual_seed(seed)
-        return build(spec, input_size, tag)
+        try:
+            return build(spec, input_size, tag)
+        except (TypeError, ValueError, AssertionError, AttributeError) as error:
+            raise RegistryError(
+                f"{_describe(spec)} cannot be built: {one_line(error, 160)}; check the entry"
+            ) from error
 
 
 def _timm(spec: CheckpointSpec, input_size: int | None, tag: str | None) -> torch.nn.Module:

@@ -1,6 +1,7 @@
 """From a PIL image to the tensor that a checkpoint expects, by its own entry and nothing else."""
 
 import math
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -32,4 +33,7 @@ def build_transform(spec: Input) -> Callable[[Image.Image], torch.Tensor]:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    return image.convert("RGB")
+    with warnings.catch_warnings():
+        # PIL advises on palettes with transparency; there is nothing that a user could do about it.
+        warnings.simplefilter("ignore")
+        return image.convert("RGB")

@@ -83,4 +83,7 @@ class UserWeights:
         partial = record.with_suffix(f".{os.getpid()}.partial")
         partial.write_text(text)
         partial.replace(record)
+        for older in folder.glob("*.safetensors"):
+            if older != file:
+                older.unlink()
         return cls(file, digest, str(source))

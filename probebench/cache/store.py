@@ -1,6 +1,8 @@
 """Feature files as they are read: whole or not at all, and every row checked against its checksum."""
 
+import contextlib
 import json
+import os
 import zlib
 from functools import cached_property
 from pathlib import Path
@@ -122,3 +124,11 @@ class FeatureFile:
 def stored_files(home: Path, partial: bool = False) -> list[Path]:
     """Lists the complete feature files under a home folder (or the interrupted ones), in the order of their names."""
     return sorted((home / "features").glob(f"*/*/*{SUFFIX}{'.partial' if partial else ''}"))
+
+
+def mark_as_newest(path: Path) -> None:
+    """Dates a file to now if one beside it is newer: of several extractions, eval takes the one asked for last."""
+    split = path.name.split("-")[0]
+    if any(other.stat().st_mtime > path.stat().st_mtime for other in path.parent.glob(f"{split}-*{SUFFIX}")):
+        with contextlib.suppress(OSError):
+            os.utime(path)

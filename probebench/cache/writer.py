@@ -7,13 +7,16 @@ block in hand.
 """
 
 import contextlib
+import errno
 import json
 import os
+import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import h5py
 import numpy as np
@@ -79,22 +82,37 @@ class FeatureWriter:
         self._partial = path.with_name(path.name + ".partial")
         if not self._partial.exists():
             _lay_out(self._partial, header, ids, labels, width)
+        mend = "delete it and run again"
         try:
             self._file = h5py.File(self._partial, "r+", libver="earliest", locking=False)
             self.committed = int(self._file.attrs["committed"])
             self.settings: dict[str, str | int | bool] = json.loads(self._file.attrs["settings"])
-            fits = self._file.attrs["key_digest"] == header.key.digest and self._file["features"].shape == (
-                len(ids),
-                width,
+            data = self._file["features"]
+            fits = self._file.attrs["key_digest"] == header.key.digest and data.shape == (len(ids), width)
+            whole = (
+                fits
+                and 0 <= self.committed <= len(ids)
+                and np.array_equal(self._file["labels"][:], labels)
+                and list(self._file["ids"].asstr()[:]) == list(ids)
+                and self._committed_rows_are_whole()
             )
-        except (OSError, KeyError, ValueError, RuntimeError) as error:
+        # A damaged structure fails in many ways, and none of them is the user's to read.
+        except Exception as error:
             if isinstance(error, OSError) and error.errno:
                 raise
-            raise CacheError(f"interrupted feature file {self._partial} is damaged; delete it and run again") from error
-        if not fits or self.committed > len(ids):
-            raise CacheError(
-                f"interrupted feature file {self._partial} is of another extraction; delete it and run again"
-            )
+            raise CacheError(f"interrupted feature file {self._partial} is damaged; {mend}") from error
+        if not fits:
+            raise CacheError(f"interrupted feature file {self._partial} is of another extraction; {mend}")
+        if not whole:
+            raise CacheError(f"interrupted feature file {self._partial} is damaged; {mend}")
+
+    def _committed_rows_are_whole(self) -> bool:
+        """Checks what is there against its checksums, a block at a time, before more is added."""
+        for start in range(0, self.committed, 4096):
+            rows = slice(start, min(start + 4096, self.committed))
+            if (row_checksums(self._file["features"][rows]) != self._file["checksums"][rows]).any():
+                return False
+        return True
 
     def append(self, rows: Features) -> None:
         """Commits one block of rows (B, D), after those that are there.
@@ -104,11 +122,12 @@ class FeatureWriter:
         """
         end = self.committed + len(rows)
         stored = rows.astype(self._file["features"].dtype, copy=False)
-        self._file["features"][self.committed : end] = stored
-        self._file["checksums"][self.committed : end] = row_checksums(stored)
-        self._sync()
-        self._file.attrs.modify("committed", np.int64(end))
-        self._sync()
+        with _full_disk_as_os_error(self._partial):
+            self._file["features"][self.committed : end] = stored
+            self._file["checksums"][self.committed : end] = row_checksums(stored)
+            self._sync()
+            self._file.attrs.modify("committed", np.int64(end))
+            self._sync()
         self.committed = end
 
     def finish(self) -> Path:
@@ -146,14 +165,38 @@ class FeatureWriter:
             self._file.close()
 
 
+@contextlib.contextmanager
+def _full_disk_as_os_error(path: Path) -> Iterator[None]:
+    """HDF5 tells of a full disk as an OSError here and as a RuntimeError there; this makes it an OSError."""
+    try:
+        yield
+    except RuntimeError as error:
+        number = re.search(r"errno = (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+
+
+def _require_space(folder: Path, needed: int) -> None:
+    """Refuses before anything is written; HDF5 out of room while it lays a file out can crash the process."""
+    if shutil.disk_usage(folder).free < needed:
+        raise OSError(errno.ENOSPC, f"{needed / 1e6:.1f} MB are needed", str(folder))
+
+
 def _lay_out(partial: Path, header: Header, ids: Sequence[str], labels: npt.NDArray[np.int64], width: int) -> None:
     """Writes everything but the rows, under a temporary name, and only then calls the file partial."""
     encoded = [name.encode() for name in ids]
     # Fixed-length strings: no heap that grows, and the same bytes for the same ids.
     text = h5py.string_dtype("utf-8", max(map(len, encoded)))
+    dtype = np.dtype(np.float32 if header.key.dtype == "fp32" else np.float16)
+    # Rows with their checksum, label and id, and 64 KiB for HDF5's own structure.
+    _require_space(partial.parent, len(ids) * (width * dtype.itemsize + 12 + text.itemsize) + (1 << 16))
     scratch = partial.with_name(partial.name + ".new")
     try:
-        with h5py.File(scratch, "w", libver="earliest", locking=False, userblock_size=BLOCK) as file:
+        with (
+            _full_disk_as_os_error(scratch),
+            h5py.File(scratch, "w", libver="earliest", locking=False, userblock_size=BLOCK) as file,
+        ):
             file.attrs["format"] = FORMAT
             file.attrs["format_version"] = np.int64(FORMAT_VERSION)
             file.attrs["key"] = canonical_json(header.key.model_dump(mode="json"))
@@ -166,8 +209,8 @@ def _lay_out(partial: Path, header: Header, ids: Sequence[str], labels: npt.NDAr
             file.attrs["settings"] = canonical_json(dict(header.settings))
             file.create_dataset("labels", data=labels.astype(np.int64))
             file.create_dataset("ids", data=np.array(encoded, dtype=text))
-            _reserve(file, "features", (len(ids), width), np.float32 if header.key.dtype == "fp32" else np.float16)
-            _reserve(file, "checksums", (len(ids),), np.uint32)
+            _reserve(file, "features", (len(ids), width), dtype)
+            _reserve(file, "checksums", (len(ids),), np.dtype(np.uint32))
             file.flush()
             os.fsync(file.id.get_vfd_handle())
         scratch.replace(partial)
@@ -175,7 +218,7 @@ def _lay_out(partial: Path, header: Header, ids: Sequence[str], labels: npt.NDAr
         scratch.unlink(missing_ok=True)
 
 
-def _reserve(file: h5py.File, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> None:
+def _reserve(file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     """Creates a contiguous data set at its final place in the file, so that filling it changes no metadata."""
     creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     creation.set_layout(h5py.h5d.CONTIGUOUS)
@@ -184,4 +227,4 @@ def _reserve(file: h5py.File, name: str, shape: tuple[int, ...], dtype: type[np.
     # A time stamp would make the same features two different files.
     creation.set_obj_track_times(False)
     space = h5py.h5s.create_simple(shape)
-    h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(np.dtype(dtype)), space, creation)
+    h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(dtype), space, creation)

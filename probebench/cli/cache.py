@@ -46,7 +46,7 @@ def list_files(as_json: bool) -> None:
                         "input_size": file.key.preprocessing.size,
                         "dtype": file.key.dtype,
                     }
-            except CacheError:
+            except (CacheError, OSError):
                 fact["state"] = "damaged"
         rows.append(fact)
     if as_json:
@@ -90,7 +90,7 @@ def verify() -> None:
         try:
             with FeatureFile(path) as file:
                 file.read()
-        except CacheError as error:
+        except (CacheError, OSError) as error:
             problems += 1
             click.echo(f"error: {error}", err=True)
     click.echo(f"{len(files) - problems} of {len(files)} feature files are whole")

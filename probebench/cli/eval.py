@@ -7,9 +7,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from probebench.cli.console import ProgressLines, warn
-from probebench.cli.options import home, input_size_option, out_option, parse_shots, registry_folders, registry_option
+from probebench.cli.options import (
+    home,
+    input_size_option,
+    out_option,
+    parse_shots,
+    registry_folders,
+    registry_option,
+    split_list,
+)
 from probebench.cli.results import print_results
-from probebench.errors import CacheError, ProbebenchError, UsageError
+from probebench.errors import ProbebenchError, UsageError
 
 if TYPE_CHECKING:
     from probebench.cache.index import FeatureGroup, Index
@@ -143,13 +151,11 @@ def _choose(
     """Returns the cached extractions asked for, and one line for each thing asked for that is not there."""
     from probebench.registry.load import expand
 
-    cached_models = {group.model for group in index.groups}
-    cached_datasets = {group.dataset for group in index.groups}
-    wanted = (
-        expand("model", models, {*registry.checkpoints, *cached_models}, "probebench models list") if models else None
-    )
-    places = _dataset_names(registry, datasets, cached_datasets) if datasets else None
-    groups = [
+    names = split_list(models)
+    known = {*registry.checkpoints, *(group.model for group in index.groups)}
+    wanted = expand("model", names, known, "probebench models list") if names else None
+    places = _dataset_names(registry, datasets, {group.dataset for group in index.groups}) if datasets else None
+    asked = [
         group
         for group in index.groups
         if (wanted is None or group.model in wanted)
@@ -162,21 +168,30 @@ def _choose(
         if (wanted is None or path.parent.parent.name in wanted)
         and (places is None or path.parent.name in {place.replace(":", "-") for place in places})
     ]
-    exact = [name for text in models for name in text.split(",") if name in (wanted or ())]
-    found = {group.model for group in groups}
     at = f" at {input_size} px" if input_size else ""
-    where = f" on {', '.join(places)}" if places else ""
-    problems += [
-        f"no features of {name}{where}{at} are cached; run: probebench extract --model {name}"
-        + "".join(f" --dataset {place}" for place in places or ())
-        + (f" --input-size {input_size}" if input_size else "")
-        for name in exact
-        if name not in found
-    ]
-    if not groups and not problems:
-        raise CacheError(
-            f"no features{where}{at} are cached in {home() / 'features'}; run: probebench extract --model ID"
-        )
+    size = f" --input-size {input_size}" if input_size else ""
+    # What was named outright, and not by a glob, must be there; None stands for "whatever is cached".
+    outright: list[str | None] = [name for name in names if name in known]
+    typed_places: list[tuple[str | None, str | None]] = [pair for pair in (places or {}).items() if pair[1]]
+    for model in outright or [None]:
+        for place, typed in typed_places or [(None, None)]:
+            if any(model in (None, group.model) and place in (None, group.dataset) for group in asked):
+                continue
+            if model or place or not asked + problems:
+                what = (f" of {model}" if model else "") + (f" on {typed}" if typed else "") + at
+                flags = f" --dataset {typed}" if typed else ""
+                problems.append(
+                    f"no features{what} are cached in {home() / 'features'}; "
+                    f"run: probebench extract --model {model or 'ID'}{flags}{size}"
+                )
+    groups = [group for group in asked if not group.missing or group.dataset in (places or {})]
+    for group in asked:
+        if group not in groups:
+            warn(
+                f"{group.model} on {group.dataset} lacks the {', '.join(group.missing)} part and is passed over; "
+                "extract it again to finish it, or: "
+                f"probebench cache remove --model {group.model} --dataset {group.dataset}"
+            )
     replaced = {group.setting for group in index.older} & {group.setting for group in groups}
     for model, dataset, *_ in sorted(replaced):
         warn(
@@ -186,22 +201,22 @@ def _choose(
     return groups, problems
 
 
-def _dataset_names(registry: "Registry", patterns: Sequence[str], cached: set[str]) -> list[str]:
+def _dataset_names(registry: "Registry", patterns: Sequence[str], cached: set[str]) -> dict[str, str | None]:
+    """Returns the ids of the data sets asked for, each with how it was named; None where a glob found it."""
     from probebench.registry.load import expand
 
-    names: dict[str, None] = {}
-    for pattern in patterns:
+    names: dict[str, str | None] = {}
+    for pattern in split_list(patterns):
         if pattern.startswith("folder:") and Path(pattern.removeprefix("folder:")).expanduser().is_dir():
             from probebench.datasets.loaders import open_dataset
 
-            names[open_dataset(pattern, registry, home() / "datasets").id] = None
+            names[open_dataset(pattern, registry, home() / "datasets").id] = pattern
             continue
-        for name in expand(
-            "data set", [pattern], {*registry.datasets, *registry.suites, *cached}, "probebench datasets list"
-        ):
+        known = {*registry.datasets, *registry.suites, *cached}
+        for name in expand("data set", [pattern], known, "probebench datasets list"):
             suite = registry.suites.get(name)
-            names.update(dict.fromkeys(suite.datasets if suite else [name]))
-    return list(names)
+            names.update({one: one if name == pattern else None for one in (suite.datasets if suite else [name])})
+    return names
 
 
 def _warn_about(result: Any) -> None:
@@ -215,7 +230,7 @@ def _warn_about(result: Any) -> None:
             f"(the smallest {fewest}; {bare} have none left for validation)"
         )
     elif result.short_classes:
-        warn(f"{what}: {len(result.short_classes)} classes have no validation image")
+        warn(f"{what}: {len(result.short_classes)} classes have no validation image, or no training image at all")
     if result.selection == "fixed":
         warn(f"{what}: no validation image is left, so C = {result.trials[0].chosen['C']:g} was taken unselected")
     if any(trial.converged is False for trial in result.trials):

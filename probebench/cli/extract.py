@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from probebench.cli.console import ProgressLines
-from probebench.cli.options import home, input_size_option, registry_folders, registry_option
+from probebench.cli.options import home, input_size_option, registry_folders, registry_option, split_list
 from probebench.errors import ProbebenchError, UsageError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def choose_datasets(registry: "Registry", patterns: Sequence[str]) -> list[str]:
     from probebench.registry.load import expand
 
     chosen: dict[str, None] = {}
-    for pattern in patterns:
+    for pattern in split_list(patterns):
         if pattern.startswith("folder:"):
             chosen[pattern] = None
             continue

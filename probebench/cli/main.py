@@ -68,13 +68,16 @@ def main() -> None:
         code = cli.main(standalone_mode=False)
     except ProbebenchError as error:
         code = _fail(str(error), error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        code = 2
     except click.UsageError as error:
         help_for = error.ctx.command_path if error.ctx else "probebench"
         code = _fail(f"{error.format_message()} (see {help_for} --help)", 2)
     except click.ClickException as error:
         code = _fail(error.format_message(), 1)
     except (click.Abort, KeyboardInterrupt):
-        code = _fail("interrupted; what was finished is kept, and the same command goes on from there", 1)
+        code = _fail(_INTERRUPTED, 1)
     except BrokenPipeError:
         # The reader of our output has left (head, less): nothing to say, and nobody to say it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -82,6 +85,8 @@ def main() -> None:
     except OSError as error:
         code = _fail(describe_os_error(error), 1)
     except Exception as error:
+        if _was_interrupted(error):
+            sys.exit(_fail(_INTERRUPTED, 1))
         if os.environ.get("PROBEBENCH_TRACEBACK"):
             raise
         code = _fail(
@@ -90,6 +95,18 @@ def main() -> None:
             1,
         )
     sys.exit(code if isinstance(code, int) else 0)
+
+
+_INTERRUPTED = "interrupted; what was finished is kept, and the same command goes on from there"
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Looks for Ctrl-C under an error: a library that is interrupted while it loads raises an ImportError."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _fail(message: str, code: int) -> int:

@@ -1,7 +1,7 @@
 """Flags and places that several commands share."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -79,3 +79,12 @@ def parse_shots(text: str) -> list[Any]:
         else:
             raise UsageError(f"--shots takes positive numbers and full, such as 1,5,10,full; not {part!r}")
     return list(shots)
+
+
+def split_list(texts: Sequence[str]) -> list[str]:
+    """Splits comma lists; a folder whose own path holds a comma stays whole where it exists."""
+    parts: list[str] = []
+    for text in texts:
+        whole = text.startswith("folder:") and Path(text.removeprefix("folder:")).expanduser().is_dir()
+        parts += [text] if whole else [part.strip() for part in text.split(",") if part.strip()]
+    return parts

@@ -7,7 +7,7 @@ import click
 
 from probebench.cli.console import print_json, print_table, warn
 from probebench.cli.options import json_option, out_option
-from probebench.errors import ResultError
+from probebench.errors import ResultError, UsageError, describe_os_error
 
 
 @click.group(name="results")
@@ -25,6 +25,8 @@ def load_results(out: Path) -> list[Any]:
             results.append(read_result(path))
         except ResultError as error:
             warn(str(error))
+        except OSError as error:
+            warn(describe_os_error(error))
     return results
 
 
@@ -61,6 +63,8 @@ def print_results(results: list[Any]) -> None:
 @json_option
 def list_results(out: Path, as_json: bool) -> None:
     """List results as a table, or whole as JSON."""
+    if not out.is_dir():
+        raise UsageError(f"results folder {out} does not exist; run probebench eval first, or name one with --out")
     results = load_results(out)
     if as_json:
         print_json([result.model_dump(mode="json") for result in results])

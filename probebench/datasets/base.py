@@ -123,11 +123,22 @@ def check_dataset(dataset: Dataset) -> Dataset:
     ids = [name for split in dataset.splits.values() for name in split.ids]
     if len(set(ids)) != len(ids):
         raise DatasetError(f"data set {dataset.id}: sample ids repeat; each image needs its own")
+    check_utf8(dataset.id, ids)
+    if len(np.unique(dataset.splits["train"].labels)) < 2:
+        raise DatasetError(f"data set {dataset.id}: a probe needs at least two classes with training images")
+    return dataset
+
+
+def check_utf8(where: str, ids: Sequence[str]) -> None:
+    """Refuses ids that cannot be written as UTF-8.
+
+    Raises:
+        DatasetError: A file name is not UTF-8.
+    """
     for name in ids:
         try:
             name.encode()
         except UnicodeEncodeError as error:
-            raise DatasetError(f"data set {dataset.id}: file name {name!r} is not UTF-8; rename it") from error
-    if len(np.unique(dataset.splits["train"].labels)) < 2:
-        raise DatasetError(f"data set {dataset.id}: a probe needs at least two classes with training images")
-    return dataset
+            raise DatasetError(
+                f"data set {where.encode(errors='replace').decode()}: file name {name!r} is not UTF-8; rename it"
+            ) from error

@@ -1,17 +1,20 @@
 """Opens a folder of class folders, with train, val and test subfolders where they exist."""
 
+import hashlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 
-from probebench.datasets.base import SPLITS, Dataset, FileImages, Labels, Split, check_dataset
+from probebench.datasets.base import SPLITS, Dataset, FileImages, Labels, Split, check_dataset, check_utf8
 from probebench.datasets.splits import Positions, cut_test_part
 from probebench.errors import DatasetError, UsageError
 from probebench.fingerprint import file_sha256, fingerprint
 
 FOLDER = "folder:"
-_VALIDATION_NAMES = ("val", "valid", "validation")
+# The names that people give to parts, in any case.
+_PARTS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 
 
 def open_folder(path: Path, root: Path) -> Dataset:
@@ -21,19 +24,13 @@ def open_folder(path: Path, root: Path) -> Dataset:
     """
     if not path.is_dir():
         raise UsageError(f"data set folder {path} does not exist")
-    parts = {part: path / part for part in ("train", "test") if (path / part).is_dir()}
-    validation = next((path / name for name in _VALIDATION_NAMES if (path / name).is_dir()), None)
-    if "train" in parts and validation is not None:
-        parts["val" if "test" in parts else "test"] = validation
-    if "train" in parts and "test" not in parts:
-        raise DatasetError(f"data set folder {path} has train but neither test nor val beside it")
-    if parts and "train" not in parts:
-        raise DatasetError(f"data set folder {path} has {', '.join(parts)} but no train beside it")
+    parts = _find_parts(path)
     roots = parts or {"all": path}
     classes = sorted({child.name for part in roots.values() for child in part.iterdir() if _is_class(child)})
     if not classes:
         raise DatasetError(f"data set folder {path} holds no class folders")
-    memo = _ContentMemo(root / "content" / f"{fingerprint(str(path.resolve()))[:16]}.json")
+    place = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
+    memo = _ContentMemo(root / "content" / f"{place}.json")
     splits = {part: _read_classes(path, folder, classes, memo) for part, folder in roots.items()}
     memo.save()
     if not parts:
@@ -43,7 +40,24 @@ def open_folder(path: Path, root: Path) -> Dataset:
     ordered = {part: splits[part] for part in SPLITS if part in splits}
     dataset = check_dataset(Dataset(f"{FOLDER}{path}", tuple(classes), ordered))
     name = "".join(character if character.isalnum() or character in "_-" else "_" for character in path.resolve().name)
-    return Dataset(f"{FOLDER}{name}-{dataset.fingerprint[:8]}", dataset.class_names, dataset.splits)
+    # The content is in the id: the same file names with other images (blurred, repaired) are another data set.
+    identity = fingerprint([dataset.fingerprint, dataset.content])[:8]
+    return Dataset(f"{FOLDER}{name}-{identity}", dataset.class_names, dataset.splits)
+
+
+def _find_parts(path: Path) -> dict[str, Path]:
+    """Returns the folders of the parts; none where the class folders lie in ``path`` itself."""
+    folders = {child.name.lower(): child for child in sorted(path.iterdir()) if child.is_dir()}
+    parts = {part: folders[name] for part, names in _PARTS.items() for name in names if name in folders}
+    if "train" not in parts:
+        if "test" in parts:
+            raise DatasetError(f"data set folder {path} has {parts['test'].name} but no train beside it")
+        return {}
+    if "test" not in parts:
+        if "val" not in parts:
+            raise DatasetError(f"data set folder {path} has {parts['train'].name} but neither test nor val beside it")
+        parts["test"] = parts.pop("val")
+    return parts
 
 
 def _is_class(path: Path) -> bool:
@@ -58,7 +72,21 @@ def _read_classes(top: Path, folder: Path, classes: list[str], memo: "_ContentMe
     paths = [Path(path) for path, _ in found]
     labels: Labels = np.array([label for _, label in found], dtype=np.int64)
     ids = tuple(path.relative_to(top).as_posix() for path in paths)
-    return Split(ids, labels, FileImages(paths, [memo.digest(path) for path in paths]))
+    check_utf8(str(folder), ids)
+    split = Split(ids, labels, FileImages(paths, [memo.digest(path) for path in paths]))
+    _refuse_shared_files(split)
+    return split
+
+
+def _refuse_shared_files(split: Split) -> None:
+    """Refuses one file under two labels: a link that leads back to other classes would relabel their images."""
+    assert isinstance(split.images, FileImages)
+    seen: dict[tuple[int, int], tuple[int, Path]] = {}
+    for path, label in zip(split.images.paths, split.labels, strict=True):
+        status = path.stat()
+        first, where = seen.setdefault((status.st_dev, status.st_ino), (int(label), path))
+        if first != label:
+            raise DatasetError(f"{path} and {where} are one file in two classes; remove the link between them")
 
 
 def _take(split: Split, positions: Positions) -> Split:
@@ -71,7 +99,7 @@ def _take(split: Split, positions: Positions) -> Split:
 
 
 class _ContentMemo:
-    """Remembers files' sha256 by path, size and modification time, so that a second look reads no image again."""
+    """Remembers files' sha256 by path, size, times and inode, so that a second look reads no image again."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -85,9 +113,10 @@ class _ContentMemo:
         """Returns the sha256 of a file's bytes."""
         try:
             status = path.stat()
-            stamp = [status.st_size, status.st_mtime_ns]
+            # ctime cannot be set back, as cp -p and rsync -t set mtime back.
+            stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
             known = self._before.get(str(path))
-            digest = str(known[2]) if known and known[:2] == stamp else file_sha256(path)
+            digest = str(known[-1]) if known and known[:-1] == stamp else file_sha256(path)
         except OSError as error:
             raise DatasetError(f"image {path} cannot be read ({error.strerror}); repair or remove it") from error
         self._now[str(path)] = [*stamp, digest]

@@ -2,6 +2,7 @@
 
 import gzip
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -108,7 +109,7 @@ def _fashion_mnist(spec: DatasetSpec, root: Path) -> dict[str, Split]:
     names = [Path(name).stem for name, _ in FashionMNIST.resources]
     if all((raw / name).is_file() for name in names):
         return _read_fashion_mnist(FashionMNIST, folder)
-    packed = next((place for place in (raw, DEBIAN_FASHION_MNIST) if place.is_dir()), None)
+    packed = next((place for place in (raw, DEBIAN_FASHION_MNIST) if any(place.glob("*.gz"))), None)
     if packed is None:
         raise _missing(spec, root)
     # torchvision reads unpacked files only; its loader holds all images in memory, so the unpacked ones may go again.
@@ -122,7 +123,7 @@ def _fashion_mnist(spec: DatasetSpec, root: Path) -> dict[str, Split]:
                 raise DatasetError(
                     f"data set {spec.id}: {packed / name}.gz is missing; {_by_hand(spec, root)}"
                 ) from error
-            except (EOFError, gzip.BadGzipFile) as error:
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 raise DatasetError(f"data set {spec.id}: {packed / name}.gz is damaged; fetch it again") from error
         return _read_fashion_mnist(FashionMNIST, Path(scratch))
 

@@ -29,6 +29,11 @@ def _row_key(result: Result) -> tuple[object, ...]:
         result.dataset_fingerprint,
         result.input_size,
         result.dtype,
+        result.checkpoint.layer,
+        result.backend,
+        # The test part's feature key is the same at all shots of one extraction: other images or preprocessing are
+        # another row.
+        (result.feature_key or {}).get("test"),
         result.protocol,
         result.protocol_version,
         result.kind,

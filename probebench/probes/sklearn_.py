@@ -39,7 +39,11 @@ def _fit(train: Labelled, strength: float) -> FittedProbe:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model.fit(train.features, train.labels)
-    stopped_short = any(issubclass(item.category, (ConvergenceWarning, OptimizeWarning)) for item in caught)
+    # Newton-CG tells of a failed line search by a plain UserWarning.
+    stopped_short = any(
+        issubclass(item.category, (ConvergenceWarning, OptimizeWarning)) or "line search" in str(item.message).lower()
+        for item in caught
+    )
     coef, intercept = model.coef_, model.intercept_
     if len(model.classes_) == 2:
         coef, intercept = np.vstack([np.zeros_like(coef), coef]), np.concatenate([np.zeros(1), intercept])

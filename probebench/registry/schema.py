@@ -11,14 +11,14 @@ Count = Annotated[int, Field(ge=0)] | Literal["unknown"]
 Three = tuple[float, float, float]
 
 _URI = re.compile(
-    r"^(pkg://[\w.-]+/.+|timm://\S+|open_clip://\S+|hf://[^/\s]+/[^/\s]+/\S+|https://\S+|file:.+|user|random:\d+)$"
+    r"^(pkg://[\w.-]+/.+|timm://\S+|open_clip://\S+|hf://[^/\s]+/[^/\s]+/\S+|https://\S+|file:.+|user|random:\d{1,18})$"
 )
 
 
 class Entry(BaseModel):
     """Common rules: unknown keys are errors, entries do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Architecture(Entry):

@@ -10,8 +10,9 @@ from probebench.backbones import locate, weights
 from probebench.backbones.builders import build_backbone, register_weights
 from probebench.backbones.preprocess import build_transform
 from probebench.errors import RegistryError, UsageError, WeightsError
-from probebench.registry import Registry
-from tests.conftest import make_entry
+from probebench.registry import CheckpointSpec, Registry
+from probebench.registry.load import read_entry
+from tests.conftest import make_entry, write_entry
 
 # ImageNet classes: palace, and daisy.
 PHOTOS = {"china.jpg": 698, "flower.jpg": 985}
@@ -132,6 +133,27 @@ def test_user_weights_of_a_training_run(shipped: Registry, home: Path, tmp_path:
     images = batch(backbone, "china.jpg")
     with torch.inference_mode():
         assert torch.equal(backbone.module(images), reference.encode_image(images))
+
+
+def test_registered_weights_that_changed_on_disk_are_refused(home: Path, tmp_path: Path) -> None:
+    import timm
+
+    spec = make_entry(tmp_path, uri="user")
+    torch.save(timm.create_model("test_resnet").state_dict(), tmp_path / "w.pt")
+    kept = register_weights(spec, home, tmp_path / "w.pt")
+    assert build_backbone(spec, home).weights_digest == kept.digest
+    content = bytearray(kept.path.read_bytes())
+    content[-5] ^= 1
+    kept.path.write_bytes(content)
+    with pytest.raises(WeightsError, match="changed on disk; register the file again"):
+        build_backbone(spec, home)
+
+
+def test_arguments_that_the_library_does_not_take(home: Path, tmp_path: Path) -> None:
+    path = write_entry(tmp_path)
+    path.write_text(path.read_text().replace('name = "test_resnet"', 'name = "test_resnet"\nkwargs = { nonsense = 1 }'))
+    with pytest.raises(RegistryError, match="cannot be built.*nonsense.*check the entry"):
+        build_backbone(read_entry(path, CheckpointSpec), home)
 
 
 def test_wrong_files_are_not_registered(shipped: Registry, home: Path, tmp_path: Path) -> None:

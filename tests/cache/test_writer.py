@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -118,6 +119,12 @@ def test_a_damaged_or_foreign_partial_file_is_refused(path: Path) -> None:
     partial.write_bytes(whole[:100])
     with pytest.raises(CacheError, match="is damaged; delete it"):
         FeatureWriter(path, header(), IDS, LABELS, 7)
+    for place in (whole.index(IDS[3].encode()), whole.index(ROWS[2].tobytes()), whole.index(LABELS.tobytes()) + 8):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1
+        partial.write_bytes(flipped)
+        with pytest.raises(CacheError, match="is damaged; delete it"):
+            FeatureWriter(path, header(), IDS, LABELS, 7)
     partial.write_bytes(whole)
     with pytest.raises(CacheError, match="of another extraction"):
         FeatureWriter(path, header(key(content="other")), IDS, LABELS, 7)
@@ -137,3 +144,11 @@ def test_the_lock_lets_one_in_at_a_time(path: Path) -> None:
         assert thread.is_alive() and inside == []
     thread.join(timeout=10)
     assert inside == ["other"]
+
+
+def test_a_disk_too_small_is_refused_before_anything_is_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    path.parent.mkdir(parents=True)
+    with pytest.raises(OSError) as caught:
+        FeatureWriter(path, header(), IDS, LABELS, 7)
+    assert caught.value.errno == errno.ENOSPC and list(path.parent.iterdir()) == []

@@ -101,6 +101,50 @@ def test_nothing_cached_says_what_to_run(run: Run, images: str) -> None:
     assert "folder:images" in done.out, "what is there is evaluated all the same"
 
 
+def test_what_was_named_outright_and_is_not_there_is_told(run: Run, images: str, tmp_path: Path) -> None:
+    run("extract", "--model", "tiny", "--dataset", images)
+    done = run("eval", "--dataset", f"digits,{images}", "--shots", "1", "--draws", "2")
+    assert done.code == 1 and "no features on digits are cached" in done.error
+    assert done.out.count("folder:images") == 1
+    done = run("eval", "--model", "tiny, tiny_other", "--shots", "1", "--draws", "2")
+    assert done.code == 1 and "no features of tiny_other are cached" in done.error
+
+
+def test_a_folder_is_never_taken_for_another_of_the_same_name(run: Run, tmp_path: Path) -> None:
+    for place, seed in (("clean", 0), ("blurred", 5)):
+        for part in ("train", "test"):
+            make_images(tmp_path / place / "data" / part, each=6, seed=seed)
+        assert run("extract", "--model", "tiny", "--dataset", f"folder:{place}/data").code == 0
+    keys: list[dict[str, str]] = []
+    for place in ("clean", "blurred", "clean"):
+        out = tmp_path / f"results-{len(keys)}"
+        done = run("eval", "--dataset", f"folder:{place}/data", "--shots", "1", "--draws", "2", "--out", out)
+        assert done.code == 0 and done.err.count("warning") == 0
+        keys.append(json.loads(next(out.rglob("*.json")).read_text())["feature_key"])
+    assert keys[0] == keys[2] != keys[1]
+
+
+def test_going_back_to_earlier_weights_is_followed_by_eval(run: Run, images: str, own: Path, tmp_path: Path) -> None:
+    digests: list[str] = []
+    for seed in (0, 1, 0):
+        write_entry(own, uri=f"random:{seed}")
+        assert run("extract", "--model", "tiny", "--dataset", images).code == 0
+        out = tmp_path / f"results-{len(digests)}"
+        assert run("eval", "--shots", "1", "--draws", "2", "--out", out).code == 0
+        digests.append(json.loads(next(out.rglob("*.json")).read_text())["weights_digest"])
+    assert digests[0] == digests[2] != digests[1]
+
+
+def test_an_interrupted_data_set_does_not_stand_in_the_way_of_others(run: Run, images: str, tmp_path: Path) -> None:
+    bad = tmp_path / "images" / "test" / "class1" / "003.png"
+    bad.write_bytes(b"no image")
+    assert run("extract", "--model", "tiny", "--dataset", images).code == 1
+    bad.unlink()
+    assert run("extract", "--model", "tiny", "--dataset", images).code == 0
+    done = run("eval", "--shots", "1", "--draws", "2")
+    assert done.code == 0 and "lacks the test part and is passed over" in done.err
+
+
 def test_user_weights_are_registered_once(run: Run, images: str, own: Path, tmp_path: Path) -> None:
     import timm
 

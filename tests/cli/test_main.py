@@ -34,7 +34,7 @@ def loaded_by(*arguments: str) -> set[str]:
         (["datasets", "list"], set()),
         (["extract", "--help"], set()),
         (["eval", "--help"], set()),
-        (["results", "list"], set()),
+        (["results", "list", "--out", "."], set()),
         (["cache", "list"], {"h5py"}),
         (["leaderboard", "build", "--results", "."], {"jinja2"}),
         (["extract", "--model", "nothing"], set()),
@@ -70,6 +70,25 @@ def test_help_of_every_command_loads(run: Callable[..., Ran]) -> None:
 def test_wrong_usage_is_one_line_and_exit_code_2(run: Callable[..., Ran], arguments: list[str]) -> None:
     done = run(*arguments)
     assert done.code == 2 and "--help" in done.error and done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["models"]])
+def test_no_command_shows_the_help(run: Callable[..., Ran], arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert done.code == 2 and done.err.startswith("Usage: probebench")
+
+
+def test_an_interrupt_while_a_library_loads_is_an_interrupt(
+    run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise ImportError("initialization failed") from error
+
+    monkeypatch.setattr("probebench.registry.Registry.load", broken)
+    assert "error: interrupted" in run("models", "list").err
 
 
 def test_an_interrupt_says_that_nothing_is_lost(run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,3 +1,5 @@
+import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,7 @@ def test_class_folders_alone_get_a_fixed_test_part(shipped: Registry, tmp_path: 
     place = make_images(tmp_path / "flowers", each=10)
     opened = open_dataset(f"folder:{place}", shipped, root)
     assert counts(opened) == {"train": 24, "test": 6}
-    assert opened.id == f"folder:flowers-{opened.fingerprint[:8]}"
+    assert re.fullmatch(r"folder:flowers-[0-9a-f]{8}", opened.id)
     assert opened.class_names == ("class0", "class1", "class2")
     for split in opened.splits.values():
         assert isinstance(split.images, FileImages)
@@ -73,6 +75,7 @@ def test_a_replaced_image_changes_the_content_and_not_the_fingerprint(
     Image.fromarray(np.zeros((24, 24, 3), np.uint8)).save(file)
     after = open_dataset(f"folder:{place}", shipped, root)
     assert after.fingerprint == before.fingerprint and after.content != before.content
+    assert after.id != before.id, "eval must not take one for the other"
 
 
 def test_a_second_look_reads_no_image(
@@ -110,6 +113,39 @@ def test_layouts_that_cannot_be_read(
         for part in parts:
             make_images(place / part)
     with pytest.raises(error, match=said):
+        open_dataset(f"folder:{place}", shipped, root)
+
+
+def test_parts_are_found_in_any_case(shipped: Registry, tmp_path: Path, root: Path) -> None:
+    for number, part in enumerate(("Training", "Validation", "TEST")):
+        make_images(tmp_path / "d" / part, each=3, seed=number)
+    assert counts(open_dataset(f"folder:{tmp_path / 'd'}", shipped, root)) == {"train": 9, "val": 9, "test": 9}
+
+
+def test_a_link_that_relabels_images_is_refused(shipped: Registry, tmp_path: Path, root: Path) -> None:
+    for part, seed in (("train", 0), ("test", 1)):
+        make_images(tmp_path / "d" / part, each=3, seed=seed)
+    (tmp_path / "d" / "train" / "class0" / "loop").symlink_to(tmp_path / "d" / "train" / "class1")
+    with pytest.raises(DatasetError, match="one file in two classes"):
+        open_dataset(f"folder:{tmp_path / 'd'}", shipped, root)
+
+
+def test_a_replaced_image_with_its_old_date_is_noticed(shipped: Registry, tmp_path: Path, root: Path) -> None:
+    place = make_images(tmp_path / "d")
+    file = place / "class0" / "000.bmp"
+    Image.new("RGB", (24, 24), "red").save(file)
+    status = file.stat()
+    before = open_dataset(f"folder:{place}", shipped, root)
+    Image.new("RGB", (24, 24), "blue").save(file)
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert file.stat().st_size == status.st_size
+    assert open_dataset(f"folder:{place}", shipped, root).content != before.content
+
+
+def test_a_file_name_that_is_not_utf8_is_named(shipped: Registry, tmp_path: Path, root: Path) -> None:
+    place = make_images(tmp_path / "d")
+    (place / "class0" / "000.png").rename(Path(os.fsdecode(os.fsencode(place / "class0") + b"/\xff.png")))
+    with pytest.raises(DatasetError, match="is not UTF-8; rename it"):
         open_dataset(f"folder:{place}", shipped, root)
 
 

@@ -43,8 +43,10 @@ def test_other_weights_sizes_and_protocols_are_other_rows() -> None:
         {"input_size": 224},
         {"protocol": "x"},
         {"dtype": "bf16"},
+        {"backend": "torch"},
+        {"feature_key": {"test": "2" * 64}},
     ]
-    assert len(board_rows([result(**change) for change in changes])) == 5
+    assert len(board_rows([result(**change) for change in changes])) == 7
 
 
 def test_selected_on_test_is_shown_last_and_not_ranked() -> None:

@@ -1,3 +1,6 @@
+import warnings
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -88,6 +91,19 @@ def test_a_fit_that_stops_short_says_so(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(sklearn_, "MAX_ITERATIONS", 1)
     (probe,) = sklearn_.fit_path(blobs(4, 10, 8), [1e4])
     assert not probe.converged
+
+
+def test_a_failed_line_search_is_not_convergence(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    fit = LogisticRegression.fit
+
+    def failing(self: Any, *data: Any) -> Any:
+        warnings.warn("Line Search failed", stacklevel=1)
+        return fit(self, *data)
+
+    monkeypatch.setattr(LogisticRegression, "fit", failing)
+    assert not sklearn_.fit_path(blobs(3, 4, 4), [1.0])[0].converged
 
 
 def test_nan_and_a_single_class_are_refused() -> None:
