@@ -1,11 +1,11 @@
 """Writes the leaderboard page: one file that works from file:// and without a network."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from probebench.leaderboard.board import answers, board_rows, shots_columns
 from probebench.results.schema import CheckpointFacts, Result
+from probebench.results.store import write_whole
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -39,14 +39,8 @@ def build_site(results: Sequence[Result], out: Path) -> Path:
         style=(_STATIC / "board.css").read_text(),
         scripts=[(_STATIC / name).read_text() for name in ("sortable.min.js", "sortable.a11y.min.js")],
     )
-    out.mkdir(parents=True, exist_ok=True)
     target = out / "index.html"
-    partial = target.with_name(f".index.html.{os.getpid()}.partial")
-    try:
-        partial.write_text(page, encoding="utf-8")
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(target, page.encode())
     return target
 
 

@@ -39,16 +39,16 @@ def write_predictions(path: Path, predictions: Predictions) -> dict[str, str]:
     np.savez_compressed(
         buffer, test_ids=np.array(predictions.test_ids), y_true=predictions.y_true, y_pred=predictions.y_pred
     )
-    _write(target, buffer.getvalue())
+    write_whole(target, buffer.getvalue())
     return {"file": target.name, "sha256": file_sha256(target)}
 
 
 def write_result(path: Path, result: Result) -> None:
     """Writes a run's JSON; call it last, since a run counts as finished when this file is there."""
-    _write(path, (result.model_dump_json(indent=1) + "\n").encode())
+    write_whole(path, (result.model_dump_json(indent=1) + "\n").encode())
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """Writes a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
