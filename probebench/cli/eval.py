@@ -185,8 +185,10 @@ def _choose(
                     f"run: probebench extract --model {model or 'ID'}{flags}{size}"
                 )
     groups = [group for group in asked if not group.missing or group.dataset in (places or {})]
+    damaged = {(path.parent.parent.name, path.parent.name) for path in index.problems}
     for group in asked:
-        if group not in groups:
+        # Where a file is damaged, its own line says all that there is to do.
+        if group not in groups and (group.model, group.dataset.replace(":", "-")) not in damaged:
             warn(
                 f"{group.model} on {group.dataset} lacks the {', '.join(group.missing)} part and is passed over; "
                 "extract it again to finish it, or: "

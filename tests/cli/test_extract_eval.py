@@ -213,6 +213,7 @@ def test_a_damaged_feature_file_is_named_and_the_rest_evaluated(run: Run, images
     done = run("eval", "--shots", "1", "--draws", "2")
     assert done.code == 1 and str(path) in done.err
     assert done.out.count("folder:images") == 1, "the other checkpoint is evaluated"
+    assert "lacks the" not in done.err, "one damage, one line"
     again = run("extract", "--model", "tiny_other", "--dataset", images)
     if how != "flipped":
         assert again.code == 1 and str(path) in again.error
