@@ -2,12 +2,63 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 Matrix = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
+
+
+class RowSource(Protocol):
+    """Features (N, D) that are read in blocks, from disk say, because they need not fit into memory."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """N and D."""
+
+    def read(self, positions: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Returns the rows at ``positions``, in that order, (len(positions), D)."""
+
+
+@dataclass(frozen=True)
+class ArrayRows:
+    """Features in an array (N, D), a memory map or any other array that takes a list of rows."""
+
+    array: Any
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """N and D."""
+        rows, width = self.array.shape
+        return int(rows), int(width)
+
+    def read(self, positions: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Returns the rows at ``positions``; without a copy where they are consecutive."""
+        first, count = int(positions[0]), len(positions)
+        if int(positions[-1]) - first == count - 1 and np.array_equal(positions, np.arange(first, first + count)):
+            return np.asarray(self.array[first : first + count])
+        return np.asarray(self.array[positions])
+
+
+def as_source(features: Any) -> RowSource:
+    """Returns features as something that reads rows.
+
+    Raises:
+        ValueError: They are neither an (N, D) array of numbers nor a row source.
+    """
+    if hasattr(features, "read") and hasattr(features, "shape"):
+        source: RowSource = features
+        return source
+    array = features if hasattr(features, "shape") and hasattr(features, "dtype") else np.asarray(features)
+    if not isinstance(array, np.ndarray) and hasattr(array, "detach"):
+        array = array.detach().cpu().numpy()
+    if len(array.shape) != 2:
+        raise ValueError(f"X must be (N, D), one row of features an image; it has shape {tuple(array.shape)}")
+    if not (np.issubdtype(array.dtype, np.number) or array.dtype == bool) or np.iscomplexobj(array):
+        raise ValueError(f"X must hold real numbers, not {array.dtype}")
+    return ArrayRows(array)
 
 
 @dataclass(frozen=True)

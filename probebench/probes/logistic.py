@@ -1,0 +1,351 @@
+"""Logistic probes for all draws and all strengths at once, each at the certified optimum of the objective as stated.
+
+    C * sum_i logloss(y_i, x_i W + b) + 1/2 ||W||^2            the intercept b is unpenalised
+
+as scikit-learn's LogisticRegression states it, with its binomial form for two classes.
+"""
+
+import math
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path as File
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from probebench.probes.base import RowSource, as_source
+from probebench.probes.newton import Path, Solution, Work
+from probebench.probes.rows import SMALL, Rows, dense, large, reduced
+
+TOLERANCE = 1e-6
+MAX_ITERATIONS = 100
+# On a CPU, draws are solved side by side while their scores have at most this many entries; beyond that, one draw
+# alone keeps the cores busy and does not wait for slower ones.
+SIDE_BY_SIDE = 1 << 16
+# Rows that are predicted at once.
+PREDICT_ROWS = 1 << 13
+
+Positions = npt.NDArray[np.integer[Any]]
+
+
+@dataclass
+class Draw:
+    """One draw's fits in the coordinates of its rows.
+
+    Attributes:
+        classes: Its K labels, ascending.
+        solutions: One a strength, in the order solved; tensors lie on the CPU.
+        expand: Maps coefficients to features, (r, D); None where r = D.
+        mean: Subtracted from features, (D,).
+        scale: Divides them.
+    """
+
+    classes: npt.NDArray[Any]
+    solutions: list[Solution]
+    expand: torch.Tensor | None
+    mean: torch.Tensor
+    scale: float
+
+
+@dataclass
+class SweepFit:
+    """Probes for every draw i and every strength j, in the order of ``draws`` and ``Cs``.
+
+    Attributes:
+        Cs: The strengths, (J,).
+        objective: Value of the objective, (I, J).
+        gap: Certified bound on how far it is above the optimum, (I, J).
+        gradient_norm: Norm of the objective's gradient in W, (I, J).
+        iterations: Newton steps, (I, J).
+        converged: Whether gap <= tol * (objective - gap), (I, J).
+        work: Products of the rows with a (K, r) matrix, and steps, over all.
+    """
+
+    Cs: npt.NDArray[np.float64]
+    objective: npt.NDArray[np.float64]
+    gap: npt.NDArray[np.float64]
+    gradient_norm: npt.NDArray[np.float64]
+    iterations: npt.NDArray[np.int64]
+    converged: npt.NDArray[np.bool_]
+    work: Work
+    _draws: list[Draw]
+    _width: int
+
+    def classes(self, i: int) -> npt.NDArray[Any]:
+        """Returns the labels that occur in draw i, ascending; no other is predicted by it."""
+        return self._draws[i].classes
+
+    def coef(self, i: int, j: int) -> npt.NDArray[np.float64]:
+        """Returns W of draw i at strength j, (classes, D); (1, D) with two classes, as scikit-learn has it."""
+        coef, _ = self._weights(i, j)
+        return coef[1:] - coef[:1] if len(coef) == 2 else coef
+
+    def intercept(self, i: int, j: int) -> npt.NDArray[np.float64]:
+        """Returns b of draw i at strength j, (classes,); (1,) with two classes."""
+        _, intercept = self._weights(i, j)
+        return intercept[1:] - intercept[:1] if len(intercept) == 2 else intercept
+
+    def predict(self, X_eval: Any) -> npt.NDArray[Any]:
+        """Returns the labels (I, J, n_eval) of the highest score.
+
+        Raises:
+            ValueError: ``X_eval`` is not (n_eval, D).
+        """
+        source = as_source(X_eval)
+        if source.shape[1] != self._width:
+            raise ValueError(f"X_eval has {source.shape[1]} features, but the probes were fitted on {self._width}")
+        first = self._draws[0].classes
+        predicted = np.empty((len(self._draws), len(self.Cs), source.shape[0]), dtype=first.dtype)
+        for start in range(0, source.shape[0], PREDICT_ROWS):
+            stop = min(start + PREDICT_ROWS, source.shape[0])
+            block = torch.as_tensor(np.asarray(source.read(np.arange(start, stop)), dtype=np.float64))
+            for i, draw in enumerate(self._draws):
+                rows = (block - draw.mean) / draw.scale
+                if draw.expand is not None:
+                    rows = rows @ draw.expand.mT
+                for j, solution in enumerate(draw.solutions):
+                    best = (rows @ solution.coef.mT + solution.intercept).argmax(1)
+                    predicted[i, j, start:stop] = draw.classes[best.numpy()]
+        return predicted
+
+    def score(self, X_eval: Any, y_eval: Any) -> npt.NDArray[np.float64]:
+        """Returns accuracies (I, J).
+
+        Raises:
+            ValueError: Lengths differ.
+        """
+        labels = np.asarray(y_eval)
+        predicted = self.predict(X_eval)
+        if labels.shape != predicted.shape[2:]:
+            raise ValueError(f"y_eval has shape {labels.shape}, but X_eval has {predicted.shape[2]} rows")
+        accuracy: npt.NDArray[np.float64] = (predicted == labels).mean(axis=2)
+        return accuracy
+
+    def _weights(self, i: int, j: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Returns coefficients (K, D) and intercepts (K,) for features as they were given, one row a class."""
+        draw = self._draws[i]
+        solution = draw.solutions[j]
+        coef = solution.coef if draw.expand is None else solution.coef @ draw.expand
+        coef = coef / draw.scale
+        return coef.numpy(), (solution.intercept - coef @ draw.mean).numpy()
+
+
+def logistic_sweep(
+    X: Any,
+    y: Any,
+    draws: Sequence[Any],
+    Cs: Any,
+    *,
+    device: str = "auto",
+    tol: float = TOLERANCE,
+    fit_intercept: bool = True,
+    max_iter: int = MAX_ITERATIONS,
+    memory: int | None = None,
+    tell: Callable[[int], None] = lambda fits: None,
+) -> SweepFit:
+    """Fits logistic probes on every draw at every strength.
+
+    Args:
+        X: Features (N, D): an array, a memory map, or a ``RowSource`` that reads blocks from disk.
+        y: Labels (N,), ints.
+        draws: Index arrays into X, one a draw.
+        Cs: Strengths, in any order; C multiplies the summed loss.
+        device: "auto" (CUDA where there is one), "cpu", "cuda" or "cuda:N".
+        tol: Relative gap of the objective that each fit is certified to.
+        fit_intercept: Whether b is fitted.
+        max_iter: Newton steps a fit.
+        memory: Bytes that a large draw's rows may take on the device; larger ones are read again, block by block, for
+            every product. None: half of what is free.
+        tell: Called with the number of fits that were just finished.
+
+    Returns:
+        The fits; one that did not converge says so in ``converged``, and one warning counts them.
+
+    Raises:
+        ValueError: Features are not finite, shapes or lengths differ, a draw is empty or has one class only, or a
+            strength is not a positive number.
+    """
+    source = as_source(X)
+    labels = np.asarray(y)
+    strengths = _checked_strengths(Cs)
+    _check(source, labels)
+    positions = [_checked_draw(number, draw, labels) for number, draw in enumerate(draws)]
+    if not positions:
+        raise ValueError("draws is empty; give at least one array of row numbers")
+    if not tol > 0:
+        raise ValueError(f"tol must be positive, not {tol}")
+    place = pick_device(device)
+    order = np.argsort(strengths, kind="stable")
+    fits: list[Draw | None] = [None] * len(positions)
+    work = Work()
+    with torch.inference_mode():
+        for group in _groups(source, labels, positions, place):
+            rows = _rows(source, [positions[number] for number in group], place, fit_intercept, memory)
+            classes = [np.unique(labels[positions[number]]) for number in group]
+            own = np.stack(
+                [np.searchsorted(names, labels[positions[number]]) for names, number in zip(classes, group, strict=True)]
+            )
+            path = Path(rows, torch.as_tensor(own, device=place), len(classes[0]), tol, fit_intercept, max_iter)
+            solved: list[Solution | None] = [None] * len(order)
+            for position in order:
+                solved[position] = path.solve(float(strengths[position]))
+                tell(len(group))
+            work.add(path.work)
+            for place_in_group, number in enumerate(group):
+                fits[number] = _draw(rows, classes[place_in_group], solved, place_in_group)
+    return _collect([fit for fit in fits if fit is not None], strengths, tol, work, source.shape[1])
+
+
+def pick_device(name: str) -> torch.device:
+    """Returns the torch device for "auto", "cpu", "cuda" or "cuda:N".
+
+    Raises:
+        ValueError: There is no such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device must be auto, cpu or cuda, not {name!r}") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device is cuda, but there is no CUDA device here; use cpu")
+    return device
+
+
+def _checked_strengths(Cs: Any) -> npt.NDArray[np.float64]:
+    strengths = np.asarray(Cs, dtype=np.float64)
+    if strengths.ndim != 1 or not len(strengths):
+        raise ValueError(f"Cs must be a list of strengths, at least one; it has shape {strengths.shape}")
+    if not (np.isfinite(strengths) & (strengths > 0)).all():
+        raise ValueError("every strength in Cs must be a positive, finite number")
+    return strengths
+
+
+def _check(source: RowSource, labels: npt.NDArray[Any]) -> None:
+    if labels.ndim != 1:
+        raise ValueError(f"y must be one label a row, (N,); it has shape {labels.shape}")
+    if len(labels) != source.shape[0]:
+        raise ValueError(f"X has {source.shape[0]} rows and y has {len(labels)} labels; they must be as many")
+    if source.shape[1] < 1:
+        raise ValueError("X has no features")
+
+
+def _checked_draw(number: int, draw: Any, labels: npt.NDArray[Any]) -> Positions:
+    positions = np.asarray(draw)
+    if positions.size == 0:
+        raise ValueError(f"draw {number} is empty")
+    if positions.ndim != 1 or not np.issubdtype(positions.dtype, np.integer):
+        raise ValueError(f"draw {number} must be a 1-D array of row numbers")
+    if positions.min() < 0 or positions.max() >= len(labels):
+        raise ValueError(f"draw {number} names a row outside 0 to {len(labels) - 1}")
+    if len(np.unique(labels[positions])) < 2:
+        raise ValueError(f"draw {number} has one class only; a probe needs at least two")
+    return positions
+
+
+def _kind(count: int, width: int) -> str:
+    if count <= width:
+        return "reduced"
+    return "dense" if count * width <= SMALL else "large"
+
+
+def _groups(
+    source: RowSource, labels: npt.NDArray[Any], draws: Sequence[Positions], device: torch.device
+) -> Iterator[list[int]]:
+    """Puts draws of one shape together, as many as pay side by side."""
+    width = source.shape[1]
+    shapes: dict[tuple[int, int], list[int]] = {}
+    for number, positions in enumerate(draws):
+        shapes.setdefault((len(positions), len(np.unique(labels[positions]))), []).append(number)
+    for (count, classes), numbers in shapes.items():
+        most = 1
+        if _kind(count, width) != "large":
+            # Scores and probabilities, rows in both precisions, features and their Gram matrix.
+            bytes_each = count * (24 * classes + 20 * width + 8 * count)
+            most = (
+                max(1, _free(device) // 4 // bytes_each)
+                if device.type == "cuda"
+                else max(1, SIDE_BY_SIDE // (count * classes))
+            )
+        for start in range(0, len(numbers), most):
+            yield numbers[start : start + most]
+
+
+def _rows(
+    source: RowSource, draws: Sequence[Positions], device: torch.device, centre: bool, memory: int | None
+) -> Rows:
+    count, width = len(draws[0]), source.shape[1]
+    kind = _kind(count, width)
+    if kind == "large":
+        (positions,) = draws
+        keep = 4 * count * width <= (_free(device) // 2 if memory is None else memory)
+
+        def read(start: int, stop: int) -> torch.Tensor:
+            return torch.as_tensor(np.ascontiguousarray(_finite(source.read(positions[start:stop]))))
+
+        return large(read, count, width, device, keep, centre)
+    features = np.stack([np.asarray(_finite(source.read(positions)), dtype=np.float64) for positions in draws])
+    build = reduced if kind == "reduced" else dense
+    return build(torch.as_tensor(features, device=device), centre)
+
+
+def _finite(features: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if not np.isfinite(features).all():
+        raise ValueError("X holds NaN or infinite features (Input X contains NaN or infinity)")
+    return features
+
+
+def _free(device: torch.device) -> int:
+    """Returns the bytes that are free on a device."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        lines = File("/proc/meminfo").read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def _draw(rows: Rows, classes: npt.NDArray[Any], solved: Sequence[Solution | None], place: int) -> Draw:
+    """Takes one draw's part out of solutions for several."""
+    parts = [one.part(place) for one in solved if one is not None]
+    expand = None if rows.expand is None else rows.expand[place].cpu()
+    return Draw(classes, parts, expand, rows.mean[place].cpu(), float(rows.scale[place]))
+
+
+def _collect(
+    draws: list[Draw], strengths: npt.NDArray[np.float64], tol: float, work: Work, width: int
+) -> SweepFit:
+    def table(name: str) -> npt.NDArray[np.float64]:
+        return np.array([[float(getattr(one, name)) for one in draw.solutions] for draw in draws])
+
+    objective, gap = table("objective"), table("gap")
+    converged = gap <= tol * (objective - gap)
+    if not converged.all():
+        from sklearn.exceptions import ConvergenceWarning
+
+        worst = float((gap / objective).max())
+        warnings.warn(
+            f"{int((~converged).sum())} of {converged.size} fits stopped short of tol = {tol:g} (worst relative gap "
+            f"{worst:.1e}); they say converged = False; raise max_iter or tol",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+    scale = np.array([[draw.scale] for draw in draws])
+    return SweepFit(
+        strengths,
+        objective,
+        gap,
+        # Half of the two mirror images' norm squared is the binomial one's; scaled features scale the gradient.
+        table("gradient_norm") * scale * np.array([[math.sqrt(0.5) if len(d.classes) == 2 else 1.0] for d in draws]),
+        table("iterations").astype(np.int64),
+        converged,
+        work,
+        draws,
+        width,
+    )
