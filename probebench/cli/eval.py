@@ -16,7 +16,7 @@ from probebench.cli.options import (
     registry_option,
     split_list,
 )
-from probebench.cli.results import print_results
+from probebench.cli.results import print_rank_shifts, print_results
 from probebench.errors import ProbebenchError, UsageError
 
 if TYPE_CHECKING:
@@ -36,12 +36,14 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--shots",
-    default="1,5,10,full",
-    show_default=True,
-    help="Labelled images a class; full is the whole training part.",
+    default=None,
+    help="Labelled images a class; full is the whole training part.  [default: the protocol's, mostly 1,5,10,full]",
 )
 @click.option(
-    "--draws", type=click.IntRange(1), default=5, show_default=True, help="Draws to average over, with seeds 0, 1, ..."
+    "--draws",
+    type=click.IntRange(1),
+    default=None,
+    help="Draws to average over, with seeds 0, 1, ...  [default: the protocol's, mostly 5]",
 )
 @click.option("--probe", type=click.Choice(["logistic"]), default="logistic", show_default=True)
 @click.option(
@@ -50,14 +52,14 @@ if TYPE_CHECKING:
     multiple=True,
     default=("default",),
     show_default=True,
-    help="Protocol id; repeats, takes comma lists.",
+    help="Protocol id; repeats, takes comma lists and globs. Several show how ranks move between them.",
 )
 @click.option(
     "--backend",
-    type=click.Choice(["auto", "sklearn"]),
+    type=click.Choice(["auto", "torch", "sklearn", "cuml"]),
     default="auto",
     show_default=True,
-    help="Solver; auto is the fastest here.",
+    help="Solver of the exact protocols; auto is torch, our own, on a GPU where there is one.",
 )
 @input_size_option
 @out_option
@@ -65,8 +67,8 @@ if TYPE_CHECKING:
 def command(
     models: tuple[str, ...],
     datasets: tuple[str, ...],
-    shots: str,
-    draws: int,
+    shots: str | None,
+    draws: int | None,
     probe: str,
     protocols: tuple[str, ...],
     backend: str,
@@ -85,7 +87,9 @@ def command(
     fitting = [name for name in wanted if registry.protocol(name).probe == probe]
     if not fitting:
         raise UsageError(f"no protocol of {', '.join(wanted)} is for the {probe} probe")
-    run_eval(registry, models, datasets, input_size, parse_shots(shots), draws, fitting, backend, out)
+    run_eval(
+        registry, models, datasets, input_size, parse_shots(shots) if shots else None, draws, fitting, backend, out
+    )
 
 
 def run_eval(
@@ -93,52 +97,73 @@ def run_eval(
     models: Sequence[str],
     datasets: Sequence[str],
     input_size: int | None,
-    shots: Sequence[Any],
-    draws: int,
+    shots: Sequence[Any] | None,
+    draws: int | None,
     protocols: Sequence[str],
     backend: str,
     out: Path,
 ) -> None:
     """Evaluates every cached extraction that was asked for, and prints the table.
 
+    Args:
+        registry: Entries.
+        models: Ids, globs or comma lists; none: everything cached.
+        datasets: Likewise.
+        input_size: Only extractions at this size.
+        shots: Numbers of shots; None: each protocol's own.
+        draws: Draws to average over; None: each protocol's own.
+        protocols: Protocol ids.
+        backend: "auto", or a solver of the exact protocols.
+        out: Results folder.
+
     Raises:
         ProbebenchError: Something that was asked for could not be evaluated; all else is done and printed first.
     """
     from probebench.cache.index import read_index
     from probebench.evaluate import Cell, evaluate
+    from probebench.probes.backends import backend_name
 
     index = read_index(home())
     groups, failures = _choose(registry, index, models, datasets, input_size)
-    name = "sklearn" if backend == "auto" else backend
+    specs = [registry.protocol(name) for name in protocols]
+    backends = {spec.id: backend_name(spec, backend) for spec in specs}
     cells = []
-    for group in groups:
-        try:
-            spec = registry.checkpoint(group.model)
-        except UsageError as error:
-            failures.append(f"{error}; its entry is needed to evaluate its cached features")
-            continue
-        cells += [
-            Cell(group, spec, registry.protocol(protocol), shot, draws, name)
-            for protocol in protocols
-            for shot in shots
-        ]
+    for spec in specs:
+        asked = shots or spec.shots
+        failures += [refusal for one in asked if (refusal := spec.refuses(one))]
+        for group in groups:
+            try:
+                checkpoint = registry.checkpoint(group.model)
+            except UsageError as error:
+                failures.append(f"{error}; its entry is needed to evaluate its cached features")
+                continue
+            cells += [
+                Cell(group, checkpoint, spec, one, draws or spec.draws, backends[spec.id])
+                for one in asked
+                if not spec.refuses(one)
+            ]
     results = []
-    with ProgressLines("draws") as progress:
-        progress.start("probes", sum(len(cell.seeds) for cell in cells), 0)
+    with ProgressLines("fits") as progress:
+        progress.start("probes", sum(len(cell.seeds) * cell.fits_a_draw for cell in cells), 0)
         for cell in cells:
             try:
                 result, _ = evaluate(cell, out, progress.advance)
+            except UsageError:
+                raise
             except ProbebenchError as error:
                 failures.append(str(error))
                 continue
-            _warn_about(result)
+            _warn_about(result, cell.selection.method == "fixed")
             if result.mean is None:
                 failures.append(f"{result.model} on {result.dataset}: a trial failed, so there is no score")
             results.append(result)
         progress.finish()
     if results:
         print_results(results)
+        if len(protocols) > 1:
+            print_rank_shifts(results, protocols)
         click.echo(f"results are in {out}")
+    failures = list(dict.fromkeys(failures))
     for failure in failures[:-1]:
         click.echo(f"error: {failure}", err=True)
     if failures:
@@ -221,8 +246,13 @@ def _dataset_names(registry: "Registry", patterns: Sequence[str], cached: set[st
     return names
 
 
-def _warn_about(result: Any) -> None:
-    """Says once for each result what a reader should know before trusting it."""
+def _warn_about(result: Any, prescribed: bool) -> None:
+    """Says once for each result what a reader should know before trusting it.
+
+    Args:
+        result: The result.
+        prescribed: Whether the protocol itself fixes the strength.
+    """
     what = f"{result.model} on {result.dataset}, {result.shots if result.shots == 'full' else f'{result.shots} shots'}"
     if result.short_classes and result.shots != "full":
         fewest = min(short.train for short in result.short_classes)
@@ -233,10 +263,28 @@ def _warn_about(result: Any) -> None:
         )
     elif result.short_classes:
         warn(f"{what}: {len(result.short_classes)} classes have no validation image, or no training image at all")
-    if result.selection == "fixed":
-        warn(f"{what}: no validation image is left, so C = {result.trials[0].chosen['C']:g} was taken unselected")
-    if any(trial.converged is False for trial in result.trials):
-        warn(f"{what}: the solver stopped short of its tolerance at the chosen strength")
+    if result.selection == "fixed" and not prescribed:
+        values = ", ".join(f"{name} = {value:g}" for name, value in result.trials[0].chosen.items())
+        warn(f"{what}: no validation image is left, so {values} was taken unselected")
+    chosen_short = sum(trial.converged is False for trial in result.trials)
+    short = sum(len(trial.unconverged) for trial in result.trials)
+    if short:
+        warn(
+            f"{what} ({result.protocol}): the solver stopped short of its tolerance in {short} fits, in {chosen_short} "
+            f"of {len(result.trials)} draws at the chosen strength; the result lists them"
+        )
+    if edge := sum(map(_at_the_end, result.trials)):
+        warn(
+            f"{what} ({result.protocol}): in {edge} of {len(result.trials)} draws the best strength is the last one "
+            "that was tried; the grid may be too narrow"
+        )
     for trial in result.trials:
         if trial.error:
             warn(f"{what}, draw {trial.draw_seed}: failed: {trial.error}")
+
+
+def _at_the_end(trial: Any) -> bool:
+    """Says whether the choice is the smallest or the largest of several strengths that were tried."""
+    if trial.tried is None or trial.tried[0] == trial.tried[1]:
+        return False
+    return any(value in trial.tried for name, value in trial.chosen.items() if name != "learning_rate")

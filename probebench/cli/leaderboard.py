@@ -5,7 +5,6 @@ from pathlib import Path
 import click
 
 from probebench.cli.results import load_results
-from probebench.errors import UsageError
 
 
 @click.group(name="leaderboard")
@@ -32,9 +31,5 @@ def build(results: Path, out: Path) -> None:
     """Write one page with a sortable table; open it from disk, no network needed."""
     from probebench.leaderboard.site import build_site
 
-    if not results.is_dir():
-        raise UsageError(
-            f"results folder {results} does not exist; run probebench eval first, or name one with --results"
-        )
     page = build_site(load_results(results), out)
     click.echo(f"wrote {page}; open it in a browser")

@@ -38,7 +38,7 @@ def command(out: Path, site: Path) -> None:
     click.echo(f"1/3 features of {len(MODELS)} checkpoints on {DATASET} at {INPUT_SIZE} px")
     run_extract(registry, MODELS, [DATASET], INPUT_SIZE, Options.resolve("auto", "fp32", None, None))
     click.echo("2/3 probes on 1, 5, 10 shots (5 draws) and full data, strength chosen on validation images")
-    run_eval(registry, [",".join(MODELS)], [DATASET], INPUT_SIZE, [1, 5, 10, "full"], 5, ["default"], "auto", out)
+    run_eval(registry, [",".join(MODELS)], [DATASET], INPUT_SIZE, None, None, ["default"], "auto", out)
     page = build_site(load_results(out), site)
     click.echo(f"3/3 leaderboard page: {page}")
     click.echo(

@@ -1,5 +1,6 @@
 """``probebench results``: the result files."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,22 +8,33 @@ import click
 
 from probebench.cli.console import print_json, print_table, warn
 from probebench.cli.options import json_option, out_option
-from probebench.errors import ResultError, UsageError, describe_os_error
+from probebench.errors import ResultError, UsageError, describe_os_error, did_you_mean
 
 
 @click.group(name="results")
 def command() -> None:
-    """List results."""
+    """List results, and compare checkpoints."""
 
 
 def load_results(out: Path) -> list[Any]:
     """Reads every result under a folder; damaged ones are warned about and passed over."""
+    return [result for _, result in load_stored(out)]
+
+
+def load_stored(out: Path) -> list[tuple[Path, Any]]:
+    """Reads every result under a folder, with its file; damaged ones are warned about and passed over.
+
+    Raises:
+        UsageError: There is no such folder.
+    """
     from probebench.results.store import read_result, result_files
 
+    if not out.is_dir():
+        raise UsageError(f"results folder {out} does not exist; run probebench eval first, or name it")
     results = []
     for path in result_files(out):
         try:
-            results.append(read_result(path))
+            results.append((path, read_result(path)))
         except ResultError as error:
             warn(str(error))
         except OSError as error:
@@ -58,13 +70,102 @@ def print_results(results: list[Any]) -> None:
     )
 
 
+def print_rank_shifts(results: list[Any], protocols: Sequence[str]) -> None:
+    """Prints each checkpoint's rank under each protocol, where two checkpoints or more have scores under all."""
+    from probebench.results.compare import rank_shifts
+
+    shifts = rank_shifts(results, protocols)
+    if not shifts:
+        return
+    rows = []
+    for shift in shifts:
+        for model, ranks in sorted(shift.ranks.items(), key=lambda item: item[1]):
+            moves = [ranks[0] - rank for rank in ranks[1:]]
+            cells = [f"{rank} ({move:+d})" if move else str(rank) for rank, move in zip(ranks[1:], moves, strict=True)]
+            rows.append([shift.dataset, str(shift.shots), model, str(ranks[0]), *cells])
+        taus = [f"tau {tau:+.2f}" if tau is not None else "" for tau in shift.tau]
+        rows.append([shift.dataset, str(shift.shots), "Kendall's tau with the first", "", *taus])
+    print_table(
+        [("data set", "left"), ("shots", "right"), ("model", "left")] + [(name, "right") for name in protocols],
+        rows,
+        title="rank of each checkpoint under each protocol (places won or lost against the first)",
+    )
+
+
+@command.command(name="compare")
+@click.argument("first")
+@click.argument("second")
+@out_option
+@json_option
+def compare_results(first: str, second: str, out: Path, as_json: bool) -> None:
+    """Compare two checkpoints on the same draws and test images, wherever both have results.
+
+    The difference comes with its 95% interval, and with a p-value that holds for all rows at once (Holm).
+    """
+    from probebench.results.compare import comparable, compare
+    from probebench.results.store import read_predictions
+
+    stored = load_stored(out)
+    known = {result.model for _, result in stored}
+    for name in (first, second):
+        if name not in known:
+            raise UsageError(f"no results of {name!r} in {out}{did_you_mean(name, known)} (probebench results list)")
+    ours, theirs = ([one for one in stored if one[1].model == name] for name in (first, second))
+    pairs = [
+        ((a, read_predictions(path_a, a)), (b, read_predictions(path_b, b)))
+        for path_a, a in ours
+        for path_b, b in theirs
+        if comparable(a, b)
+    ]
+    if not pairs:
+        raise UsageError(
+            f"{first} and {second} share no draws in {out}; evaluate both: probebench eval --model {first},{second}"
+        )
+    compared = compare(pairs)
+    if as_json:
+        print_json(
+            [
+                {
+                    "dataset": pair.first.dataset,
+                    "input_sizes": [pair.first.input_size, pair.second.input_size],
+                    "protocol": pair.first.protocol,
+                    "shots": pair.first.shots,
+                    "means": [pair.first.mean, pair.second.mean],
+                    "difference": pair.comparison.difference,
+                    "ci95": pair.comparison.ci95,
+                    "p_value": pair.comparison.p_value,
+                    "p_holm": pair.holm,
+                }
+                for pair in compared
+            ]
+        )
+        return
+    print_table(
+        [("data set", "left"), ("px", "right"), ("protocol", "left"), ("shots", "right"), (first, "right")]
+        + [(second, "right"), ("difference [95% interval]", "right"), ("p (Holm)", "right")],
+        [
+            [
+                pair.first.dataset,
+                "/".join(dict.fromkeys(str(size or "?") for size in (pair.first.input_size, pair.second.input_size))),
+                pair.first.protocol,
+                str(pair.first.shots),
+                f"{100 * (pair.first.mean or 0):.1f}",
+                f"{100 * (pair.second.mean or 0):.1f}",
+                f"{100 * pair.comparison.difference:+.1f} "
+                f"[{100 * pair.comparison.ci95[0]:+.1f}, {100 * pair.comparison.ci95[1]:+.1f}]",
+                f"{pair.holm:.2g}",
+            ]
+            for pair in compared
+        ],
+        title="test accuracy in percent, paired over draws and images",
+    )
+
+
 @command.command(name="list")
 @out_option
 @json_option
 def list_results(out: Path, as_json: bool) -> None:
     """List results as a table, or whole as JSON."""
-    if not out.is_dir():
-        raise UsageError(f"results folder {out} does not exist; run probebench eval first, or name one with --out")
     results = load_results(out)
     if as_json:
         print_json([result.model_dump(mode="json") for result in results])

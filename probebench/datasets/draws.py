@@ -75,6 +75,27 @@ class TrainingPart:
                 short.append(ShortClass(label, chosen, left))
         return self._draw(seed, shots, train, held, short)
 
+    def few_shot_held_inside(self, shots: int, fraction: float, seed: int) -> Draw:
+        """Draws ``shots`` of each class and validates on the last ``fraction`` of them, at least one of two or more."""
+        train, held, short = [], [], []
+        for label, positions in order_within_classes(self.ids, self.labels, self.fingerprint, seed).items():
+            chosen = positions[:shots]
+            left = min(max(1, share(len(chosen), fraction)), len(chosen) - 1)
+            train.append(chosen[: len(chosen) - left])
+            held.append(chosen[len(chosen) - left :])
+            if len(chosen) < shots or not left:
+                short.append(ShortClass(label, len(chosen) - left, left))
+        return self._draw(seed, shots, train, held, short)
+
+    def folds(self, draw: Draw, count: int) -> Positions:
+        """Deals each class's images of a draw to ``count`` folds in turn, in the draw's order; (len(draw.train),)."""
+        fold = np.empty(len(draw.train), dtype=np.int64)
+        labels = self.labels[draw.train]
+        for label in np.unique(labels):
+            own = np.flatnonzero(labels == label)
+            fold[own] = np.arange(len(own)) % count
+        return fold
+
     def full(self, holdout: float) -> Draw:
         """Takes everything, less a fixed share of each class for validation (0: none, where a data set has its own)."""
         train, held, short = [], [], []

@@ -1,6 +1,6 @@
 """What a probe sees and what it gives."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -63,14 +63,42 @@ def as_source(features: Any) -> RowSource:
 
 @dataclass(frozen=True)
 class Labelled:
-    """Features (N, D) with labels (N,)."""
+    """Features (N, D), an array or a source that reads rows, with labels (N,)."""
 
-    features: Matrix
+    features: Any
     labels: Labels
 
     def __len__(self) -> int:
         """The number of rows N."""
         return len(self.labels)
+
+    @property
+    def source(self) -> RowSource:
+        """The features, to be read in blocks."""
+        return as_source(self.features)
+
+    @property
+    def matrix(self) -> Matrix:
+        """All features at once, (N, D) float64."""
+        return read_all(self.features)
+
+
+def read_all(features: Any) -> Matrix:
+    """Returns all of an array or a row source, (N, D) float64."""
+    source = as_source(features)
+    if not source.shape[0]:
+        return np.empty(source.shape)
+    return np.asarray(source.read(np.arange(source.shape[0])), dtype=np.float64)
+
+
+def blocks(features: Any) -> Iterator[tuple[slice, Matrix]]:
+    """Yields all rows in blocks of about 32 MiB, in order, as float64."""
+    source = as_source(features)
+    count, width = source.shape
+    step = max(256, (1 << 22) // max(width, 1))
+    for start in range(0, count, step):
+        stop = min(start + step, count)
+        yield slice(start, stop), np.asarray(source.read(np.arange(start, stop)), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -78,31 +106,53 @@ class FittedProbe:
     """A linear probe fitted at one strength: log p(class | x) = log_softmax(coef x + intercept).
 
     Attributes:
-        C: Strength; multiplies the summed loss.
+        strength: C, which multiplies the summed loss, or the weight decay of a protocol that has that instead.
         classes: The K labels present in the draw; no other is ever predicted.
         coef: (K, D).
         intercept: (K,).
-        converged: Whether the solver reached its tolerance.
+        converged: Whether the solver reached its tolerance; None where a procedure runs a fixed number of steps.
+        gap: Certified bound on (objective - optimum) / objective; None where the solver certifies none.
+        iterations: The solver's own count; None where it has none.
     """
 
-    C: float
+    strength: float
     classes: Labels
     coef: Matrix
     intercept: Matrix
-    converged: bool
+    converged: bool | None
+    gap: float | None = None
+    iterations: int | None = None
+
+    def scores(self, features: Matrix) -> Matrix:
+        """Returns coef x + intercept, (N, K)."""
+        scores: Matrix = features @ self.coef.T + self.intercept
+        return scores
 
     def log_probabilities(self, features: Matrix) -> Matrix:
         """Returns log p (N, K) for features (N, D)."""
-        scores = features @ self.coef.T + self.intercept
+        scores = self.scores(features)
         scores -= scores.max(axis=1, keepdims=True)
         logs: Matrix = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
         return logs
 
     def predict(self, features: Matrix) -> Labels:
         """Returns the label of the highest score for each row, (N,)."""
-        labels: Labels = self.classes[np.argmax(features @ self.coef.T + self.intercept, axis=1)]
+        labels: Labels = self.classes[np.argmax(self.scores(features), axis=1)]
         return labels
 
 
-# Fits one probe per strength, in the order of the strengths.
-FitPath = Callable[[Labelled, Sequence[float]], list[FittedProbe]]
+# Called with the number of fits that were just finished.
+Tell = Callable[[int], None]
+
+
+class Backend(Protocol):
+    """Fits a probe for every draw at every strength."""
+
+    def __call__(
+        self, trains: Sequence[Labelled], strengths: Sequence[float], tell: Tell = ...
+    ) -> list[list[FittedProbe]]:
+        """Returns, for each draw's rows, one probe a strength in the order of the strengths.
+
+        Raises:
+            ValueError: Features are not finite, or a draw has one class only.
+        """

@@ -59,7 +59,9 @@ class LogisticProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_classification_targets(y)
         self.classes_, own = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(f"LogisticProbe needs at least two classes; the data have one class only: {self.classes_[0]!r}")
+            raise ValueError(
+                f"LogisticProbe needs at least two classes; the data have one class only: {self.classes_[0]!r}"
+            )
         fit = logistic_sweep(
             X,
             own,

@@ -81,12 +81,12 @@ class SweepFit:
 
     def coef(self, i: int, j: int) -> npt.NDArray[np.float64]:
         """Returns W of draw i at strength j, (classes, D); (1, D) with two classes, as scikit-learn has it."""
-        coef, _ = self._weights(i, j)
+        coef, _ = self.weights(i, j)
         return coef[1:] - coef[:1] if len(coef) == 2 else coef
 
     def intercept(self, i: int, j: int) -> npt.NDArray[np.float64]:
         """Returns b of draw i at strength j, (classes,); (1,) with two classes."""
-        _, intercept = self._weights(i, j)
+        _, intercept = self.weights(i, j)
         return intercept[1:] - intercept[:1] if len(intercept) == 2 else intercept
 
     def predict(self, X_eval: Any) -> npt.NDArray[Any]:
@@ -125,8 +125,8 @@ class SweepFit:
         accuracy: npt.NDArray[np.float64] = (predicted == labels).mean(axis=2)
         return accuracy
 
-    def _weights(self, i: int, j: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Returns coefficients (K, D) and intercepts (K,) for features as they were given, one row a class."""
+    def weights(self, i: int, j: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Returns coefficients (K, D) and intercepts (K,), one row a class even where there are two."""
         draw = self._draws[i]
         solution = draw.solutions[j]
         coef = solution.coef if draw.expand is None else solution.coef @ draw.expand
@@ -171,33 +171,80 @@ def logistic_sweep(
     """
     source = as_source(X)
     labels = np.asarray(y)
-    strengths = _checked_strengths(Cs)
     _check(source, labels)
-    positions = [_checked_draw(number, draw, labels) for number, draw in enumerate(draws)]
-    if not positions:
+    parts = [_checked_draw(number, draw, source, labels) for number, draw in enumerate(draws)]
+    if not parts:
         raise ValueError("draws is empty; give at least one array of row numbers")
+    return sweep(
+        parts, Cs, device=device, tol=tol, fit_intercept=fit_intercept, max_iter=max_iter, memory=memory, tell=tell
+    )
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of one draw: positions into a source, and their labels."""
+
+    source: RowSource
+    positions: Positions
+    labels: npt.NDArray[Any]
+
+    @classmethod
+    def whole(cls, source: RowSource, labels: npt.NDArray[Any]) -> "Part":
+        """Takes all rows of a source as a draw."""
+        _check(source, labels)
+        return _checked_draw(0, np.arange(source.shape[0]), source, labels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """N, D and K."""
+        return len(self.positions), self.source.shape[1], len(np.unique(self.labels))
+
+    def read(self, start: int, stop: int) -> npt.NDArray[Any]:
+        """Returns rows start to stop of the draw.
+
+        Raises:
+            ValueError: They are not finite.
+        """
+        features = self.source.read(self.positions[start:stop])
+        if not np.isfinite(features).all():
+            raise ValueError("X holds NaN or infinite features (Input X contains NaN or infinity)")
+        return features
+
+
+def sweep(
+    parts: Sequence[Part],
+    Cs: Any,
+    *,
+    device: str = "auto",
+    tol: float = TOLERANCE,
+    fit_intercept: bool = True,
+    max_iter: int = MAX_ITERATIONS,
+    memory: int | None = None,
+    tell: Callable[[int], None] = lambda fits: None,
+) -> SweepFit:
+    """Is ``logistic_sweep`` for draws that need not share one array; they share D."""
+    strengths = _checked_strengths(Cs)
     if not tol > 0:
         raise ValueError(f"tol must be positive, not {tol}")
-    place = pick_device(device)
+    where = pick_device(device)
     order = np.argsort(strengths, kind="stable")
-    fits: list[Draw | None] = [None] * len(positions)
+    fits: dict[int, Draw] = {}
     work = Work()
     with torch.inference_mode():
-        for group in _groups(source, labels, positions, place):
-            rows = _rows(source, [positions[number] for number in group], place, fit_intercept, memory)
-            classes = [np.unique(labels[positions[number]]) for number in group]
-            own = np.stack(
-                [np.searchsorted(names, labels[positions[number]]) for names, number in zip(classes, group, strict=True)]
-            )
-            path = Path(rows, torch.as_tensor(own, device=place), len(classes[0]), tol, fit_intercept, max_iter)
-            solved: list[Solution | None] = [None] * len(order)
-            for position in order:
+        for numbers in _groups(parts, where):
+            group = [parts[number] for number in numbers]
+            rows = _rows(group, where, fit_intercept, memory)
+            named = [np.unique(part.labels, return_inverse=True) for part in group]
+            own = torch.as_tensor(np.stack([own for _, own in named]), device=where)
+            path = Path(rows, own, group[0].shape[2], tol, fit_intercept, max_iter)
+            solved: dict[int, Solution] = {}
+            for position in order.tolist():
                 solved[position] = path.solve(float(strengths[position]))
                 tell(len(group))
             work.add(path.work)
-            for place_in_group, number in enumerate(group):
-                fits[number] = _draw(rows, classes[place_in_group], solved, place_in_group)
-    return _collect([fit for fit in fits if fit is not None], strengths, tol, work, source.shape[1])
+            for place, (number, (classes, _)) in enumerate(zip(numbers, named, strict=True)):
+                fits[number] = _draw(rows, classes, [solved[j] for j in range(len(order))], place)
+    return _collect([fits[i] for i in range(len(parts))], strengths, tol, work, parts[0].source.shape[1])
 
 
 def pick_device(name: str) -> torch.device:
@@ -235,7 +282,7 @@ def _check(source: RowSource, labels: npt.NDArray[Any]) -> None:
         raise ValueError("X has no features")
 
 
-def _checked_draw(number: int, draw: Any, labels: npt.NDArray[Any]) -> Positions:
+def _checked_draw(number: int, draw: Any, source: RowSource, labels: npt.NDArray[Any]) -> Part:
     positions = np.asarray(draw)
     if positions.size == 0:
         raise ValueError(f"draw {number} is empty")
@@ -243,9 +290,10 @@ def _checked_draw(number: int, draw: Any, labels: npt.NDArray[Any]) -> Positions
         raise ValueError(f"draw {number} must be a 1-D array of row numbers")
     if positions.min() < 0 or positions.max() >= len(labels):
         raise ValueError(f"draw {number} names a row outside 0 to {len(labels) - 1}")
-    if len(np.unique(labels[positions])) < 2:
+    own = labels[positions]
+    if len(np.unique(own)) < 2:
         raise ValueError(f"draw {number} has one class only; a probe needs at least two")
-    return positions
+    return Part(source, positions, own)
 
 
 def _kind(count: int, width: int) -> str:
@@ -254,21 +302,18 @@ def _kind(count: int, width: int) -> str:
     return "dense" if count * width <= SMALL else "large"
 
 
-def _groups(
-    source: RowSource, labels: npt.NDArray[Any], draws: Sequence[Positions], device: torch.device
-) -> Iterator[list[int]]:
+def _groups(parts: Sequence[Part], device: torch.device) -> Iterator[list[int]]:
     """Puts draws of one shape together, as many as pay side by side."""
-    width = source.shape[1]
-    shapes: dict[tuple[int, int], list[int]] = {}
-    for number, positions in enumerate(draws):
-        shapes.setdefault((len(positions), len(np.unique(labels[positions]))), []).append(number)
-    for (count, classes), numbers in shapes.items():
+    shapes: dict[tuple[int, int, int], list[int]] = {}
+    for number, part in enumerate(parts):
+        shapes.setdefault(part.shape, []).append(number)
+    for (count, width, classes), numbers in shapes.items():
         most = 1
         if _kind(count, width) != "large":
             # Scores and probabilities, rows in both precisions, features and their Gram matrix.
             bytes_each = count * (24 * classes + 20 * width + 8 * count)
             most = (
-                max(1, _free(device) // 4 // bytes_each)
+                max(1, free_memory(device) // 4 // bytes_each)
                 if device.type == "cuda"
                 else max(1, SIDE_BY_SIDE // (count * classes))
             )
@@ -276,31 +321,22 @@ def _groups(
             yield numbers[start : start + most]
 
 
-def _rows(
-    source: RowSource, draws: Sequence[Positions], device: torch.device, centre: bool, memory: int | None
-) -> Rows:
-    count, width = len(draws[0]), source.shape[1]
+def _rows(group: Sequence[Part], device: torch.device, centre: bool, memory: int | None) -> Rows:
+    first = group[0]
+    count, width, _ = first.shape
     kind = _kind(count, width)
     if kind == "large":
-        (positions,) = draws
-        keep = 4 * count * width <= (_free(device) // 2 if memory is None else memory)
+        keep = 4 * count * width <= (free_memory(device) // 2 if memory is None else memory)
 
         def read(start: int, stop: int) -> torch.Tensor:
-            return torch.as_tensor(np.ascontiguousarray(_finite(source.read(positions[start:stop]))))
+            return torch.as_tensor(np.ascontiguousarray(first.read(start, stop)))
 
         return large(read, count, width, device, keep, centre)
-    features = np.stack([np.asarray(_finite(source.read(positions)), dtype=np.float64) for positions in draws])
-    build = reduced if kind == "reduced" else dense
-    return build(torch.as_tensor(features, device=device), centre)
+    features = np.stack([np.asarray(part.read(0, count), dtype=np.float64) for part in group])
+    return (reduced if kind == "reduced" else dense)(torch.as_tensor(features, device=device), centre)
 
 
-def _finite(features: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    if not np.isfinite(features).all():
-        raise ValueError("X holds NaN or infinite features (Input X contains NaN or infinity)")
-    return features
-
-
-def _free(device: torch.device) -> int:
+def free_memory(device: torch.device) -> int:
     """Returns the bytes that are free on a device."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
@@ -311,16 +347,14 @@ def _free(device: torch.device) -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
-def _draw(rows: Rows, classes: npt.NDArray[Any], solved: Sequence[Solution | None], place: int) -> Draw:
+def _draw(rows: Rows, classes: npt.NDArray[Any], solved: Sequence[Solution], place: int) -> Draw:
     """Takes one draw's part out of solutions for several."""
-    parts = [one.part(place) for one in solved if one is not None]
+    parts = [one.part(place) for one in solved]
     expand = None if rows.expand is None else rows.expand[place].cpu()
     return Draw(classes, parts, expand, rows.mean[place].cpu(), float(rows.scale[place]))
 
 
-def _collect(
-    draws: list[Draw], strengths: npt.NDArray[np.float64], tol: float, work: Work, width: int
-) -> SweepFit:
+def _collect(draws: list[Draw], strengths: npt.NDArray[np.float64], tol: float, work: Work, width: int) -> SweepFit:
     def table(name: str) -> npt.NDArray[np.float64]:
         return np.array([[float(getattr(one, name)) for one in draw.solutions] for draw in draws])
 

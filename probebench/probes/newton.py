@@ -24,6 +24,8 @@ from probebench.probes.rows import Rows
 FORCING = 0.03
 MARGIN = 0.1
 CG_STEPS = 500
+# The intercept moves by at most this many nats a step, and solutions are extrapolated over at most this much of ln C.
+LONGEST = 5.0
 # Elementwise work on scores goes in chunks of this many entries.
 CHUNK = 1 << 16
 
@@ -115,12 +117,13 @@ class Path:
         self._increments: list[tuple[float, torch.Tensor, torch.Tensor]] = []
         self._last: tuple[float, Point] | None = None
         self._always_precise = self.rows.cheap
+        self._forcing = FORCING
 
     def solve(self, C: float) -> Solution:
         """Solves one strength; call it with ascending strengths."""
         penalty = 1.0 / C / self.rows.scale.square() * (2.0 if self.classes == 2 else 1.0)
         point = self._start(math.log(C), penalty)
-        direction_dtype = torch.float32
+        self._forcing, direction_dtype = FORCING, torch.float32
         precise = self._always_precise
         steps = 0
         while True:
@@ -139,14 +142,15 @@ class Path:
             before = point.gap
             moved = self._newton_step(point, penalty, open_, direction_dtype, precise)
             if moved is None:
-                if direction_dtype == torch.float64 and precise:
+                if self._forcing < FORCING and precise:
                     break
-                direction_dtype, precise = torch.float64, True
+                self._forcing, direction_dtype, precise = FORCING**3, torch.float64, True
                 point = self._evaluate(point.coef, point.intercept, penalty, precise)
                 continue
             point = moved
             if (open_ & (point.gap > 0.5 * before)).any():
-                direction_dtype = torch.float64
+                # An ill-conditioned problem: a direction that is right to 3% in the gradient may lead nowhere.
+                self._forcing, direction_dtype = max(self._forcing * FORCING, FORCING**5), torch.float64
         self._remember(math.log(C), point)
         self.work.newton += steps
         return Solution(
@@ -184,7 +188,7 @@ class Path:
         Under strong regularisation V is proportional to C, so increments grow e-fold; where the classes separate, V
         grows with ln C, and increments stay; in between the rate is read off the last two.
         """
-        if not self._increments:
+        if not self._increments or log_C - when > LONGEST:
             return last.coef, last.intercept
         at, coef_rate, intercept_rate = self._increments[-1]
         growth = torch.zeros_like(last.loss)
@@ -257,7 +261,9 @@ class Path:
             self._inverse = self._inverted()
             step = -slope @ self._inverse
             delta = -(slope * step).sum((1, 2)).clamp(max=0.0)
-            enough = 0.01 * self.tol * penalty * (loss + 0.5 * penalty * square) / self.rows.top
+            share = (penalty / self.rows.top).clamp(max=0.01)
+            enough = 0.01 * self.tol * share * (loss + 0.5 * penalty * square)
+            step = step.clamp(-LONGEST, LONGEST)
             if (delta <= enough).all() or (not precise and attempt == 2):
                 break
             intercept = intercept + step
@@ -289,7 +295,7 @@ class Path:
         B is blind to a shift of all classes; a multiple of 11' fixes that and changes no product with a vector whose
         sum is zero. The small multiple of the identity holds where a class has no curvature left.
         """
-        scale = self._curvature.diagonal(dim1=-2, dim2=-1).mean(-1).clamp(min=1e-300)[:, None, None]
+        scale = self._curvature.diagonal(dim1=-2, dim2=-1).mean(-1).clamp(min=1e-30)[:, None, None]
         full = self._curvature / scale + 1 / self.classes
         full.diagonal(dim1=-2, dim2=-1).add_(1e-13)
         factor, failed = torch.linalg.cholesky_ex(0.5 * (full + full.mT))
@@ -304,9 +310,12 @@ class Path:
         step, shift = self._direction(point, penalty, open_, dtype)
         slope = (point.gradient * step).sum((1, 2))
         length = open_.double()
-        for _ in range(12):
+        for _ in range(40):
             moved = self._evaluate(
-                point.coef + length[:, None, None] * step, point.intercept + length[:, None, None] * shift, penalty, precise
+                point.coef + length[:, None, None] * step,
+                point.intercept + length[:, None, None] * shift,
+                penalty,
+                precise,
             )
             enough = point.objective * (1 + _noise(precise)) + 1e-4 * length * slope
             short = open_ & ~(moved.objective <= enough)
@@ -325,7 +334,7 @@ class Path:
         size = _square(point.gradient).sqrt()
         unit = torch.where(size > 0, size, 1.0)[:, None, None]
         wanted = MARGIN * 2 * penalty * self.tol * point.objective / unit[:, 0, 0].square()
-        goal = wanted.clamp(min=FORCING**2).to(dtype)
+        goal = wanted.clamp(min=self._forcing**2).to(dtype)
         weight = penalty.to(dtype)[:, None, None]
         precondition = self._preconditioner(penalty, dtype)
         curved = self._curvature_along(weight, dtype)

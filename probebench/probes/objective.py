@@ -50,9 +50,7 @@ def intercept_pull(directions: torch.Tensor, probabilities: torch.Tensor, own: t
     return weighted.sum(1, keepdim=True) - mean.mT @ probabilities
 
 
-def curvature_(
-    directions: torch.Tensor, shift: torch.Tensor, probabilities: torch.Tensor, own: torch.Tensor
-) -> None:
+def curvature_(directions: torch.Tensor, shift: torch.Tensor, probabilities: torch.Tensor, own: torch.Tensor) -> None:
     """Turns direction scores T (R, N, K) into H(T + d) in place, d (R, 1, K) being the intercept's direction.
 
     H does not change when a row of T is shifted, so T is taken relative to its own class's entry.

@@ -17,8 +17,10 @@ import torch
 SMALL = 1 << 23
 # Rows of larger sets go through products in blocks of this many entries (4 MiB in float64: half a core's cache).
 BLOCK = 1 << 20
-# Eigenvalues below this share of the largest, times N, are rounding and not features.
+# Eigenvalues below this share of the largest, times N, are rounding and not features; below CLEAN they carry enough of
+# it to be seen in the objective.
 RANK = 1e-15
+CLEAN = 1e-8
 
 
 @dataclass
@@ -31,7 +33,7 @@ class Rows:
         spectrum: Eigenvalues of Z'Z (estimated from a part of the rows in large sets), (R, 1, r).
         basis: Its eigenvectors (R, r, r); None where Z'Z is diagonal.
         top: A bound on the largest eigenvalue, (R,).
-        dropped: A bound on the eigenvalues that were cut off as rounding, (R,).
+        dropped: Squared norm of what the rows lack in Z, (R,).
         expand: Maps coefficients to features, (R, r, D); None where r = D.
         mean: Subtracted from the features, (R, D).
         scale: Divides the centred features, (R,).
@@ -67,11 +69,30 @@ def reduced(features: torch.Tensor, centre: bool) -> Rows:
     values, vectors = values[:, -rank:], vectors[:, :, -rank:]
     kept = values > floor[:, None]
     root = torch.where(kept, values, 0.0).sqrt()
-    rows = vectors * root[:, None]
     inverse = torch.where(kept, 1.0 / torch.where(kept, root, 1.0), 0.0)
     expand = (vectors * inverse[:, None]).mT @ features
+    dropped = torch.zeros_like(top)
+    # Centring makes one eigenvalue zero; where more were cut off, or where small ones carry the Gram matrix's rounding,
+    # coordinates are taken anew in an orthonormal basis of the same span.
+    if rank < count - centre or (kept & (values < CLEAN * top[:, None])).any():
+        expand = _orthonormal(expand, kept)
+        rows = features @ expand.mT
+        dropped = (features - rows @ expand).square().sum((1, 2))
+    else:
+        rows = vectors * root[:, None]
     spectrum = torch.where(kept, values, 0.0)[:, None]
-    return Rows((draws, count, rank), _resident(rows), spectrum, None, top, floor, expand, mean, scale, True)
+    return Rows((draws, count, rank), _resident(rows), spectrum, None, top, dropped, expand, mean, scale, True)
+
+
+def _orthonormal(basis: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    """Orthonormalises nearly orthonormal rows (R, r, D) by Cholesky, twice (Yamamoto et al., 2015)."""
+    for _ in range(2):
+        gram = basis @ basis.mT + torch.diag_embed((~kept).double())
+        factor, failed = torch.linalg.cholesky_ex(gram)
+        if failed.any():
+            return torch.linalg.qr(basis.mT)[0].mT * kept[..., None]
+        basis = torch.linalg.solve_triangular(factor, basis, upper=False)
+    return basis
 
 
 def dense(features: torch.Tensor, centre: bool) -> Rows:
@@ -113,7 +134,9 @@ def _resident(rows: torch.Tensor) -> Callable[[torch.dtype], Iterator[tuple[int,
     return blocks
 
 
-def large(read: Callable[[int, int], torch.Tensor], count: int, width: int, device: torch.device, keep: bool, centre: bool) -> Rows:
+def large(
+    read: Callable[[int, int], torch.Tensor], count: int, width: int, device: torch.device, keep: bool, centre: bool
+) -> Rows:
     """Builds rows for one draw of many rows: centred float32, cast to float64 block by block where that is asked for.
 
     Args:
@@ -156,9 +179,7 @@ def large(read: Callable[[int, int], torch.Tensor], count: int, width: int, devi
 
     spectrum, basis = _spectrum(fetch, spans, count, width, device)
     one = torch.ones(1, dtype=torch.float64, device=device)
-    return Rows(
-        (1, count, width), blocks, spectrum, basis, count * one, 0 * one, None, mean[None], scale[None], False
-    )
+    return Rows((1, count, width), blocks, spectrum, basis, count * one, 0 * one, None, mean[None], scale[None], False)
 
 
 def _spectrum(

@@ -1,36 +1,35 @@
 """Chooses a probe's strength on validation data. Nothing here is ever handed a test label."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
-from probebench.probes.base import FitPath, FittedProbe, Labelled, Matrix
+from probebench.probes.base import Backend, FittedProbe, Labelled, Matrix, Tell, blocks
+from probebench.probes.prepare import Joined, Preparation, PreparedRows
 from probebench.registry.schema import ProtocolSpec
+
+# Makes the backend for a learning rate and the last fit or the search; exact solvers have no rate and ignore both.
+Fitters = Callable[[float | None, bool], Backend]
 
 
 @dataclass(frozen=True)
-class Scaling:
-    """Divides features by one number."""
+class Material:
+    """What one draw gives to choose with.
 
-    divisor: float
+    Attributes:
+        train: The rows that the draw is fitted on.
+        validation: Rows that choose, disjoint from ``train``; none where ``fold`` or nothing does.
+        fold: For K-fold inside the draw, the fold of each row of ``train``, (N,).
+        value: A strength that is fixed beforehand.
+    """
 
-    @classmethod
-    def of(cls, features: Matrix, kind: Literal["rms", "none"]) -> "Scaling":
-        """Measures the divisor on a draw's training rows (N, D).
-
-        "rms" is the root mean squared norm of the centred rows: sqrt(1/N sum_i ||x_i - mean||^2). One image, or
-        images that are all alike, have no spread and are left as they are.
-        """
-        if kind == "none":
-            return cls(1.0)
-        rms = float(np.sqrt(((features - features.mean(axis=0)) ** 2).sum(axis=1).mean()))
-        return cls(rms or 1.0)
-
-    def __call__(self, features: Matrix) -> Matrix:
-        """Returns the scaled features, (N, D)."""
-        return features / self.divisor
+    train: Labelled
+    validation: Labelled | None = None
+    fold: npt.NDArray[np.int64] | None = None
+    value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -38,62 +37,260 @@ class Selected:
     """The chosen probe, and on what it was chosen.
 
     Attributes:
-        probe: Fitted on the training rows at the chosen strength; takes scaled features.
-        scaling: How features are scaled before the probe sees them.
+        probe: The finished probe; takes prepared features.
+        preparation: How features are prepared before the probe sees them.
         how: "validation", or "fixed" where there was nothing to choose on.
-        on_edge: Whether the choice is the grid's smallest or largest strength; None where nothing was chosen.
+        chosen: The hyper-parameters by name.
+        on_edge: Whether the choice is the smallest or largest value of the protocol's grid, or lies beyond it; None
+            where nothing was chosen.
         loss: Mean validation log-loss at the choice, in nats.
         score: Validation accuracy at the choice.
         unconverged: Strengths at which the solver stopped short of its tolerance.
+        tried: The smallest and the largest strength that were tried.
     """
 
     probe: FittedProbe
-    scaling: Scaling
+    preparation: Preparation
     how: Literal["validation", "fixed"]
+    chosen: dict[str, float]
     on_edge: bool | None
     loss: float | None
     score: float | None
     unconverged: tuple[float, ...]
+    tried: tuple[float, float]
 
 
 def strengths(protocol: ProtocolSpec) -> list[float]:
-    """Returns the protocol's grid of C, ascending."""
+    """Returns the protocol's grid, ascending."""
     grid = protocol.grid
-    return sorted(float(value) for value in np.logspace(grid.start, grid.stop, grid.num))
+    return [float(value) for value in np.logspace(grid.start, grid.stop, grid.num)]
 
 
-def select(train: Labelled, validation: Labelled, protocol: ProtocolSpec, fit_path: FitPath) -> Selected:
-    """Fits every strength on train and takes the one with the smallest validation log-loss, ties to the smaller C.
+def fits_planned(protocol: ProtocolSpec, folds: int) -> int:
+    """Returns how many fits choosing takes for one draw, less those of a widened grid."""
+    grid = protocol.grid
+    tries = grid.num
+    if grid.coarse:
+        step = (grid.num - 1) // (grid.coarse - 1)
+        tries = grid.coarse + 2 * (step.bit_length() - 1)
+    again = protocol.refit or folds > 1
+    return tries * max(folds, 1) * max(len(protocol.solver.learning_rates), 1) + again
 
-    Validation rows of a class that the draw lacks say nothing about the strength and are left out. With no validation
-    row left, the protocol's fallback strength is taken.
+
+@dataclass
+class _Tried:
+    """What validation rows said about one value: log-losses and hits, one a row over all folds; and the probe."""
+
+    losses: Matrix
+    hits: Matrix
+    probe: FittedProbe
+    converged: bool
+
+    def standard_error(self, criterion: str) -> float:
+        """Standard error over validation rows of the mean that is compared."""
+        values = self.losses if criterion == "log-loss" else self.hits
+        return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+
+
+@dataclass
+class _Case:
+    """One draw on its way to a choice: pairs of prepared training and validation rows, and what was tried."""
+
+    material: Material
+    pairs: list[tuple[Preparation, Labelled, Labelled]]
+    tried: dict[tuple[float | None, float], _Tried] = field(default_factory=dict)
+
+
+def select(
+    materials: Sequence[Material], protocol: ProtocolSpec, fitters: Fitters, tell: Tell = lambda fits: None
+) -> list[Selected]:
+    """Chooses the strength of every draw by the protocol, and returns finished probes.
+
+    Ties go to the smaller value. Validation rows of a class that the training rows lack say nothing about the strength
+    and are left out. With no validation row left, the protocol's fallback is taken. Where the best value is the edge of
+    the grid, and the protocol widens it, values beyond are tried until the best is inside; one there must be strictly
+    better.
+
+    Raises:
+        ValueError: Features are not finite, or a draw has one class only.
     """
-    scaling = Scaling.of(train.features, protocol.scale)
-    scaled = Labelled(scaling(train.features), train.labels)
-    known = np.isin(validation.labels, train.labels)
-    if not known.any():
-        probe = fit_path(scaled, [protocol.fallback_C])[0]
-        return Selected(probe, scaling, "fixed", None, None, None, _unconverged([probe]))
-    held = Labelled(scaling(validation.features[known]), validation.labels[known])
+    cases = [_Case(material, _pairs(material, protocol)) for material in materials]
+    rates: Sequence[float | None] = protocol.solver.learning_rates or [None]
+    choosing = [case for case in cases if case.pairs]
+    for rate in rates:
+        fit = fitters(rate, False)
+        if protocol.grid.coarse:
+            for case in choosing:
+                _search(case, rate, protocol, fit, tell)
+        else:
+            _try(choosing, rate, strengths(protocol), fit, tell)
+            _widen(choosing, rate, protocol, fit, tell)
+    return [_finish(case, protocol, fitters, tell) for case in cases]
+
+
+def _pairs(material: Material, protocol: ProtocolSpec) -> list[tuple[Preparation, Labelled, Labelled]]:
+    if material.value is not None:
+        return []
+    train = material.train
+    if material.fold is None:
+        parts = [] if material.validation is None else [(train, material.validation)]
+    else:
+        matrix = train.matrix
+        parts = [
+            (Labelled(matrix[material.fold != fold], train.labels[material.fold != fold]),
+             Labelled(matrix[material.fold == fold], train.labels[material.fold == fold]))
+            for fold in np.unique(material.fold)
+        ]  # fmt: skip
+    pairs = []
+    for fitted, held in parts:
+        known = np.isin(held.labels, fitted.labels)
+        if not known.any():
+            continue
+        preparation = Preparation.of(fitted.features, protocol)
+        rows = held.features if known.all() else held.matrix[known]
+        pairs.append((preparation, _prepared(fitted, preparation), Labelled(rows, held.labels[known])))
+    return pairs
+
+
+def _prepared(data: Labelled, preparation: Preparation) -> Labelled:
+    return Labelled(PreparedRows(data.features, preparation), data.labels)
+
+
+def _try(cases: Sequence[_Case], rate: float | None, values: Sequence[float], fit: Backend, tell: Tell) -> None:
+    """Fits values for all cases and folds in one call, and scores them on validation rows."""
+    todo = [(case, pair) for case in cases for pair in case.pairs]
+    if not todo:
+        return
+    paths = fit([train for _, (_, train, _) in todo], values, tell)
+    scored: dict[tuple[int, float], list[_Tried]] = {}
+    for (case, (preparation, _, held)), path in zip(todo, paths, strict=True):
+        for probe, (losses, hits) in zip(path, _scores(path, preparation, held), strict=True):
+            scored.setdefault((id(case), probe.strength), []).append(
+                _Tried(losses, hits, probe, probe.converged is not False)
+            )
+    for case in cases:
+        for value in values:
+            folds = scored[id(case), float(value)]
+            case.tried[rate, float(value)] = _Tried(
+                np.concatenate([one.losses for one in folds]),
+                np.concatenate([one.hits for one in folds]),
+                folds[0].probe,
+                all(one.converged for one in folds),
+            )
+
+
+def _scores(path: Sequence[FittedProbe], preparation: Preparation, held: Labelled) -> list[tuple[Matrix, Matrix]]:
+    """Returns log-loss and hit of each validation row, for each probe; rows are read once."""
+    losses = [np.empty(len(held)) for _ in path]
+    hits = [np.empty(len(held)) for _ in path]
+    for rows, block in blocks(held.features):
+        prepared, labels = preparation(block), held.labels[rows]
+        for number, probe in enumerate(path):
+            logs = probe.log_probabilities(prepared)
+            own = np.searchsorted(probe.classes, labels)
+            losses[number][rows] = -logs[np.arange(len(labels)), own]
+            hits[number][rows] = probe.classes[logs.argmax(axis=1)] == labels
+    return list(zip(losses, hits, strict=True))
+
+
+def _widen(cases: Sequence[_Case], rate: float | None, protocol: ProtocolSpec, fit: Backend, tell: Tell) -> None:
     grid = strengths(protocol)
-    probes = fit_path(scaled, grid)
-    losses = [log_loss(probe, held) for probe in probes]
-    best = choose(losses)
-    score = float((probes[best].predict(held.features) == held.labels).mean())
-    on_edge = best in (0, len(grid) - 1)
-    return Selected(probes[best], scaling, "validation", on_edge, losses[best], score, _unconverged(probes))
+    if not protocol.grid.widen:
+        return
+    step = (protocol.grid.stop - protocol.grid.start) / (protocol.grid.num - 1)
+    for number in range(1, int(round(protocol.grid.widen / step)) + 1):
+        for edge, beyond in ((grid[0], -number * step), (grid[-1], number * step)):
+            # The last value tried on that side, which is the edge itself at first.
+            last = float(edge * 10 ** (beyond - np.sign(beyond) * step))
+            there = [case for case in cases if np.isclose(best_value(case.tried, protocol)[1], last, rtol=1e-9)]
+            _try(there, rate, [float(edge * 10**beyond)], fit, tell)
 
 
-def _unconverged(probes: Sequence[FittedProbe]) -> tuple[float, ...]:
-    return tuple(probe.C for probe in probes if not probe.converged)
+def _search(case: _Case, rate: float | None, protocol: ProtocolSpec, fit: Backend, tell: Tell) -> None:
+    """Tries the coarse values, and then halves the step around the best until it is one step of the grid."""
+    assert protocol.grid.coarse
+    grid = strengths(protocol)
+    step = (len(grid) - 1) // (protocol.grid.coarse - 1)
+    wanted = list(range(0, len(grid), step))
+    while True:
+        fresh = [grid[position] for position in wanted if (rate, grid[position]) not in case.tried]
+        if fresh:
+            _try([case], rate, fresh, fit, tell)
+        if step == 1:
+            return
+        step //= 2
+        own = {key: one for key, one in case.tried.items() if key[0] == rate}
+        peak = grid.index(best_value(own, protocol)[1])
+        wanted = [max(peak - step, 0), min(peak + step, len(grid) - 1)]
 
 
-def choose(losses: Sequence[float]) -> int:
-    """Returns the position of the smallest loss, the first of equals: the smaller C on an ascending grid."""
-    return int(np.argmin(losses))
+def best_value(tried: dict[tuple[float | None, float], _Tried], protocol: ProtocolSpec) -> tuple[float | None, float]:
+    """Returns the learning rate and value with the best mean, by the protocol's rule.
+
+    Ties go to the smaller rate and then to the smaller value; but a value beyond the grid must be strictly better than
+    the best on it.
+    """
+    grid = strengths(protocol)
+    inside = [key for key in sorted(tried, key=_smallest) if grid[0] <= key[1] <= grid[-1]]
+    beyond = [key for key in sorted(tried, key=_smallest) if key not in inside]
+
+    def cost(key: tuple[float | None, float]) -> float:
+        one = tried[key]
+        return float(one.losses.mean() if protocol.criterion == "log-loss" else -one.hits.mean())
+
+    best = min([*inside, *beyond], key=cost)
+    if protocol.rule == "one-standard-error":
+        limit = cost(best) + tried[best].standard_error(protocol.criterion)
+        return next(key for key in sorted(tried, key=_smallest) if cost(key) <= limit)
+    return best
 
 
-def log_loss(probe: FittedProbe, data: Labelled) -> float:
-    """Returns the mean of -log p(y_i | x_i), in nats."""
-    columns = np.searchsorted(probe.classes, data.labels)
-    return float(-probe.log_probabilities(data.features)[np.arange(len(data)), columns].mean())
+def _smallest(key: tuple[float | None, float]) -> tuple[float, float]:
+    return key[0] or 0.0, key[1]
+
+
+def _finish(case: _Case, protocol: ProtocolSpec, fitters: Fitters, tell: Tell) -> Selected:
+    name = protocol.grid.parameter
+    short = tuple(sorted({value for (_, value), one in case.tried.items() if not one.converged}))
+    if not case.pairs:
+        value = protocol.fallback if case.material.value is None else case.material.value
+        rate = protocol.solver.learning_rates[-1] if protocol.solver.learning_rates else None
+        probe, preparation = _fit_whole(case.material.train, value, rate, protocol, fitters, tell)
+        short = (value,) if probe.converged is False else ()
+        return Selected(probe, preparation, "fixed", _named(name, value, rate), None, None, None, short, (value, value))
+    rate, value = best_value(case.tried, protocol)
+    best = case.tried[rate, value]
+    probe, preparation = best.probe, case.pairs[0][0]
+    if protocol.refit or case.material.fold is not None:
+        whole = case.material.train
+        held = case.material.validation
+        if held is not None and len(held):
+            joined = Joined(whole.features, held.features)
+            whole = Labelled(joined, np.concatenate([whole.labels, held.labels]))
+        probe, preparation = _fit_whole(whole, value, rate, protocol, fitters, tell)
+        if probe.converged is False:
+            short = tuple(sorted({*short, value}))
+    grid = strengths(protocol)
+    return Selected(
+        probe,
+        preparation,
+        "validation",
+        _named(name, value, rate),
+        value <= grid[0] or value >= grid[-1],
+        float(best.losses.mean()),
+        float(best.hits.mean()),
+        short,
+        (min(tried for _, tried in case.tried), max(tried for _, tried in case.tried)),
+    )
+
+
+def _fit_whole(
+    train: Labelled, value: float, rate: float | None, protocol: ProtocolSpec, fitters: Fitters, tell: Tell
+) -> tuple[FittedProbe, Preparation]:
+    preparation = Preparation.of(train.features, protocol)
+    ((probe,),) = fitters(rate, True)([_prepared(train, preparation)], [value], tell)
+    return probe, preparation
+
+
+def _named(parameter: str, value: float, rate: float | None) -> dict[str, float]:
+    return {parameter: value} if rate is None else {parameter: value, "learning_rate": rate}

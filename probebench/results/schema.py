@@ -54,11 +54,15 @@ class Trial(Record):
         train: Images that the probe was fitted on.
         validation: Images that chose its strength.
         chosen: The hyper-parameters.
-        on_edge: Whether the choice lies on the grid's edge; None where nothing was chosen.
+        on_edge: Whether the choice lies on the grid's edge, or beyond it where the grid was widened; None where nothing
+            was chosen.
+        tried: The smallest and the largest strength that were tried.
         validation_loss: Mean log-loss of the choice on validation images, in nats.
         validation_score: Accuracy of the choice on validation images.
         test_score: Accuracy on the whole test part.
-        converged: Whether the solver reached its tolerance at the choice.
+        converged: Whether the solver reached its tolerance at the choice; None where a procedure has none.
+        gap: Certified bound on (objective - optimum) / objective at the choice; None where the solver certifies none.
+        iterations: The solver's own count at the choice.
         unconverged: Strengths of the grid at which it did not.
         error: Why the trial failed.
     """
@@ -74,6 +78,9 @@ class Trial(Record):
     validation_score: Score | None
     test_score: Score | None
     converged: bool | None
+    gap: float | None = None
+    iterations: int | None = None
+    tried: tuple[float, float] | None = None
     unconverged: list[float]
     error: str | None = None
 

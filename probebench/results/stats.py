@@ -1,5 +1,7 @@
 """Means and 95% intervals over draws and test images."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,26 +25,100 @@ def interval(correct: npt.NDArray[Any]) -> tuple[float, float]:
     Raises:
         ValueError: There is no draw, no image, or a value is not finite.
     """
-    scores = np.asarray(correct, dtype=np.float64)
-    if scores.ndim != 2 or 0 in scores.shape or not np.isfinite(scores).all():
-        raise ValueError(f"scores must be finite and of shape (draws, images), each at least 1; got {scores.shape}")
+    scores = _checked(correct)
     draws, images = scores.shape
     mean = float(scores.mean())
     if draws == 1 or images == 1:
         return wilson(mean, images)
+    error, freedom = _crossed(scores)
+    if error <= 0:
+        return wilson(mean, images)
+    half = _t_quantile(freedom) * error
+    return max(0.0, mean - half), min(1.0, mean + half)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A paired comparison of two checkpoints.
+
+    Attributes:
+        difference: Mean score of the first less that of the second.
+        ci95: Its 95% interval.
+        p_value: Two-sided; that a difference at least as large comes from draws and images alone.
+    """
+
+    difference: float
+    ci95: tuple[float, float]
+    p_value: float
+
+
+def paired(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> Comparison:
+    """Compares two checkpoints on the same draws and the same test images.
+
+    The differences d_ij of draw i and image j are a crossed random-effects design of their own, as in ``interval``; what
+    both checkpoints share, an easy draw or a hard image, cancels. With one draw only the images vary, and this is the
+    paired t-test over them. There is nothing random in it, and so no seed.
+
+    Args:
+        first: (R, N); 1 where the first checkpoint's probe of draw i is right on test image j, else 0.
+        second: The same for the second.
+
+    Raises:
+        ValueError: Shapes differ or are empty, or a value is not finite.
+    """
+    one, other = _checked(first), _checked(second)
+    if one.shape != other.shape:
+        raise ValueError(f"both need the same draws and images; got {one.shape} and {other.shape}")
+    scores = one - other
+    draws, images = scores.shape
+    mean = float(scores.mean())
+    if draws > 1 and images > 1:
+        error, freedom = _crossed(scores)
+    else:
+        single = scores.ravel()
+        freedom = max(len(single) - 1.0, 1.0)
+        error = float(single.std(ddof=1) / np.sqrt(len(single))) if len(single) > 1 else 0.0
+    if error <= 0:
+        return Comparison(mean, (mean, mean), 1.0 if mean == 0 else 0.0)
+    from scipy.special import stdtr
+
+    half = _t_quantile(freedom) * error
+    return Comparison(mean, (mean - half, mean + half), float(2 * stdtr(freedom, -abs(mean) / error)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Returns Holm's (1979) adjusted p-values, in the same order: they hold for all comparisons at once."""
+    order = np.argsort(p_values)
+    adjusted = np.empty(len(order))
+    running = 0.0
+    for place, number in enumerate(order):
+        running = max(running, (len(order) - place) * p_values[number])
+        adjusted[number] = min(running, 1.0)
+    return [float(value) for value in adjusted]
+
+
+def _checked(correct: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    scores = np.asarray(correct, dtype=np.float64)
+    if scores.ndim != 2 or 0 in scores.shape or not np.isfinite(scores).all():
+        raise ValueError(f"scores must be finite and of shape (draws, images), each at least 1; got {scores.shape}")
+    return scores
+
+
+def _crossed(scores: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Returns the standard error of the grand mean of (R, N), R and N at least 2, and its degrees of freedom."""
+    draws, images = scores.shape
     by_draw, by_image = scores.mean(axis=1), scores.mean(axis=0)
     ms_draw = images * by_draw.var(ddof=1)
     ms_image = draws * by_image.var(ddof=1)
-    rest = scores - by_draw[:, None] - by_image[None, :] + mean
+    rest = scores - by_draw[:, None] - by_image[None, :] + scores.mean()
     ms_rest = (rest**2).sum() / ((draws - 1) * (images - 1))
     total = max(ms_draw + ms_image - ms_rest, ms_draw, ms_image)
     if total <= 0:
-        return wilson(mean, images)
+        return 0.0, np.inf
     freedom = total**2 / (
         ms_draw**2 / (draws - 1) + ms_image**2 / (images - 1) + ms_rest**2 / ((draws - 1) * (images - 1))
     )
-    half = _t_quantile(freedom) * float(np.sqrt(total / (draws * images)))
-    return max(0.0, mean - half), min(1.0, mean + half)
+    return float(np.sqrt(total / (draws * images))), float(freedom)
 
 
 def wilson(rate: float, count: int) -> tuple[float, float]:

@@ -1,0 +1,145 @@
+"""Turns what a cell chose and predicted into a result that says all that produced it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from probebench.cache.key import FeatureKey
+from probebench.datasets.draws import Draw, TrainingPart
+from probebench.datasets.draws import ShortClass as ShortClass_
+from probebench.evaluate.cell import Cell
+from probebench.probes.select import Selected
+from probebench.registry.schema import CheckpointSpec
+from probebench.results.environment import environment
+from probebench.results.schema import CheckpointFacts, Result, ShortClass, SourceFact, Trial
+from probebench.results.stats import interval
+from probebench.results.store import Predictions
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A draw and its finished probe, or why there is none; and the labels of a validation part of the set's own."""
+
+    draw: Draw
+    validation: int
+    own_labels: frozenset[int] | None
+    selected: Selected | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a result was made from and how long it took.
+
+    Attributes:
+        part: The training part.
+        width: Feature width D.
+        digests: Digest of each split's feature key.
+        settings: Device, batch size and the like of the extraction.
+        stored: Name and sha256 of the predictions' file.
+        timings: Seconds.
+    """
+
+    part: TrainingPart
+    width: int
+    digests: dict[str, str]
+    settings: dict[str, str | int | bool]
+    stored: dict[str, str]
+    timings: dict[str, float]
+
+
+def _trial(chosen: Chosen, score: float) -> Trial:
+    selected = chosen.selected
+    return Trial(
+        draw_seed=chosen.draw.seed,
+        draw_digest=chosen.draw.digest,
+        train=len(chosen.draw.train),
+        validation=chosen.validation,
+        selection=selected.how if selected else "validation",
+        chosen=selected.chosen if selected else {},
+        tried=selected.tried if selected else None,
+        on_edge=selected.on_edge if selected else None,
+        validation_loss=selected.loss if selected else None,
+        validation_score=selected.score if selected else None,
+        test_score=score if selected else None,
+        converged=selected.probe.converged if selected else None,
+        gap=selected.probe.gap if selected else None,
+        iterations=selected.probe.iterations if selected else None,
+        unconverged=list(selected.unconverged) if selected else [],
+        error=chosen.error,
+    )
+
+
+def make_result(cell: Cell, chosen: Sequence[Chosen], predictions: Predictions, made: Made) -> Result:
+    """Returns the result of a cell; its scores come from the stored predictions and nowhere else."""
+    correct = predictions.y_pred == predictions.y_true
+    trials = [_trial(one, float(row.mean())) for one, row in zip(chosen, correct, strict=True)]
+    whole = all(trial.error is None for trial in trials)
+    key = cell.group.key
+    return Result(
+        provenance="measured",
+        kind="probe",
+        mode=cell.protocol.probe,
+        model=cell.group.model,
+        weights_digest=key.weights_digest,
+        checkpoint=checkpoint_facts(cell.checkpoint, key, made.width),
+        dataset=cell.group.dataset,
+        dataset_fingerprint=key.dataset_fingerprint,
+        train_fingerprint=made.part.fingerprint,
+        feature_key=made.digests,
+        input_size=key.preprocessing.size,
+        dtype=key.dtype,
+        protocol=cell.protocol.id,
+        protocol_version=cell.protocol.version,
+        backend=cell.backend,
+        shots=cell.shots,
+        labels_spent=trials[0].train + trials[0].validation,
+        selection="validation" if any(trial.selection == "validation" for trial in trials) else "fixed",
+        trials=trials,
+        short_classes=[
+            ShortClass(label=short.label, train=short.train, validation=short.validation)
+            for short in _short_classes(chosen[0], made.part, predictions)
+        ],
+        metric="accuracy",
+        n_test=len(predictions.y_true),
+        skipped_ids=[],
+        mean=float(correct.mean()) if whole else None,
+        ci95=interval(correct) if whole else None,
+        ci95_covers=("draws and test images" if len(trials) > 1 else "test images only") if whole else None,
+        predictions=made.stored,
+        environment={**environment(), "extraction": made.settings},
+        timings=made.timings,
+    )
+
+
+def _short_classes(chosen: Chosen, part: TrainingPart, predictions: Predictions) -> list[ShortClass_]:
+    """Returns the draw's short classes, those that a set's own validation part lacks, and those that only test has."""
+    short = {one.label: one for one in chosen.draw.short}
+    labels, counts = np.unique(part.labels, return_counts=True)
+    for label, count in zip(labels.tolist(), counts.tolist(), strict=True):
+        if chosen.own_labels is not None and label not in chosen.own_labels:
+            short[label] = ShortClass_(label, count, 0)
+    for label in np.setdiff1d(predictions.y_true, labels).tolist():
+        short[label] = ShortClass_(label, 0, 0)
+    return [short[label] for label in sorted(short)]
+
+
+def checkpoint_facts(spec: CheckpointSpec, key: FeatureKey, width: int) -> CheckpointFacts:
+    """Gathers the facts that the study groups results by.
+
+    What the features were made with comes from their key, since an entry may have been edited since; what only the
+    entry knows comes from there.
+    """
+    return CheckpointFacts(
+        title=spec.title,
+        method=spec.pretraining.method,
+        objective=spec.pretraining.objective,
+        sources=[SourceFact(name=source.name, samples=source.samples) for source in spec.pretraining.sources],
+        samples_seen=spec.pretraining.samples_seen,
+        labels=spec.pretraining.labels,
+        curation=spec.pretraining.curation,
+        architecture=f"{key.architecture.library}/{key.architecture.name}",
+        layer=key.layer,
+        features=width,
+    )

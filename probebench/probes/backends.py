@@ -1,0 +1,74 @@
+"""Which solver fits a protocol's probes."""
+
+from collections.abc import Callable
+from functools import partial
+
+from probebench.errors import UsageError
+from probebench.probes.base import Backend
+from probebench.probes.select import Fitters
+from probebench.registry.schema import ProtocolSpec
+
+
+def _torch() -> Backend:
+    from probebench.probes import torch_
+
+    return torch_.fit_paths
+
+
+def _sklearn() -> Backend:
+    from probebench.probes import sklearn_
+
+    return sklearn_.fit_paths
+
+
+def _cuml() -> Backend:
+    from probebench.probes import cuml_
+
+    cuml_.require()
+    return cuml_.fit_paths
+
+
+# Solvers that reach the optimum of the one objective.
+EXACT: dict[str, Callable[[], Backend]] = {"torch": _torch, "sklearn": _sklearn, "cuml": _cuml}
+
+
+def backend_name(protocol: ProtocolSpec, asked: str) -> str:
+    """Returns what results record as their backend: the exact solver, or the procedure that the protocol names.
+
+    Raises:
+        UsageError: A backend was asked for by name, and the protocol prescribes its own procedure.
+    """
+    if protocol.solver.name == "exact":
+        return "torch" if asked == "auto" else asked
+    if asked != "auto":
+        raise UsageError(
+            f"protocol {protocol.id} prescribes its own solver ({protocol.solver.name}); leave --backend out for it"
+        )
+    return f"sklearn-{protocol.solver.name}" if protocol.solver.name == "lbfgs" else f"torch-{protocol.solver.name}"
+
+
+def fitters(protocol: ProtocolSpec, backend: str) -> Fitters:
+    """Returns what fits a protocol's probes: for a learning rate, and for the search or the last fit.
+
+    Raises:
+        UsageError: The backend cannot run here.
+    """
+    solver = protocol.solver
+    if solver.name == "exact":
+        exact = EXACT[backend]()
+        return lambda rate, last: exact
+    if solver.name == "lbfgs":
+        from probebench.probes.sklearn_ import fit_lbfgs
+
+        assert solver.max_iter
+        lbfgs = partial(fit_lbfgs, max_iter=solver.max_iter)
+        return lambda rate, last: lbfgs
+
+    def optimizer(rate: float | None, last: bool) -> Backend:
+        from probebench.probes.optimizers import fit_paths
+
+        epochs = solver.final_epochs if last else solver.epochs
+        assert rate and epochs
+        return partial(fit_paths, solver=solver, rate=rate, epochs=epochs)
+
+    return optimizer

@@ -1,0 +1,77 @@
+"""cuML's quasi-Newton logistic regression on a GPU, one fit a strength; the same objective as scikit-learn's."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from probebench.errors import UsageError
+from probebench.probes.base import FittedProbe, Labelled, Tell
+from probebench.probes.sklearn_ import two_rows
+
+# As in DINOv2's evaluation, which runs cuML to its optimum.
+TOLERANCE = 1e-12
+MAX_ITERATIONS = 1000
+LINE_SEARCH = 50
+
+
+def require() -> Any:
+    """Returns cuML's LogisticRegression.
+
+    Raises:
+        UsageError: The extra is not installed, or there is no CUDA device.
+    """
+    mend = "use --backend torch, which runs on CPUs and GPUs"
+    try:
+        import cupy
+        from cuml.linear_model import LogisticRegression
+    except ImportError as error:
+        raise UsageError(f"backend cuml needs the extra: pip install 'probebench[cuml]' on Linux; or {mend}") from error
+    try:
+        devices = cupy.cuda.runtime.getDeviceCount()
+    except Exception:
+        devices = 0
+    if not devices:
+        raise UsageError(f"backend cuml needs a CUDA device, and there is none here; {mend}")
+    return LogisticRegression
+
+
+def fit_paths(
+    trains: Sequence[Labelled], strengths: Sequence[float], tell: Tell = lambda fits: None
+) -> list[list[FittedProbe]]:
+    """Fits one probe per draw and strength in float64, on features centred as for scikit-learn.
+
+    Raises:
+        UsageError: cuML or a CUDA device is missing.
+    """
+    regression = require()
+    paths = []
+    for train in trains:
+        features = train.matrix
+        centre = features.mean(axis=0)
+        classes, own = np.unique(train.labels, return_inverse=True)
+        path = []
+        for strength in strengths:
+            model = regression(
+                C=float(strength),
+                tol=TOLERANCE,
+                max_iter=MAX_ITERATIONS,
+                linesearch_max_iter=LINE_SEARCH,
+                output_type="numpy",
+            )
+            model.fit(features - centre, own.astype(np.float64))
+            coef, intercept = two_rows(np.asarray(model.coef_), np.asarray(model.intercept_).reshape(-1))
+            steps = int(np.max(model.n_iter_))
+            path.append(
+                FittedProbe(
+                    float(strength),
+                    classes,
+                    coef,
+                    intercept - coef @ centre,
+                    steps < MAX_ITERATIONS,
+                    iterations=steps,
+                )
+            )
+            tell(1)
+        paths.append(path)
+    return paths

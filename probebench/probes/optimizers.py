@@ -1,0 +1,81 @@
+"""Linear probes trained by AdamW or SGD for a fixed number of epochs, as published procedures do it.
+
+The optimizers and schedules are torch's own. They stop after their epochs, wherever that is.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from probebench.probes.base import FittedProbe, Labelled, Tell
+from probebench.registry.schema import Solver
+
+# The one seed of the initial weights and of the order of batches.
+SEED = 0
+MOMENTUM = 0.9
+
+
+def fit_paths(
+    trains: Sequence[Labelled],
+    strengths: Sequence[float],
+    tell: Tell = lambda fits: None,
+    *,
+    solver: Solver,
+    rate: float,
+    epochs: int,
+) -> list[list[FittedProbe]]:
+    """Trains one probe per draw and weight decay, in float32.
+
+    Args:
+        trains: The rows of each draw.
+        strengths: Weight decays.
+        tell: Called with the number of fits just finished.
+        solver: Optimizer, batch size and schedule.
+        rate: Learning rate.
+        epochs: Passes over the rows.
+
+    Raises:
+        FloatingPointError: Training diverged.
+    """
+    paths = []
+    for train in trains:
+        rows = torch.as_tensor(train.matrix, dtype=torch.float32)
+        classes, own = np.unique(train.labels, return_inverse=True)
+        targets = torch.as_tensor(own)
+        path = []
+        for decay in strengths:
+            layer = _train(rows, targets, len(classes), solver, rate, float(decay), epochs)
+            coef, intercept = layer.weight.detach().double().numpy(), layer.bias.detach().double().numpy()
+            path.append(FittedProbe(float(decay), classes, coef, intercept, None))
+            tell(1)
+        paths.append(path)
+    return paths
+
+
+def _train(
+    rows: torch.Tensor, targets: torch.Tensor, classes: int, solver: Solver, rate: float, decay: float, epochs: int
+) -> torch.nn.Linear:
+    assert solver.batch_size
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        layer = torch.nn.Linear(rows.shape[1], classes)
+    order = torch.Generator().manual_seed(SEED)
+    optimizer: torch.optim.Optimizer
+    if solver.name == "adamw":
+        optimizer = torch.optim.AdamW(layer.parameters(), lr=rate, weight_decay=decay)
+    else:
+        optimizer = torch.optim.SGD(layer.parameters(), lr=rate, momentum=MOMENTUM, nesterov=True, weight_decay=decay)
+    steps = epochs * -(-len(rows) // solver.batch_size)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps) if solver.schedule == "cosine" else None
+    for _ in range(epochs):
+        for batch in torch.randperm(len(rows), generator=order).split(solver.batch_size):
+            optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(layer(rows[batch]), targets[batch])
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            if schedule:
+                schedule.step()
+    if not all(bool(torch.isfinite(value).all()) for value in layer.parameters()):
+        raise FloatingPointError(f"training diverged at learning rate {rate:g} and weight decay {decay:g}")
+    return layer

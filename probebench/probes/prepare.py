@@ -1,0 +1,105 @@
+"""What a protocol does to features before a probe sees them; everything is measured on training rows only."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from probebench.probes.base import Matrix, as_source, blocks
+from probebench.registry.schema import ProtocolSpec
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Normalises rows, standardises features, and divides by one number, each where the protocol says so.
+
+    Attributes:
+        l2: Whether each row is divided by its norm; a row of zeros stays.
+        mean: Subtracted from each feature, (D,); None where features are not standardised.
+        deviation: Divides each feature, (D,).
+        divisor: Divides everything.
+    """
+
+    l2: bool = False
+    mean: Matrix | None = None
+    deviation: Matrix | None = None
+    divisor: float = 1.0
+
+    @classmethod
+    def of(cls, features: Any, protocol: ProtocolSpec) -> "Preparation":
+        """Measures on training rows (N, D), an array or a row source, in blocks.
+
+        The "rms" divisor is the root mean squared norm of the centred rows: sqrt(1/N sum_i ||x_i - mean||^2). One
+        image, or images that are all alike, have no spread and are left as they are; so is a feature that does not vary.
+        """
+        first = cls(protocol.normalize == "l2")
+        if protocol.standardize:
+            mean, variance = _moments(features, first)
+            first = cls(first.l2, mean, np.sqrt(np.where(variance > 0, variance, 1.0)))
+        if protocol.scale == "none":
+            return first
+        _, variance = _moments(features, first)
+        return cls(first.l2, first.mean, first.deviation, float(np.sqrt(variance.sum())) or 1.0)
+
+    def __call__(self, features: npt.NDArray[Any]) -> Matrix:
+        """Returns prepared features, (N, D) float64."""
+        rows = np.asarray(features, dtype=np.float64)
+        if self.l2:
+            norms = np.linalg.norm(rows, axis=1, keepdims=True)
+            rows = rows / np.where(norms > 0, norms, 1.0)
+        if self.mean is not None and self.deviation is not None:
+            rows = (rows - self.mean) / self.deviation
+        return rows / self.divisor
+
+
+@dataclass(frozen=True)
+class PreparedRows:
+    """A row source whose rows are prepared as they are read."""
+
+    features: Any
+    preparation: Preparation
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """N and D."""
+        return as_source(self.features).shape
+
+    def read(self, positions: npt.NDArray[Any]) -> Matrix:
+        """Returns the prepared rows at ``positions``."""
+        return self.preparation(as_source(self.features).read(positions))
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The rows of one source after those of another."""
+
+    first: Any
+    second: Any
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """N and D."""
+        rows, width = as_source(self.first).shape
+        return rows + as_source(self.second).shape[0], width
+
+    def read(self, positions: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Returns the rows at ``positions``."""
+        split = as_source(self.first).shape[0]
+        late = positions >= split
+        rows = np.empty((len(positions), self.shape[1]))
+        for part, where, shift in ((self.first, ~late, 0), (self.second, late, split)):
+            if where.any():
+                rows[where] = as_source(part).read(positions[where] - shift)
+        return rows
+
+
+def _moments(features: Any, preparation: Preparation) -> tuple[Matrix, Matrix]:
+    """Returns mean and variance of each prepared feature, (D,), in two passes."""
+    count, width = as_source(features).shape
+    mean, variance = np.zeros(width), np.zeros(width)
+    for _, block in blocks(features):
+        mean += preparation(block).sum(axis=0) / count
+    for _, block in blocks(features):
+        variance += ((preparation(block) - mean) ** 2).sum(axis=0) / count
+    return mean, variance
