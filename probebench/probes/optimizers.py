@@ -35,8 +35,8 @@ def fit_paths(
         rate: Learning rate.
         epochs: Passes over the rows.
 
-    Raises:
-        FloatingPointError: Training diverged.
+    Returns:
+        A probe a draw and weight decay; where training diverged it holds NaN and says converged = False.
     """
     paths = []
     for train in trains:
@@ -47,7 +47,8 @@ def fit_paths(
         for decay in strengths:
             layer = _train(rows, targets, len(classes), solver, rate, float(decay), epochs)
             coef, intercept = layer.weight.detach().double().numpy(), layer.bias.detach().double().numpy()
-            path.append(FittedProbe(float(decay), classes, coef, intercept, None))
+            finite = bool(np.isfinite(coef).all() and np.isfinite(intercept).all())
+            path.append(FittedProbe(float(decay), classes, coef, intercept, None if finite else False))
             tell(1)
         paths.append(path)
     return paths
@@ -69,13 +70,11 @@ def _train(
     steps = epochs * -(-len(rows) // solver.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps) if solver.schedule == "cosine" else None
     for _ in range(epochs):
-        for batch in torch.randperm(len(rows), generator=order).split(solver.batch_size):
+        for batch in torch.split(torch.randperm(len(rows), generator=order), solver.batch_size):
             optimizer.zero_grad()
             loss = torch.nn.functional.cross_entropy(layer(rows[batch]), targets[batch])
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             if schedule:
                 schedule.step()
-    if not all(bool(torch.isfinite(value).all()) for value in layer.parameters()):
-        raise FloatingPointError(f"training diverged at learning rate {rate:g} and weight decay {decay:g}")
     return layer

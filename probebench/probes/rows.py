@@ -155,7 +155,7 @@ def large(
         mean += read(start, stop).to(device, torch.float64).sum(0) / count
     squares = torch.zeros_like(peak)
     for start, stop in spans:
-        block = read(start, stop).to(device, torch.float64).sub_(mean)
+        block = read(start, stop).to(device, torch.float64) - mean
         largest = torch.maximum(peak, block.abs().amax())
         if largest > 0:
             squares = squares * (peak / largest) ** 2 + (block / largest).square().sum()
@@ -163,15 +163,15 @@ def large(
     scale = peak * (squares / count).sqrt() if peak > 0 else torch.ones_like(peak)
 
     def centred(start: int, stop: int) -> torch.Tensor:
-        return read(start, stop).to(device, torch.float64).sub_(mean).div_(scale).float()
+        # Not in place: what is read may be the caller's own array.
+        return ((read(start, stop).to(device, torch.float64) - mean) / scale).float()
 
-    if keep:
-        held = torch.empty(count, width, dtype=torch.float32, device=device)
-        for start, stop in spans:
-            held[start:stop] = centred(start, stop)
-        fetch: Callable[[int, int], torch.Tensor] = lambda start, stop: held[start:stop]
-    else:
-        fetch = centred
+    held = torch.empty(count if keep else 0, width, dtype=torch.float32, device=device)
+    for start, stop in spans if keep else []:
+        held[start:stop] = centred(start, stop)
+
+    def fetch(start: int, stop: int) -> torch.Tensor:
+        return held[start:stop] if keep else centred(start, stop)
 
     def blocks(dtype: torch.dtype) -> Iterator[tuple[int, int, torch.Tensor]]:
         for start, stop in spans:

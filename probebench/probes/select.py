@@ -189,7 +189,10 @@ def _scores(path: Sequence[FittedProbe], preparation: Preparation, held: Labelle
             logs = probe.log_probabilities(prepared)
             own = np.searchsorted(probe.classes, labels)
             losses[number][rows] = -logs[np.arange(len(labels)), own]
-            hits[number][rows] = probe.classes[logs.argmax(axis=1)] == labels
+            # A probe that diverged has no score; argmax over NaN would make one up.
+            hits[number][rows] = np.where(
+                np.isfinite(losses[number][rows]), probe.classes[logs.argmax(axis=1)] == labels, np.nan
+            )
     return list(zip(losses, hits, strict=True))
 
 
@@ -229,6 +232,9 @@ def best_value(tried: dict[tuple[float | None, float], _Tried], protocol: Protoc
 
     Ties go to the smaller rate and then to the smaller value; but a value beyond the grid must be strictly better than
     the best on it.
+
+    Raises:
+        FloatingPointError: No probe has finite scores.
     """
     grid = strengths(protocol)
     inside = [key for key in sorted(tried, key=_smallest) if grid[0] <= key[1] <= grid[-1]]
@@ -236,9 +242,12 @@ def best_value(tried: dict[tuple[float | None, float], _Tried], protocol: Protoc
 
     def cost(key: tuple[float | None, float]) -> float:
         one = tried[key]
-        return float(one.losses.mean() if protocol.criterion == "log-loss" else -one.hits.mean())
+        value = float(one.losses.mean() if protocol.criterion == "log-loss" else -one.hits.mean())
+        return value if np.isfinite(value) else np.inf
 
     best = min([*inside, *beyond], key=cost)
+    if cost(best) == np.inf:
+        raise FloatingPointError("no value of the grid gave a probe with finite scores; training diverged at each")
     if protocol.rule == "one-standard-error":
         limit = cost(best) + tried[best].standard_error(protocol.criterion)
         return next(key for key in sorted(tried, key=_smallest) if cost(key) <= limit)
@@ -289,6 +298,8 @@ def _fit_whole(
 ) -> tuple[FittedProbe, Preparation]:
     preparation = Preparation.of(train.features, protocol)
     ((probe,),) = fitters(rate, True)([_prepared(train, preparation)], [value], tell)
+    if not np.isfinite(probe.coef).all():
+        raise FloatingPointError(f"training diverged at the chosen {protocol.grid.parameter} = {value:g}")
     return probe, preparation
 
 

@@ -35,7 +35,7 @@ def fit_paths(
         centre = features.mean(axis=0)
         path = []
         for strength in strengths:
-            probe = _fit(features - centre, train.labels, strength, solver="newton-cg", tol=TOLERANCE)
+            probe = _fit(features - centre, train.labels, strength, MAX_ITERATIONS, solver="newton-cg", tol=TOLERANCE)
             path.append(_uncentre(probe, centre))
             tell(1)
         paths.append(path)
@@ -54,15 +54,13 @@ def fit_lbfgs(
         features = train.matrix
         path = []
         for strength in strengths:
-            path.append(_fit(features, train.labels, strength, solver="lbfgs", max_iter=max_iter))
+            path.append(_fit(features, train.labels, strength, max_iter, solver="lbfgs"))
             tell(1)
         paths.append(path)
     return paths
 
 
-def _fit(
-    features: Matrix, labels: Labels, strength: float, max_iter: int = MAX_ITERATIONS, **settings: Any
-) -> FittedProbe:
+def _fit(features: Matrix, labels: Labels, strength: float, max_iter: int, **settings: Any) -> FittedProbe:
     from scipy.optimize import OptimizeWarning
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression

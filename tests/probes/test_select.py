@@ -1,96 +1,245 @@
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 
-from probebench.probes import sklearn_
-from probebench.probes.base import FittedProbe, Labelled
-from probebench.probes.select import Scaling, choose, log_loss, select, strengths
+from probebench.probes import sklearn_, torch_
+from probebench.probes.backends import fitters
+from probebench.probes.base import Backend, FittedProbe, Labelled, Tell
+from probebench.probes.select import Fitters, Material, Selected, fits_planned, select, strengths
 from probebench.registry import ProtocolSpec, Registry
 from tests.probes.test_sklearn import blobs
 
 
+def using(backend: Backend) -> Fitters:
+    return lambda rate, last: backend
+
+
+def choose(material: Material, protocol: ProtocolSpec, backend: Backend = sklearn_.fit_paths) -> Selected:
+    return select([material], protocol, using(backend))[0]
+
+
+def changed(protocol: ProtocolSpec, grid: dict[str, Any] | None = None, **changes: Any) -> ProtocolSpec:
+    values = protocol.model_dump() | changes
+    values["grid"] |= grid or {}
+    return ProtocolSpec.model_validate(values)
+
+
 @pytest.fixture
 def protocol(shipped: Registry) -> ProtocolSpec:
-    return shipped.protocol("default")
+    """The default protocol, less its widening, so that the grid is what it says."""
+    return changed(shipped.protocol("default"), {"widen": 0.0})
 
 
-def test_default_grid(protocol: ProtocolSpec) -> None:
-    assert np.allclose(strengths(protocol), np.logspace(-4, 4, 17), rtol=1e-12)
+TRAIN, HELD = blobs(3, 6, 8), blobs(3, 6, 8, seed=1)
 
 
-def test_rms_is_the_norm_of_centred_rows() -> None:
-    features = np.array([[3.0, 0.0], [-3.0, 0.0], [0.0, 4.0], [0.0, -4.0]]) + 50
-    assert Scaling.of(features, "rms").divisor == pytest.approx(np.sqrt((9 + 9 + 16 + 16) / 4))
-    assert Scaling.of(features, "none").divisor == 1.0
-    assert np.array_equal(Scaling(2.0)(features), features / 2)
-    assert Scaling.of(np.ones((3, 2)), "rms").divisor == 1.0
+def test_default_grid(shipped: Registry) -> None:
+    assert np.allclose(strengths(shipped.protocol("default")), np.logspace(-4, 4, 17), rtol=1e-12)
 
 
 def test_scale_of_a_checkpoint_does_not_matter(protocol: ProtocolSpec) -> None:
-    train, held = blobs(3, 6, 8), blobs(3, 6, 8, seed=1)
-    plain = select(train, held, protocol, sklearn_.fit_path)
-    large = select(
-        Labelled(train.features * 1000, train.labels),
-        Labelled(held.features * 1000, held.labels),
-        protocol,
-        sklearn_.fit_path,
+    plain = choose(Material(TRAIN, HELD), protocol)
+    large = choose(
+        Material(Labelled(TRAIN.features * 1000, TRAIN.labels), Labelled(HELD.features * 1000, HELD.labels)), protocol
     )
-    assert plain.probe.C == large.probe.C
+    assert plain.chosen == large.chosen
     assert plain.loss == pytest.approx(large.loss, rel=1e-4)
 
 
-def test_the_choice_has_the_smallest_validation_log_loss(protocol: ProtocolSpec) -> None:
+@pytest.mark.parametrize("backend", [sklearn_.fit_paths, torch_.fit_paths])
+def test_the_choice_has_the_smallest_validation_log_loss(protocol: ProtocolSpec, backend: Backend) -> None:
     from sklearn.metrics import log_loss as reference
 
-    train, held = blobs(3, 6, 8), blobs(3, 6, 8, seed=1)
-    chosen = select(train, held, protocol, sklearn_.fit_path)
-    scaled = Labelled(chosen.scaling(train.features), train.labels)
+    chosen = choose(Material(TRAIN, HELD), protocol, backend)
+    scaled = Labelled(chosen.preparation(TRAIN.features), TRAIN.labels)
+    (path,) = sklearn_.fit_paths([scaled], strengths(protocol))
     losses = [
-        reference(held.labels, np.exp(probe.log_probabilities(chosen.scaling(held.features))))
-        for probe in sklearn_.fit_path(scaled, strengths(protocol))
+        reference(HELD.labels, np.exp(probe.log_probabilities(chosen.preparation(HELD.features)))) for probe in path
     ]
-    assert chosen.probe.C == strengths(protocol)[int(np.argmin(losses))]
-    assert chosen.loss == pytest.approx(min(losses))
+    assert chosen.chosen == {"C": strengths(protocol)[int(np.argmin(losses))]}
+    assert chosen.loss == pytest.approx(min(losses), rel=1e-3)
     assert chosen.how == "validation" and chosen.on_edge == (np.argmin(losses) in (0, 16))
+    assert chosen.tried == (1e-4, 1e4)
 
 
-def test_ties_go_to_the_smaller_strength() -> None:
-    assert choose([0.5, 0.3, 0.3, 0.4]) == 1
+def test_several_draws_are_chosen_for_at_once(protocol: ProtocolSpec) -> None:
+    materials = [Material(blobs(3, 6, 8, seed), blobs(3, 4, 8, seed + 50)) for seed in range(4)]
+    together = select(materials, protocol, using(torch_.fit_paths))
+    alone = [choose(material, protocol, torch_.fit_paths) for material in materials]
+    assert [one.chosen for one in together] == [one.chosen for one in alone]
 
 
-def constant(train: Labelled, grid: Sequence[float]) -> list[FittedProbe]:
-    """A backend whose probes are all alike, at every strength."""
-    classes = np.unique(train.labels)
-    zero = np.zeros((len(classes), train.features.shape[1]))
-    return [FittedProbe(strength, classes, zero, np.zeros(len(classes)), strength < 1) for strength in grid]
+def test_the_highest_accuracy_where_the_protocol_says_so(protocol: ProtocolSpec) -> None:
+    by_accuracy = changed(protocol, criterion="accuracy")
+    chosen = choose(Material(TRAIN, HELD), by_accuracy)
+    scaled = Labelled(chosen.preparation(TRAIN.features), TRAIN.labels)
+    (path,) = sklearn_.fit_paths([scaled], strengths(protocol))
+    hits = [float((probe.predict(chosen.preparation(HELD.features)) == HELD.labels).mean()) for probe in path]
+    assert chosen.score == max(hits)
+    assert chosen.chosen["C"] == strengths(protocol)[hits.index(max(hits))], "ties go to the smaller C"
 
 
-def test_equal_losses_take_the_edge_and_say_so(protocol: ProtocolSpec) -> None:
-    chosen = select(blobs(3, 2, 4), blobs(3, 2, 4, seed=1), protocol, constant)
-    assert chosen.probe.C == pytest.approx(1e-4) and chosen.on_edge
+class Made:
+    """A backend whose probes have the validation losses that a test wants: a bias towards the true class."""
+
+    def __init__(self, goodness: Any) -> None:
+        self.goodness, self.asked = goodness, list[float]()
+
+    def __call__(
+        self, trains: Sequence[Labelled], strengths: Sequence[float], tell: Tell = lambda fits: None
+    ) -> list[list[FittedProbe]]:
+        self.asked += [float(one) for one in strengths]
+        return [[self._probe(train, float(one)) for one in strengths] for train in trains]
+
+    def _probe(self, train: Labelled, strength: float) -> FittedProbe:
+        classes = np.unique(train.labels)
+        intercept = np.zeros(len(classes))
+        intercept[0] = self.goodness(strength)
+        return FittedProbe(
+            strength, classes, np.zeros((len(classes), train.source.shape[1])), intercept, strength < 1e3
+        )
+
+
+# All of the first class: the larger the bias towards it, the smaller the loss.
+FIRST = Labelled(np.ones((5, 8)), np.full(5, TRAIN.labels[0]))
+
+
+def test_equal_losses_take_the_smaller_strength_and_say_edge(shipped: Registry) -> None:
+    """A value beyond the grid must be strictly better, so a flat curve stays on the edge."""
+    backend = Made(lambda strength: 0.0)
+    chosen = choose(Material(TRAIN, FIRST), shipped.protocol("default"), backend)
+    assert chosen.chosen["C"] == pytest.approx(1e-4) and chosen.on_edge
     assert chosen.loss == pytest.approx(np.log(3))
-    assert chosen.unconverged == tuple(one for one in strengths(protocol) if one >= 1)
+    assert all(one >= 1e3 for one in chosen.unconverged) and chosen.unconverged
 
 
-def test_without_validation_images_the_strength_is_fixed(protocol: ProtocolSpec) -> None:
-    train = blobs(3, 2, 4)
-    none = Labelled(np.empty((0, 4)), np.empty(0, np.int64))
-    foreign = Labelled(np.ones((2, 4)), np.array([99, 99]))
+@pytest.mark.parametrize(("peak", "expected"), [(1e6, 1e6), (1e-7, 1e-7), (1e12, 1e8), (1e2, 1e2)])
+def test_a_choice_on_the_edge_widens_the_grid(shipped: Registry, peak: float, expected: float) -> None:
+    """In the grid's own steps, until the best is inside, and by four decades at most."""
+    backend = Made(lambda strength: -abs(np.log10(strength / peak)))
+    chosen = choose(Material(TRAIN, FIRST), shipped.protocol("default"), backend)
+    assert chosen.chosen["C"] == pytest.approx(expected)
+    assert chosen.on_edge == (peak != 1e2)
+    assert len(backend.asked) == len(set(backend.asked)), "nothing is fitted twice"
+    assert chosen.tried[1] / chosen.tried[0] <= 1e12 * (1 + 1e-9)
+    if peak == 1e6:
+        assert chosen.tried == (pytest.approx(1e-4), pytest.approx(10**6.5))
+
+
+def test_coarse_to_fine_finds_the_peak_in_few_fits(shipped: Registry) -> None:
+    protocol = changed(shipped.protocol("clip_lbfgs"), criterion="log-loss", refit=False)
+    backend = Made(lambda strength: -abs(np.log10(strength / 10**1.375)))
+    chosen = choose(Material(TRAIN, FIRST), protocol, backend)
+    assert chosen.chosen["C"] == pytest.approx(10**1.375)
+    assert len(backend.asked) == len(set(backend.asked)) == 7 + 4 * 2 == fits_planned(protocol, 1)
+    assert backend.asked[:7] == pytest.approx(list(np.logspace(-6, 6, 7)))
+
+
+def test_one_standard_error_takes_the_strongest_that_is_as_good(protocol: ProtocolSpec) -> None:
+    rule = changed(protocol, rule="one-standard-error")
+    best, chosen = choose(Material(TRAIN, HELD), protocol), choose(Material(TRAIN, HELD), rule)
+    scaled = Labelled(best.preparation(TRAIN.features), TRAIN.labels)
+    (path,) = sklearn_.fit_paths([scaled], strengths(protocol))
+    own = np.searchsorted(np.unique(TRAIN.labels), HELD.labels)
+    losses = [-probe.log_probabilities(best.preparation(HELD.features))[np.arange(18), own] for probe in path]
+    means = [float(one.mean()) for one in losses]
+    top = int(np.argmin(means))
+    limit = means[top] + losses[top].std(ddof=1) / np.sqrt(18)
+    first = next(place for place, mean in enumerate(means) if mean <= limit)
+    assert chosen.chosen["C"] == strengths(protocol)[first] < best.chosen["C"]
+
+
+def test_k_fold_inside_the_draw_is_scikit_learns(protocol: ProtocolSpec) -> None:
+    """Every image is validated on once, by a probe that has not seen it; the last fit is on all of them."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import log_loss
+    from sklearn.model_selection import PredefinedSplit
+
+    fold = np.tile(np.arange(3), 6)
+    plain = changed(protocol, scale="none")
+    chosen = choose(Material(TRAIN, fold=fold), plain)
+    means = []
+    for C in strengths(plain):
+        losses = []
+        for fit, held in PredefinedSplit(fold).split():
+            model = LogisticRegression(C=C, tol=1e-8, max_iter=10_000).fit(TRAIN.features[fit], TRAIN.labels[fit])
+            losses.append(log_loss(TRAIN.labels[held], model.predict_proba(TRAIN.features[held])))
+        means.append(np.mean(losses))
+    assert chosen.chosen["C"] == strengths(plain)[int(np.argmin(means))]
+    assert chosen.loss == pytest.approx(min(means), rel=1e-3)
+    ((whole,),) = sklearn_.fit_paths([TRAIN], [chosen.chosen["C"]])
+    assert np.allclose(chosen.probe.coef, whole.coef, atol=1e-4)
+
+
+def test_scaling_is_measured_without_the_fold_that_validates(protocol: ProtocolSpec) -> None:
+    seen: list[float] = []
+
+    def watching(trains: Sequence[Labelled], grid: Sequence[float], tell: Tell = lambda fits: None) -> Any:
+        seen.extend(float(np.sqrt(((t.matrix - t.matrix.mean(axis=0)) ** 2).sum(axis=1).mean())) for t in trains)
+        return sklearn_.fit_paths(trains, grid, tell)
+
+    choose(Material(TRAIN, fold=np.tile(np.arange(3), 6)), protocol, watching)
+    assert seen == pytest.approx([1.0] * 4)
+
+
+def test_refit_on_training_and_validation_rows(protocol: ProtocolSpec) -> None:
+    chosen = choose(Material(TRAIN, HELD), changed(protocol, refit=True, scale="none"))
+    both = Labelled(np.vstack([TRAIN.features, HELD.features]), np.concatenate([TRAIN.labels, HELD.labels]))
+    ((whole,),) = sklearn_.fit_paths([both], [chosen.chosen["C"]])
+    assert np.allclose(chosen.probe.coef, whole.coef, atol=1e-5)
+    again = choose(Material(TRAIN, HELD), changed(protocol, scale="none"))
+    assert again.chosen == chosen.chosen and not np.allclose(again.probe.coef, whole.coef, atol=1e-3)
+
+
+def test_a_fixed_strength_chooses_nothing(protocol: ProtocolSpec) -> None:
+    chosen = choose(Material(TRAIN, value=0.25), protocol)
+    assert (chosen.how, chosen.chosen) == ("fixed", {"C": 0.25})
+    assert chosen.loss is chosen.score is chosen.on_edge is None
+
+
+def test_without_validation_images_the_fallback_is_taken(protocol: ProtocolSpec) -> None:
+    none = Labelled(np.empty((0, 8)), np.empty(0, np.int64))
+    foreign = Labelled(np.ones((2, 8)), np.array([99, 99]))
     for held in (none, foreign):
-        chosen = select(train, held, protocol, sklearn_.fit_path)
-        assert (chosen.how, chosen.probe.C) == ("fixed", 1.0)
-        assert chosen.loss is chosen.score is chosen.on_edge is None
+        chosen = choose(Material(TRAIN, held), protocol)
+        assert (chosen.how, chosen.chosen) == ("fixed", {"C": 1.0})
 
 
 def test_validation_rows_of_absent_classes_are_left_out(protocol: ProtocolSpec) -> None:
-    train, held = blobs(3, 6, 8), blobs(3, 6, 8, seed=1)
-    more = Labelled(np.vstack([held.features, np.ones((4, 8))]), np.append(held.labels, [99] * 4))
-    assert (
-        select(train, more, protocol, sklearn_.fit_path).loss == select(train, held, protocol, sklearn_.fit_path).loss
+    more = Labelled(np.vstack([HELD.features, np.ones((4, 8))]), np.append(HELD.labels, [99] * 4))
+    assert choose(Material(TRAIN, more), protocol).loss == choose(Material(TRAIN, HELD), protocol).loss
+
+
+def test_log_loss_of_a_sure_probe_stays_finite(protocol: ProtocolSpec) -> None:
+    chosen = choose(Material(TRAIN, FIRST), protocol, Made(lambda strength: -1e4))
+    assert chosen.loss == pytest.approx(1e4, rel=1e-3)
+
+
+def test_learning_rates_go_through_the_grid_each(shipped: Registry) -> None:
+    protocol = changed(
+        shipped.protocol("elevater"),
+        {"start": -4.0, "stop": 0.0, "num": 3, "coarse": 3},
+        solver=shipped.protocol("elevater").solver.model_copy(update={"learning_rates": (1e-6, 1e-2)}).model_dump(),
+        refit=False,
     )
+    told: list[int] = []
+    (chosen,) = select([Material(TRAIN, HELD)], protocol, fitters(protocol, "torch-sgd"), told.append)
+    assert set(chosen.chosen) == {"weight_decay", "learning_rate"}
+    assert chosen.chosen["learning_rate"] == 1e-2, "1e-6 learns nothing in ten epochs"
+    assert sum(told) == 6 == fits_planned(protocol, 1)
 
 
-def test_log_loss_of_a_sure_probe_stays_finite() -> None:
-    probe = FittedProbe(1.0, np.array([0, 1]), np.array([[-1e4], [1e4]]), np.zeros(2), True)
-    assert log_loss(probe, Labelled(np.array([[1.0]]), np.array([0]))) == pytest.approx(2e4)
+def test_a_value_at_which_training_diverges_is_never_chosen(shipped: Registry) -> None:
+    """Ten epochs of AdamW at rate 0.1 blow up beyond a weight decay of 20."""
+    train, held = blobs(3, 200, 8), blobs(3, 20, 8, seed=1)
+    protocol = shipped.protocol("clip_benchmark")
+    (chosen,) = select([Material(train, held)], protocol, fitters(protocol, "torch-adamw"))
+    assert chosen.chosen["weight_decay"] < 20 and max(chosen.unconverged) == 100
+    assert chosen.score is not None and np.isfinite(chosen.probe.coef).all()
+
+
+def test_when_training_diverges_everywhere_there_is_no_score(protocol: ProtocolSpec) -> None:
+    with pytest.raises(FloatingPointError, match="diverged"):
+        choose(Material(TRAIN, HELD), protocol, Made(lambda strength: np.nan))

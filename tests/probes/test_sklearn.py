@@ -34,7 +34,7 @@ def objective(
 def value(probe: FittedProbe, data: Labelled) -> float:
     binomial = len(probe.classes) == 2
     coef, intercept = (probe.coef[1:], probe.intercept[1:]) if binomial else (probe.coef, probe.intercept)
-    return objective(coef, intercept, data, probe.classes, probe.C, binomial)
+    return objective(coef, intercept, data, probe.classes, probe.strength, binomial)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 5])
@@ -43,7 +43,7 @@ def value(probe: FittedProbe, data: Labelled) -> float:
 def test_reaches_the_optimum_of_the_objective_as_stated(classes: int, strength: float, shift: float) -> None:
     """Against a general optimiser on the written-out objective, in float64."""
     data = blobs(classes, 6, 4, shift=shift)
-    (probe,) = sklearn_.fit_path(data, [strength])
+    ((probe,),) = sklearn_.fit_paths([data], [strength])
     rows = 1 if classes == 2 else classes
     own = np.unique(data.labels)
 
@@ -60,7 +60,7 @@ def test_two_classes_use_the_binomial_objective() -> None:
     from sklearn.linear_model import LogisticRegression
 
     data = blobs(2, 8, 3)
-    (probe,) = sklearn_.fit_path(data, [0.5])
+    ((probe,),) = sklearn_.fit_paths([data], [0.5])
     reference = LogisticRegression(C=0.5, tol=1e-10, max_iter=10000).fit(data.features, data.labels)
     assert np.allclose(probe.coef[1] - probe.coef[0], reference.coef_[0], atol=1e-4)
     assert np.allclose(
@@ -74,7 +74,7 @@ def test_predictions_are_scikit_learns(classes: int, each: int, width: int, seed
     from sklearn.linear_model import LogisticRegression
 
     data, other = blobs(classes, each, width, seed), blobs(classes, 5, width, seed + 1)
-    (probe,) = sklearn_.fit_path(data, [1.0])
+    ((probe,),) = sklearn_.fit_paths([data], [1.0])
     reference = LogisticRegression(C=1.0, tol=1e-8, max_iter=10000, solver="newton-cg").fit(data.features, data.labels)
     gap = np.diff(np.sort(reference.predict_proba(other.features), axis=1)[:, -2:], axis=1).ravel()
     clear = gap > 1e-4
@@ -84,12 +84,12 @@ def test_predictions_are_scikit_learns(classes: int, each: int, width: int, seed
 def test_strengths_keep_their_order() -> None:
     data = blobs(3, 4, 6)
     strengths = [10.0, 0.01, 1.0]
-    assert [probe.C for probe in sklearn_.fit_path(data, strengths)] == strengths
+    assert [probe.strength for probe in sklearn_.fit_paths([data], strengths)[0]] == strengths
 
 
 def test_a_fit_that_stops_short_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sklearn_, "MAX_ITERATIONS", 1)
-    (probe,) = sklearn_.fit_path(blobs(4, 10, 8), [1e4])
+    ((probe,),) = sklearn_.fit_paths([blobs(4, 10, 8)], [1e4])
     assert not probe.converged
 
 
@@ -103,12 +103,24 @@ def test_a_failed_line_search_is_not_convergence(monkeypatch: pytest.MonkeyPatch
         return fit(self, *data)
 
     monkeypatch.setattr(LogisticRegression, "fit", failing)
-    assert not sklearn_.fit_path(blobs(3, 4, 4), [1.0])[0].converged
+    assert not sklearn_.fit_paths([blobs(3, 4, 4)], [1.0])[0][0].converged
 
 
 def test_nan_and_a_single_class_are_refused() -> None:
     data = blobs(2, 4, 3)
     with pytest.raises(ValueError):
-        sklearn_.fit_path(Labelled(np.full_like(data.features, np.nan), data.labels), [1.0])
+        sklearn_.fit_paths([Labelled(np.full_like(data.features, np.nan), data.labels)], [1.0])
     with pytest.raises(ValueError):
-        sklearn_.fit_path(Labelled(data.features, np.zeros(8, np.int64)), [1.0])
+        sklearn_.fit_paths([Labelled(data.features, np.zeros(8, np.int64))], [1.0])
+
+
+def test_lbfgs_runs_as_published_and_says_where_it_stopped_short() -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    data = blobs(4, 10, 8)
+    told: list[int] = []
+    ((long, short),) = [sklearn_.fit_lbfgs([data], [1.0, 1e4], told.append, max_iter=500)[0]]
+    reference = LogisticRegression(C=1.0, max_iter=500).fit(data.features, data.labels)
+    assert np.array_equal(long.coef, reference.coef_) and long.converged and long.iterations == reference.n_iter_[0]
+    assert not sklearn_.fit_lbfgs([data], [1e4], max_iter=3)[0][0].converged
+    assert short.strength == 1e4 and told == [1, 1]

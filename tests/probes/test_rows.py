@@ -1,0 +1,72 @@
+import pytest
+import torch
+
+from probebench.probes import rows as module
+from probebench.probes.rows import Rows, dense, large, reduced
+
+WIDE = torch.randn(2, 12, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 3 + 100
+
+
+def whole(rows: Rows, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    return torch.cat([block for _, _, block in rows.blocks(dtype)], dim=1)
+
+
+def centred(features: torch.Tensor) -> torch.Tensor:
+    rows = features - features.mean(1, keepdim=True)
+    return rows / rows.square().sum(2).mean(1).sqrt()[:, None, None]
+
+
+@pytest.mark.parametrize("kind", ["plain", "duplicates", "outlier"])
+def test_reduced_rows_keep_all_inner_products(kind: str) -> None:
+    features = WIDE.clone()
+    if kind == "duplicates":
+        features[:, 6:] = features[:, :6]
+    if kind == "outlier":
+        features[0, 0] *= 1e4
+    rows = reduced(features.clone(), True)
+    Z, expected = whole(rows), centred(features)
+    assert Z.shape[2] <= 11 and rows.expand is not None
+    assert torch.allclose(Z @ Z.mT, expected @ expected.mT, atol=1e-10)
+    # The basis is orthonormal where it is used, and gives the rows back.
+    assert torch.allclose(Z @ rows.expand, expected, atol=1e-10)
+    used = Z.abs().sum(1) > 0
+    gram = rows.expand @ rows.expand.mT
+    assert torch.allclose(gram, torch.diag_embed(used.double()), atol=1e-9)
+    assert (rows.dropped < 1e-20).all()
+
+
+def test_the_mean_and_the_scale_undo_centring() -> None:
+    rows = dense(WIDE.mT.clone(), True)
+    assert torch.allclose(whole(rows) * rows.scale[:, None, None] + rows.mean[:, None], WIDE.mT)
+    assert torch.allclose(whole(rows).square().sum(2).mean(1), torch.ones(2, dtype=torch.float64))
+    plain = dense(WIDE.mT.clone(), False)
+    assert (plain.mean == 0).all()
+
+
+def test_the_spectrum_is_that_of_the_rows() -> None:
+    for rows in (reduced(WIDE.clone(), True), dense(WIDE.mT.clone(), True)):
+        Z = whole(rows)
+        expected = torch.linalg.eigvalsh(Z.mT @ Z)
+        assert torch.allclose(rows.spectrum[:, 0].sort(-1).values, expected, atol=1e-9)
+        assert (rows.top >= expected[:, -1] - 1e-9).all()
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_large_rows_come_in_blocks_and_are_those_of_dense_ones(keep: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BLOCK", 12 * 256)
+    features = torch.randn(1000, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 50
+    rows = large(lambda start, stop: features[start:stop], 1000, 12, torch.device("cpu"), keep, True)
+    expected = dense(features[None].clone(), True)
+    spans = [(start, stop) for start, stop, _ in rows.blocks(torch.float32)]
+    assert spans == [(0, 256), (256, 512), (512, 768), (768, 1000)]
+    assert torch.allclose(whole(rows, torch.float32)[0], whole(expected)[0].float(), atol=1e-6)
+    assert torch.allclose(rows.mean, expected.mean) and torch.allclose(rows.scale, expected.scale)
+    # The spectrum only preconditions; a few of the rows estimate it here.
+    assert float(rows.spectrum.sum()) == pytest.approx(float(expected.spectrum.sum()), rel=0.1)
+
+
+def test_rows_that_are_all_alike_have_no_spread() -> None:
+    rows = reduced(torch.ones(1, 3, 5, dtype=torch.float64), True)
+    assert (whole(rows) == 0).all() and rows.scale.tolist() == [1.0]
+    same = large(lambda start, stop: torch.ones(stop - start, 2), 9, 2, torch.device("cpu"), True, True)
+    assert (whole(same, torch.float32) == 0).all() and same.scale.tolist() == [1.0]
