@@ -30,10 +30,10 @@ FULL = np.logspace(-4, 4, 10)
 NEAR = 1e-4
 
 
-def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+def timed(work: Callable[..., Any], *arguments: Any, **settings: Any) -> tuple[float, Any]:
     """Returns seconds and what was made."""
     started = time.perf_counter()
-    made = work()
+    made = work(*arguments, **settings)
     return time.perf_counter() - started, made
 
 
@@ -62,7 +62,7 @@ def scikit_learn(
         tolerance = 1e-4
         while True:
             model = LogisticRegression(C=float(fit.Cs[j]), tol=tolerance, max_iter=20_000)
-            seconds, _ = timed(lambda model=model: model.fit(features, labels))  # type: ignore[misc]
+            seconds, _ = timed(model.fit, features, labels)
             above = objective(model, features, labels, float(fit.Cs[j])) / float(fit.objective[draw, j]) - 1
             if tolerance == 1e-4:
                 default.append(seconds)
@@ -94,15 +94,17 @@ def draws_of(each: int) -> list[npt.NDArray[np.int64]]:
 
 def few_shot(arguments: argparse.Namespace) -> None:
     """Prints a row a kind, width and number of shots."""
-    print("| features | D | shots | ours, 5 x 45 fits | products a fit | worst gap | scikit-learn, default | x | 1e-4 | x |"
-          " default is above by | and loses |")  # fmt: skip
+    print(
+        "| features | D | shots | ours, 5 x 45 fits | products a fit | worst gap | scikit-learn, default | x | 1e-4 "
+        "| x | default is above by | and loses |"
+    )
     print("|---|---|---|---|---|---|---|---|---|---|---|---|")
     for kind in ("unscaled", "default"):
         for width in (2048, 768):
             for each in (5, 1, 10, 20):
                 made = make(CLASSES, each * DRAWS, width, kind)
                 draws = draws_of(each)
-                runs = [timed(lambda: logistic_sweep(made.train, made.labels, draws, FEW_SHOT)) for _ in range(3)]
+                runs = [timed(logistic_sweep, made.train, made.labels, draws, FEW_SHOT) for _ in range(3)]
                 ours, fit = statistics.median(seconds for seconds, _ in runs), runs[0][1]
                 main = each == 5 and width == 2048
                 places = list(range(0, 45, 4)) if main else [0, 22, 33, 44]
@@ -126,8 +128,7 @@ def full(arguments: argparse.Namespace) -> None:
         made = make(CLASSES, count // CLASSES, width, "default", test_each=1)
         everything = [np.arange(count)]
         runs = [
-            timed(lambda: logistic_sweep(made.train, made.labels, everything, FULL))
-            for _ in range(3 if width < 2048 else 1)
+            timed(logistic_sweep, made.train, made.labels, everything, FULL) for _ in range(3 if width < 2048 else 1)
         ]
         ours, fit = statistics.median(seconds for seconds, _ in runs) / len(FULL), runs[0][1]
         theirs = scikit_learn(made, everything[0], fit, 0, [4, 6], near=True)
@@ -156,16 +157,15 @@ def growth(arguments: argparse.Namespace) -> None:
             made = make(size["K"], size["N"] // size["K"], size["D"], "default", test_each=1)
             grid = np.logspace(-4, 4, size["strengths"])
             draws = [np.arange(len(made.labels))] * size["draws"]
-            took = [timed(lambda: logistic_sweep(made.train, made.labels, draws, grid))[0] for _ in range(3)]
+            took = [timed(logistic_sweep, made.train, made.labels, draws, grid)[0] for _ in range(3)]
             seconds.append(statistics.median(took))
         exponent = np.polyfit(np.log(values), np.log(seconds), 1)[0]
         points = ", ".join(f"{value:,}: {took:.2f} s" for value, took in zip(values, seconds, strict=True))
         print(f"| {name} | {points} | {exponent:.2f} |", flush=True)
-    few = {count: make(CLASSES, 5 * DRAWS, 2048, "default") for count in (0,)}[0]
+    few = make(CLASSES, 5 * DRAWS, 2048, "default")
     seconds = [
         statistics.median(
-            timed(lambda: logistic_sweep(few.train, few.labels, draws_of(5), np.logspace(-6, 6, count)))[0]
-            for _ in range(3)
+            timed(logistic_sweep, few.train, few.labels, draws_of(5), np.logspace(-6, 6, count))[0] for _ in range(3)
         )
         for count in (10, 30, 100)
     ]
@@ -206,17 +206,19 @@ def large(arguments: argparse.Namespace) -> None:
     grid = np.logspace(-4, 4, arguments.strengths)
     everything = [np.arange(len(made.labels))]
     seconds, fit = timed(
-        lambda: logistic_sweep(made.train, made.labels, everything, grid, device=arguments.device, tol=arguments.tol)
+        logistic_sweep, made.train, made.labels, everything, grid, device=arguments.device, tol=arguments.tol
     )
-    print(f"{made.train.shape}, {arguments.classes} classes, {len(grid)} strengths on {arguments.device}: {seconds:.1f} s, "
-          f"worst gap {(fit.gap / fit.objective).max():.1e}, {fit.work}")  # fmt: skip
+    print(
+        f"{made.train.shape}, {arguments.classes} classes, {len(grid)} strengths on {arguments.device}: "
+        f"{seconds:.1f} s, worst gap {(fit.gap / fit.objective).max():.1e}, {fit.work}"
+    )
     try:
         from probebench.errors import UsageError
         from probebench.probes.base import Labelled
         from probebench.probes.cuml_ import fit_paths
 
         j = len(grid) // 2
-        theirs, _ = timed(lambda: fit_paths([Labelled(made.train, made.labels)], [float(grid[j])]))
+        theirs, _ = timed(fit_paths, [Labelled(made.train, made.labels)], [float(grid[j])])
         print(f"cuML at C = {grid[j]:.2g}: {theirs:.1f} s, {theirs * len(grid) / seconds:.1f} x ours over the grid")
     except UsageError as error:
         print(error)

@@ -23,6 +23,8 @@ ALLOWED = {
     "evaluate": LEAVES | {"registry", "cache", "datasets", "probes", "results"},
     "leaderboard": LEAVES | {"registry", "results"},
 }
+# The solver itself: whoever asks for it has asked for torch.
+SOLVER = {"objective", "rows", "problem", "newton", "path", "fits", "logistic", "optimizers", "estimator"}
 # Heavy libraries that must not load with the module, in the parts that promise to start at once.
 LAZY = {"torch", "timm", "open_clip", "torchvision", "sklearn", "scipy", "cuml", "ray", "matplotlib", "jinja2", "rich"}
 
@@ -59,11 +61,20 @@ def test_imports_flow_one_way(path: Path) -> None:
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_heavy_libraries_load_lazily(path: Path) -> None:
     own = part(path)
-    if own in ("backbones", "extract"):
+    if own in ("backbones", "extract") or (own == "probes" and path.stem in SOLVER):
         return
     heavy = LAZY | ({"h5py"} if own not in ("cache", "evaluate") else set())
     names = {name.split(".")[0] for name in imported(ast.parse(path.read_text()), top_level=True)}
     assert not names & heavy
+
+
+def test_the_solver_loads_only_when_it_is_asked_for() -> None:
+    """Nothing outside the solver imports it at the top of a file, so listings start without torch."""
+    for path in modules():
+        if path.stem in SOLVER and part(path) == "probes":
+            continue
+        names = set(imported(ast.parse(path.read_text()), top_level=True))
+        assert not names & {f"probebench.probes.{name}" for name in SOLVER}, path
 
 
 def test_no_file_outgrows_a_reader() -> None:

@@ -1,5 +1,7 @@
-"""Runs a cell. The order is the guarantee: ``_choose`` sees a training part and nothing else, and returns probes that are
-finished. Only then does ``_predict`` open the test file, and it returns predictions, not probes.
+"""Runs a cell, in an order that is the guarantee.
+
+``_choose`` sees a training part and nothing else, and returns probes that are finished. Only then does ``_predict``
+open the test file, and it returns predictions, not probes.
 """
 
 import contextlib

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from probebench.probes.estimator import LogisticProbe
-    from probebench.probes.logistic import SweepFit, logistic_sweep
+    from probebench.probes.fits import SweepFit
+    from probebench.probes.logistic import logistic_sweep
 
 __all__ = ["LogisticProbe", "SweepFit", "logistic_sweep"]
 

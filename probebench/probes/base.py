@@ -7,6 +7,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+# Rows that are prepared or predicted at once: 64 MiB of float64 at 2048 features.
+BLOCK_ROWS = 4096
+
 Matrix = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
@@ -92,12 +95,11 @@ def read_all(features: Any) -> Matrix:
 
 
 def blocks(features: Any) -> Iterator[tuple[slice, Matrix]]:
-    """Yields all rows in blocks of about 32 MiB, in order, as float64."""
+    """Yields all rows in blocks, in order, as float64."""
     source = as_source(features)
-    count, width = source.shape
-    step = max(256, (1 << 22) // max(width, 1))
-    for start in range(0, count, step):
-        stop = min(start + step, count)
+    count, _ = source.shape
+    for start in range(0, count, BLOCK_ROWS):
+        stop = min(start + BLOCK_ROWS, count)
         yield slice(start, stop), np.asarray(source.read(np.arange(start, stop)), dtype=np.float64)
 
 

@@ -31,7 +31,7 @@ class Preparation:
         """Measures on training rows (N, D), an array or a row source, in blocks.
 
         The "rms" divisor is the root mean squared norm of the centred rows: sqrt(1/N sum_i ||x_i - mean||^2). One
-        image, or images that are all alike, have no spread and are left as they are; so is a feature that does not vary.
+        image, or images that are all alike, have no spread and are left as they are; so is a constant feature.
         """
         first = cls(protocol.normalize == "l2")
         if protocol.standardize:

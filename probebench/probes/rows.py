@@ -90,7 +90,8 @@ def _orthonormal(basis: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
         gram = basis @ basis.mT + torch.diag_embed((~kept).double())
         factor, failed = torch.linalg.cholesky_ex(gram)
         if failed.any():
-            return torch.linalg.qr(basis.mT)[0].mT * kept[..., None]
+            orthonormal: torch.Tensor = torch.linalg.qr(basis.mT)[0].mT * kept[..., None]
+            return orthonormal
         basis = torch.linalg.solve_triangular(factor, basis, upper=False)
     return basis
 

@@ -197,16 +197,17 @@ def _scores(path: Sequence[FittedProbe], preparation: Preparation, held: Labelle
 
 
 def _widen(cases: Sequence[_Case], rate: float | None, protocol: ProtocolSpec, fit: Backend, tell: Tell) -> None:
-    grid = strengths(protocol)
-    if not protocol.grid.widen:
+    grid = protocol.grid
+    if not grid.widen:
         return
-    step = (protocol.grid.stop - protocol.grid.start) / (protocol.grid.num - 1)
-    for number in range(1, int(round(protocol.grid.widen / step)) + 1):
-        for edge, beyond in ((grid[0], -number * step), (grid[-1], number * step)):
-            # The last value tried on that side, which is the edge itself at first.
-            last = float(edge * 10 ** (beyond - np.sign(beyond) * step))
-            there = [case for case in cases if np.isclose(best_value(case.tried, protocol)[1], last, rtol=1e-9)]
-            _try(there, rate, [float(edge * 10**beyond)], fit, tell)
+    step = (grid.stop - grid.start) / (grid.num - 1)
+    # The last value tried on each side, which is the edge itself at first.
+    ends = {-1: strengths(protocol)[0], 1: strengths(protocol)[-1]}
+    for number in range(1, round(grid.widen / step) + 1):
+        for side, edge in ((-1, grid.start), (1, grid.stop)):
+            there = [case for case in cases if best_value(case.tried, protocol)[1] == ends[side]]
+            ends[side] = float(10.0 ** (edge + side * number * step))
+            _try(there, rate, [ends[side]], fit, tell)
 
 
 def _search(case: _Case, rate: float | None, protocol: ProtocolSpec, fit: Backend, tell: Tell) -> None:

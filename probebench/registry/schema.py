@@ -208,9 +208,10 @@ class Selection(Entry):
     """What the value is chosen on. Test labels are never among it.
 
     Attributes:
-        method: In a draw: "validation-draw", min(k, ``most``) more images a class, disjoint from the draw (CoOp's rule);
-            "k-fold" inside the draw; "holdout", a ``share`` of the draw. At full data: "own-split-or-holdout", the data
-            set's own validation part or else a ``share`` of train; "holdout", always that share. Or "fixed": ``value``.
+        method: In a draw: "validation-draw", min(k, ``most``) more images a class, disjoint from the draw (CoOp);
+            "k-fold" inside the draw; "holdout", a ``share`` of the draw. At full data: "own-split-or-holdout", the
+            data set's own validation part or else a ``share`` of train; "holdout", always that share. Or "fixed":
+            ``value``.
     """
 
     method: Literal["validation-draw", "k-fold", "holdout", "own-split-or-holdout", "fixed"]

@@ -86,3 +86,27 @@ def test_draws_are_uniform_enough() -> None:
     assert times.mean() == pytest.approx(100)
     # Binomial(400, 1/4): five standard deviations either way.
     assert abs(times - 100).max() < 5 * np.sqrt(400 * 0.25 * 0.75)
+
+
+@settings(max_examples=80, deadline=None)
+@given(COUNTS, st.integers(1, 8), st.integers(2, 5), st.integers(0, 100))
+def test_folds_share_out_every_class_evenly(counts: list[int], shots: int, folds: int, seed: int) -> None:
+    training = part(counts)
+    draw = training.few_shot(shots, 0, seed)
+    fold = training.folds(draw, folds)
+    for label in range(len(counts)):
+        dealt = np.bincount(fold[training.labels[draw.train] == label], minlength=folds)
+        assert dealt.max() - dealt.min() <= 1 and dealt.sum() == min(shots, counts[label])
+
+
+@settings(max_examples=80, deadline=None)
+@given(COUNTS, st.integers(2, 12), st.integers(0, 100))
+def test_a_holdout_inside_the_draw_spends_no_other_label(counts: list[int], shots: int, seed: int) -> None:
+    training = part(counts)
+    inside, whole = training.few_shot_held_inside(shots, 0.2, seed), training.few_shot(shots, 0, seed)
+    assert set(inside.train) | set(inside.validation) == set(whole.train)
+    assert not set(inside.train) & set(inside.validation)
+    for label, count in enumerate(counts):
+        taken, held = min(shots, count), int((training.labels[inside.validation] == label).sum())
+        assert held == (0 if taken == 1 else max(1, int(taken * 0.2 + 0.5)))
+        assert (label in {one.label for one in inside.short}) == (taken < shots or not held)

@@ -1,18 +1,20 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from probebench import evaluate as module
 from probebench.cache.index import FeatureGroup, read_index
 from probebench.cache.store import FeatureFile, Features, feature_path, row_checksums
 from probebench.cache.writer import FeatureWriter, Header
 from probebench.datasets.draws import TrainingPart
-from probebench.errors import CacheError, ResultError
+from probebench.errors import CacheError, ResultError, UsageError
 from probebench.evaluate import Cell, Shots, evaluate
-from probebench.probes.base import FittedProbe, Labelled, Labels
+from probebench.evaluate import run as module
+from probebench.probes.base import Labels
+from probebench.probes.select import Material, Selected
 from probebench.registry import Registry
 from probebench.results.store import read_predictions, read_result
 from tests.cache.test_key import key
@@ -52,9 +54,11 @@ def make(home: Path) -> Make:
 
 @pytest.fixture
 def cell(shipped: Registry) -> Callable[..., Cell]:
-    def build(group: FeatureGroup, shots: Shots = 5, draws: int = 3) -> Cell:
+    def build(
+        group: FeatureGroup, shots: Shots = 5, draws: int = 3, protocol: str = "default", backend: str = "torch"
+    ) -> Cell:
         checkpoint = shipped.checkpoint("efficientnet_lite0_in1k")
-        return Cell(group, checkpoint, shipped.protocol("default"), shots, draws, "sklearn")
+        return Cell(group, checkpoint, shipped.protocol(protocol), shots, draws, backend)
 
     return build
 
@@ -113,7 +117,8 @@ def test_trials_are_scikit_learns_own(make: Make, cell: Callable[..., Cell], tmp
             assert draw.digest == trial.draw_digest
             rows = train.read(draw.train).astype(np.float64)
             divisor = np.sqrt(((rows - rows.mean(axis=0)) ** 2).sum(axis=1).mean())
-            probe = LogisticRegression(C=trial.chosen["C"], tol=1e-8, max_iter=10000)
+            # Newton-CG: at weak regularisation L-BFGS stops short.
+            probe = LogisticRegression(C=trial.chosen["C"], tol=1e-10, max_iter=10_000, solver="newton-cg")
             probe.fit(rows / divisor, train.labels[draw.train])
             held = train.read(draw.validation) / divisor
             loss = log_loss(train.labels[draw.validation], probe.predict_proba(held))
@@ -242,21 +247,27 @@ def test_damaged_results_and_missing_splits_are_errors(make: Make, cell: Callabl
 def test_a_failed_trial_is_a_failure_and_never_a_score(
     make: Make, cell: Callable[..., Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fit, calls = module.BACKENDS["sklearn"], 0
+    """One draw on which the solver breaks down takes none of the others with it."""
+    select = module.__dict__["select"]
+    group = make()
+    with FeatureFile(group.paths["train"]) as train:
+        broken = TrainingPart(train.ids, train.labels).few_shot(5, 4, 1)
+        rows = train.read(np.sort(broken.train))
 
-    def fails_once(train: Labelled, strengths: Any) -> list[FittedProbe]:
-        nonlocal calls
-        calls += 1
-        if calls == 2:
+    def fails(materials: Sequence[Material], *rest: Any) -> list[Selected]:
+        if any(np.array_equal(one.train.matrix, rows) for one in materials):
             raise np.linalg.LinAlgError("the solver broke down")
-        return fit(train, strengths)
+        chosen: list[Selected] = select(materials, *rest)
+        return chosen
 
-    monkeypatch.setitem(module.BACKENDS, "sklearn", fails_once)
-    result, _ = evaluate(cell(make()), tmp_path)
+    monkeypatch.setattr(module, "select", fails)
+    told: list[int] = []
+    result, _ = evaluate(cell(group), tmp_path, told.append)
     assert [trial.error for trial in result.trials] == [None, "the solver broke down", None]
     assert result.trials[1].test_score is None and result.mean is None and result.ci95 is None
-    stored = read_predictions(cell(make()).path(tmp_path), result)
-    assert (stored.y_pred[1] == -1).all()
+    stored = read_predictions(cell(group).path(tmp_path), result)
+    assert (stored.y_pred[1] == -1).all() and (stored.y_pred[[0, 2]] >= 0).all()
+    assert sum(told) == 3 * 17
 
 
 def test_few_shot_reads_only_the_rows_of_the_draw(
@@ -271,4 +282,104 @@ def test_few_shot_reads_only_the_rows_of_the_draw(
 
     monkeypatch.setattr("probebench.cache.store.row_checksums", counted)
     evaluate(cell(group, 1, 2), tmp_path)
-    assert read == [4, 4, 4, 4, 160]
+    assert sorted(read) == [4, 4, 4, 4, 160]
+
+
+@pytest.mark.parametrize("shots", [1, 5, "full"])
+def test_backends_agree_on_predictions(make: Make, cell: Callable[..., Cell], tmp_path: Path, shots: Shots) -> None:
+    """Where both reach the optimum: at weaker regularisation than this the reference stops short."""
+    base = cell(make(), shots)
+    grid = base.protocol.grid.model_copy(update={"stop": 2.0, "num": 13, "widen": 0.0})
+    protocol = base.protocol.model_copy(update={"grid": grid})
+    ours, theirs = (
+        evaluate(replace(base, protocol=protocol, backend=name), tmp_path)[0] for name in ("torch", "sklearn")
+    )
+    assert [trial.chosen for trial in ours.trials] == [trial.chosen for trial in theirs.trials]
+    for one, other in zip(ours.trials, theirs.trials, strict=True):
+        assert one.test_score == pytest.approx(other.test_score, abs=1.5 / 160)
+        assert one.gap is not None and one.gap <= 1e-6 and other.gap is None
+    assert (ours.backend, theirs.backend) == ("torch", "sklearn")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "backend", "shots", "spent", "selection", "name"),
+    [
+        ("dinov2_logreg", "torch", 5, (20, 0), "validation", "C"),
+        ("dinov2_logreg", "torch", "full", (108, 12), "validation", "C"),
+        ("clip_lbfgs", "sklearn-lbfgs", 2, (8, 0), "validation", "C"),
+        ("clip_lbfgs", "sklearn-lbfgs", "full", (96, 24), "validation", "C"),
+        ("mieb", "sklearn-lbfgs", 16, (64, 0), "fixed", "C"),
+        ("clip_benchmark", "torch-adamw", 5, (20, 0), "validation", "weight_decay"),
+        ("default_1se", "torch", 5, (20, 16), "validation", "C"),
+    ],
+)
+def test_every_protocol_runs_and_spends_the_labels_it_says(
+    make: Make, cell: Callable[..., Cell], tmp_path: Path, protocol: str, backend: str, shots: Shots,
+    spent: tuple[int, int], selection: str, name: str,
+) -> None:  # fmt: skip
+    told: list[int] = []
+    one = cell(make(), shots, 2, protocol, backend)
+    result, _ = evaluate(one, tmp_path, told.append)
+    assert result.mean is not None and result.mean > 0.5
+    for trial in result.trials:
+        assert (trial.train, trial.validation) == spent and trial.selection == selection and name in trial.chosen
+    assert result.labels_spent == sum(spent) and result.backend == backend
+    assert sum(told) == len(one.seeds) * one.fits_a_draw
+
+
+def test_elevater_holds_a_fifth_out_inside_the_draw(
+    make: Make, shipped: Registry, cell: Callable[..., Cell], tmp_path: Path
+) -> None:
+    base = cell(make(), 5, 1, "elevater", "torch-sgd")
+    solver = base.protocol.solver.model_copy(update={"learning_rates": (1e-2,), "final_epochs": 12})
+    one = Cell(base.group, base.checkpoint, base.protocol.model_copy(update={"solver": solver}), 5, 1, base.backend)
+    result, _ = evaluate(one, tmp_path)
+    (trial,) = result.trials
+    assert (trial.train, trial.validation, result.labels_spent) == (16, 4, 20)
+    assert set(trial.chosen) == {"weight_decay", "learning_rate"} and result.mean and result.mean > 0.5
+
+
+def test_choosing_inside_one_shot_is_refused(make: Make, cell: Callable[..., Cell], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="needs 2 shots or more"):
+        evaluate(cell(make(), 1, 1, "dinov2_logreg"), tmp_path)
+
+
+def test_parts_that_do_not_fit_into_memory_are_read_in_blocks(
+    make: Make, cell: Callable[..., Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same result as from memory, and never all rows at once."""
+    group = make(train=300, val=20)
+    held, _ = evaluate(cell(group, "full"), tmp_path / "held")
+    monkeypatch.setattr("probebench.evaluate.material.IN_MEMORY", 0)
+    monkeypatch.setattr("probebench.probes.base.BLOCK_ROWS", 256)
+    monkeypatch.setattr("probebench.probes.logistic.SMALL", 0)
+    monkeypatch.setattr("probebench.probes.rows.BLOCK", 12 * 256)
+    most = 0
+
+    def counted(rows: Any) -> Any:
+        nonlocal most
+        most = max(most, len(rows))
+        return row_checksums(rows)
+
+    monkeypatch.setattr("probebench.cache.store.row_checksums", counted)
+    read, _ = evaluate(cell(group, "full"), tmp_path / "read")
+    assert most <= 256 < 1200
+    assert read.trials[0].chosen == held.trials[0].chosen
+    assert read.trials[0].validation_loss == pytest.approx(held.trials[0].validation_loss, rel=1e-4)
+    assert read.mean == pytest.approx(held.mean, abs=2 / 160)
+
+
+def test_finished_cells_stay_when_a_later_one_is_interrupted(
+    make: Make, cell: Callable[..., Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = make()
+    first, _ = evaluate(cell(group, 1), tmp_path)
+
+    def interrupted(fits: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(cell(group, 5), tmp_path, interrupted)
+    assert [path.name.split("-")[2] for path in tmp_path.rglob("*.json")] == ["1"]
+    again, computed = evaluate(cell(group, 1), tmp_path)
+    assert again == first and not computed

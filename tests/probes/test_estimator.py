@@ -15,7 +15,7 @@ from probebench.probes import LogisticProbe
 from tests.probes.test_logistic import data
 
 
-@parametrize_with_checks([LogisticProbe()])
+@parametrize_with_checks([LogisticProbe()])  # type: ignore[untyped-decorator]
 def test_scikit_learns_estimator_checks(estimator: Any, check: Any) -> None:
     check(estimator)
 

@@ -173,7 +173,8 @@ class Blocks:
 
     def read(self, positions: npt.NDArray[Any]) -> Matrix:
         self.most = max(self.most, len(positions))
-        return self.rows[positions]
+        taken: Matrix = self.rows[positions]
+        return taken
 
 
 def test_rows_from_disk_are_read_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

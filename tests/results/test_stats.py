@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from probebench.results.stats import interval, wilson
+from probebench.results.stats import holm, interval, paired, wilson
 
 
 @pytest.mark.parametrize(("rate", "count"), [(0.0, 10), (0.5, 10), (0.9, 100), (1.0, 899), (0.933, 899)])
@@ -63,3 +63,65 @@ def test_coverage_is_about_95_percent(draws: int, images: int, between: float) -
 def test_what_has_no_interval_is_refused(wrong: np.ndarray) -> None:
     with pytest.raises(ValueError, match="draws, images"):
         interval(wrong)
+
+
+def test_one_draw_is_scipys_paired_t_test() -> None:
+    generator = np.random.default_rng(0)
+    one, other = generator.random((1, 400)) < 0.8, generator.random((1, 400)) < 0.7
+    found, expected = paired(one, other), stats.ttest_rel(one[0].astype(float), other[0].astype(float))
+    assert found.difference == pytest.approx(one.mean() - other.mean())
+    assert found.p_value == pytest.approx(expected.pvalue)
+    interval_ = expected.confidence_interval()
+    assert found.ci95 == pytest.approx((interval_.low, interval_.high))
+
+
+def test_the_other_way_round_is_the_same_with_its_sign_turned() -> None:
+    generator = np.random.default_rng(1)
+    one, other = generator.random((5, 300)) < 0.8, generator.random((5, 300)) < 0.75
+    forth, back = paired(one, other), paired(other, one)
+    assert forth.difference == -back.difference and forth.p_value == back.p_value
+    assert forth.ci95 == pytest.approx((-back.ci95[1], -back.ci95[0]))
+
+
+def test_what_two_checkpoints_share_cancels() -> None:
+    """Hard images make each score uncertain, and not their difference."""
+    generator = np.random.default_rng(2)
+    hard = generator.random(500) < 0.3
+    one = ~np.tile(hard, (5, 1))
+    other = one & (generator.random((5, 500)) < 0.97)
+    low, high = paired(one, other).ci95
+    assert high - low < (interval(one)[1] - interval(one)[0]) / 2
+    assert paired(one, other).p_value < 1e-2
+
+
+def test_a_checkpoint_does_not_differ_from_itself() -> None:
+    row = np.random.default_rng(0).random((5, 50)) < 0.5
+    same = paired(row, row)
+    assert (same.difference, same.ci95, same.p_value) == (0.0, (0.0, 0.0), 1.0)
+    always = paired(np.ones((3, 9)), np.zeros((3, 9)))
+    assert always.difference == 1.0 and always.p_value == 0.0
+
+
+def test_paired_coverage_and_false_alarms() -> None:
+    """Two checkpoints that are equally good on average: the interval holds 0, and p < 0.05 in one case of twenty."""
+    generator = np.random.default_rng(3)
+    rounds, hits, alarms = 1000, 0, 0
+    for _ in range(rounds):
+        logits = 1 + 1.5 * generator.normal(size=(1, 400)) + 0.15 * generator.normal(size=(5, 1))
+        own = [0.5 * generator.normal(size=(1, 400)) + 0.15 * generator.normal(size=(5, 1)) for _ in range(2)]
+        one, other = (generator.random((5, 400)) < 1 / (1 + np.exp(-(logits + part))) for part in own)
+        found = paired(one, other)
+        hits += found.ci95[0] <= 0 <= found.ci95[1]
+        alarms += found.p_value < 0.05
+    assert 0.925 <= hits / rounds <= 0.98 and hits + alarms == pytest.approx(rounds, abs=2)
+
+
+def test_holm_by_hand_and_never_below_the_raw_value() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5]) == [0.5] and holm([]) == []
+    assert holm([0.9, 0.8, 0.7]) == [1.0, 1.0, 1.0]
+
+
+def test_unlike_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match="same draws and images"):
+        paired(np.ones((2, 3)), np.ones((2, 4)))

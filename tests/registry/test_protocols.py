@@ -1,0 +1,85 @@
+"""Every shipped protocol, and what a protocol file may not say."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from probebench.errors import RegistryError
+from probebench.probes.select import strengths
+from probebench.registry import ProtocolSpec, Registry
+from probebench.registry.load import read_entry, shipped_registry
+
+SPECS = Registry.load(environ={}).protocols
+
+
+def test_the_protocols_that_there_are() -> None:
+    assert set(SPECS) == {
+        "clip_benchmark", "clip_lbfgs", "default", "default_1se", "dinov2_logreg", "elevater", "mieb"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=lambda spec: spec.id)
+def test_each_cites_its_source_and_says_what_it_selects_on(spec: ProtocolSpec) -> None:
+    assert len(spec.source) > 30 and len(spec.selects_on) > 10
+    assert "arXiv" in spec.source or "section" in spec.source or "LAION" in spec.source
+    assert spec.refuses("full") is None and spec.refuses(2) is None
+    inside = spec.few_shot.method in ("k-fold", "holdout")
+    assert (spec.refuses(1) is not None) == inside
+
+
+@pytest.mark.parametrize(
+    ("name", "grid"),
+    [
+        ("default", np.logspace(-4, 4, 17)),
+        ("clip_lbfgs", np.logspace(-6, 6, 97)),
+        ("dinov2_logreg", 10 ** np.linspace(-6, 5, 45)),
+        ("mieb", np.ones(1)),
+        ("clip_benchmark", np.logspace(-6, 2, 97)),
+        ("elevater", np.logspace(-6, 6, 97)),
+    ],
+)
+def test_grids_are_the_published_ones(name: str, grid: Any) -> None:
+    assert np.allclose(strengths(SPECS[name]), grid, rtol=1e-12)
+
+
+def test_what_the_published_procedures_do() -> None:
+    assert SPECS["mieb"].solver.max_iter == 100 and SPECS["mieb"].shots == (16,) and SPECS["mieb"].draws == 5
+    assert SPECS["mieb"].few_shot.value == 1.0
+    assert SPECS["clip_lbfgs"].solver.max_iter == 1000 and SPECS["clip_lbfgs"].refit
+    assert SPECS["dinov2_logreg"].full.share == 0.1 and SPECS["dinov2_logreg"].refit
+    assert SPECS["clip_benchmark"].normalize == "l2" and SPECS["clip_benchmark"].solver.name == "adamw"
+    assert SPECS["elevater"].few_shot.share == 0.2 and SPECS["elevater"].solver.name == "sgd"
+    assert SPECS["elevater"].standardize and SPECS["default"].scale == "rms"
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after", "said"),
+    [
+        ("default", "most = 4", "", "takes most"),
+        ("default", "most = 4", "most = 4\nfolds = 3", "takes most, and nothing else"),
+        ("default", 'method = "validation-draw"\nmost = 4', 'method = "own-split-or-holdout"\nshare = 0.2',
+         "no split of its own"),
+        ("default", 'method = "own-split-or-holdout"\nshare = 0.2', 'method = "k-fold"\nfolds = 3', "full: use"),
+        ("default", 'parameter = "C"', 'parameter = "weight_decay"', "grid.parameter is C"),
+        ("default", "stop = 4.0", "stop = -5.0", "stop must be above start"),
+        ("default", "fallback = 1.0", "fallback = 0.0", "must be positive"),
+        ("default", 'name = "exact"', 'name = "exact"\nmax_iter = 3', "takes no parameter"),
+        ("default", 'rule = "best"', 'rule = "luckiest"', "rule"),
+        ("default", 'selects_on = "', 'selected_on = "', "selects_on: missing"),
+        ("clip_lbfgs", "coarse = 7", "", "coarse goes with"),
+        ("clip_lbfgs", "coarse = 7", "coarse = 8", "must divide"),
+        ("clip_lbfgs", "coarse = 7", "coarse = 7\nwiden = 2.0", "widen needs"),
+        ("clip_lbfgs", "max_iter = 1000", "", "takes max_iter"),
+        ("clip_benchmark", "batch_size = 64", "", "takes batch_size, epochs"),
+    ],
+)  # fmt: skip
+def test_each_fault_is_named(tmp_path: Path, name: str, before: str, after: str, said: str) -> None:
+    text = (shipped_registry() / "protocols" / f"{name}.toml").read_text()
+    assert before in text
+    path = tmp_path / f"{name}.toml"
+    path.write_text(text.replace(before, after, 1))
+    with pytest.raises(RegistryError, match=f"{name}.toml") as caught:
+        read_entry(path, ProtocolSpec)
+    assert said in str(caught.value)
