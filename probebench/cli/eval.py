@@ -162,6 +162,8 @@ def run_eval(
         print_results(results)
         if len(protocols) > 1:
             print_rank_shifts(results, protocols)
+        if edges := _edges(results):
+            click.echo(edges)
         click.echo(f"results are in {out}")
     failures = list(dict.fromkeys(failures))
     for failure in failures[:-1]:
@@ -273,18 +275,22 @@ def _warn_about(result: Any, prescribed: bool) -> None:
             f"{what} ({result.protocol}): the solver stopped short of its tolerance in {short} fits, in {chosen_short} "
             f"of {len(result.trials)} draws at the chosen strength; the result lists them"
         )
-    if edge := sum(map(_at_the_end, result.trials)):
-        warn(
-            f"{what} ({result.protocol}): in {edge} of {len(result.trials)} draws the best strength is the last one "
-            "that was tried; the grid may be too narrow"
-        )
     for trial in result.trials:
         if trial.error:
             warn(f"{what}, draw {trial.draw_seed}: failed: {trial.error}")
 
 
-def _at_the_end(trial: Any) -> bool:
-    """Says whether the choice is the smallest or the largest of several strengths that were tried."""
-    if trial.tried is None or trial.tried[0] == trial.tried[1]:
-        return False
-    return any(value in trial.tried for name, value in trial.chosen.items() if name != "learning_rate")
+def _edges(results: Sequence[Any]) -> str | None:
+    """Says how many choices lie at the end of what was tried, widened grids included; None where none does."""
+    trials = [trial for result in results for trial in result.trials if trial.selection == "validation"]
+    ends = sum(
+        trial.tried is not None
+        and trial.tried[0] != trial.tried[1]
+        and any(value in trial.tried for name, value in trial.chosen.items() if name != "learning_rate")
+        for trial in trials
+    )
+    if not ends:
+        return None
+    return (
+        f"{ends} of {len(trials)} choices are the smallest or largest strength that was tried (on_edge in the results)"
+    )

@@ -27,7 +27,7 @@ class RowSource(Protocol):
 
 @dataclass(frozen=True)
 class ArrayRows:
-    """Features in an array (N, D), a memory map or any other array that takes a list of rows."""
+    """Features in an array (N, D), a memory map or an HDF5 data set."""
 
     array: Any
 
@@ -42,7 +42,11 @@ class ArrayRows:
         first, count = int(positions[0]), len(positions)
         if int(positions[-1]) - first == count - 1 and np.array_equal(positions, np.arange(first, first + count)):
             return np.asarray(self.array[first : first + count])
-        return np.asarray(self.array[positions])
+        if isinstance(self.array, np.ndarray):
+            return np.asarray(self.array[positions])
+        # HDF5 reads ascending distinct rows; put them back in the order asked for.
+        distinct, back = np.unique(positions, return_inverse=True)
+        return np.asarray(self.array[distinct])[back]
 
 
 def as_source(features: Any) -> RowSource:

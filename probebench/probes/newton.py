@@ -34,8 +34,12 @@ class How:
 
 
 def newton_step(problem: Problem, point: Point, penalty: torch.Tensor, open_: torch.Tensor, how: How) -> Point | None:
-    """Takes a step for the draws that are open, (R,) bool; None where no step lowers the objective."""
-    step, shift = _direction(problem, point, penalty, open_, how)
+    """Takes a step for the draws that are open, (R,) bool; None where no step lowers the objective.
+
+    Where the step should settle all of them, it is evaluated in float64 at once, which has to certify it anyway.
+    """
+    step, shift, last = _direction(problem, point, penalty, open_, how)
+    precise = how.precise or last
     slope = (point.gradient * step).sum((1, 2))
     length = open_.double()
     for _ in range(HALVINGS):
@@ -43,7 +47,7 @@ def newton_step(problem: Problem, point: Point, penalty: torch.Tensor, open_: to
             point.coef + length[:, None, None] * step,
             point.intercept + length[:, None, None] * shift,
             penalty,
-            how.precise,
+            precise,
         )
         enough = point.objective * (1 + noise(how.precise)) + 1e-4 * length * slope
         short = open_ & ~(moved.objective <= enough)
@@ -55,10 +59,11 @@ def newton_step(problem: Problem, point: Point, penalty: torch.Tensor, open_: to
 
 def _direction(
     problem: Problem, point: Point, penalty: torch.Tensor, open_: torch.Tensor, how: How
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Solves for the Newton direction of h by conjugate gradients; returns steps of coefficients and intercept.
+) -> tuple[torch.Tensor, torch.Tensor, bool]:
+    """Solves for the Newton direction of h by conjugate gradients.
 
-    Draws that are settled, or whose system is solved, have a step of zero from there on.
+    Returns steps of coefficients and intercept, and whether they should settle all draws, as they do where the gradient
+    was already near what is wanted. Draws that are settled, or whose system is solved, stay where they are.
     """
     dtype = how.dtype
     size = square(point.gradient).sqrt()
@@ -89,7 +94,7 @@ def _direction(
         fresh = dot(residual, ahead)
         towards = ahead.addcmul_((fresh / energy)[:, None, None], towards)
         energy = fresh
-    return step.double() * unit, shift.double() * unit
+    return step.double() * unit, shift.double() * unit, bool((wanted[open_] >= how.forcing**2).all())
 
 
 def _preconditioner(

@@ -55,7 +55,7 @@ class Path:
         while True:
             open_ = ~problem.settled(point)
             if not open_.any():
-                if how.precise:
+                if point.precise:
                     break
                 how = replace(how, precise=True)
                 point = problem.evaluate(point.coef, point.intercept, penalty, how.precise)
@@ -75,6 +75,7 @@ class Path:
             if (open_ & (moved.gap > 0.5 * point.gap)).any():
                 # An ill-conditioned problem: a direction that is right to 3% in the gradient may lead nowhere.
                 how = replace(how, forcing=max(how.forcing * FORCING, FORCING**5), dtype=torch.float64)
+            how = replace(how, precise=how.precise or moved.precise)
             point = moved
         self._remember(math.log(C), point)
         problem.work.newton += steps

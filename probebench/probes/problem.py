@@ -40,7 +40,10 @@ class Work:
 
 @dataclass
 class Point:
-    """R iterates and what is known of them: coef and gradient (R, K, r), intercept (R, 1, K), the rest (R,)."""
+    """R iterates and what is known of them, in float64 if ``precise``.
+
+    Shapes: coef and gradient (R, K, r), intercept (R, 1, K), the rest (R,).
+    """
 
     coef: torch.Tensor
     intercept: torch.Tensor
@@ -48,6 +51,7 @@ class Point:
     objective: torch.Tensor
     gradient: torch.Tensor
     gap: torch.Tensor
+    precise: bool
 
 
 @dataclass
@@ -111,67 +115,81 @@ class Problem:
             torch.matmul(rows, coef.to(dtype).mT, out=scores[:, start:stop])
         self._count(dtype)
         norm_square = square(coef)
-        intercept, loss, delta = self._centre_intercept(scores, intercept, penalty, norm_square)
+        intercept = self._centre_intercept(scores, intercept, penalty, norm_square)
         gradient = torch.zeros_like(coef, dtype=dtype)
-        for start, stop, rows in self.rows.blocks(dtype):
-            residual = scores[:, start:stop].add_(intercept)
-            residual_(residual, self._own[:, start:stop])
-            gradient.baddbmm_(residual.mT, rows)
+        loss, slope = self._pass_over_scores(scores, intercept, gradient)
         self._count(dtype)
+        delta = torch.zeros_like(loss)
+        if self.fit_intercept:
+            self._inverse = self._inverted()
+            if precise:
+                delta = ((slope @ self._inverse) * slope).sum((1, 2)).clamp(min=0.0)
         gradient = gradient.double() + penalty[:, None, None] * coef
         objective = loss + 0.5 * penalty * norm_square
         norm = square(gradient).sqrt() + (0.5 * self.rows.top * delta).sqrt()
         cut = self.rows.dropped * self._residual_square
         gap = (norm.square() + cut) / (2 * penalty) + delta
-        return Point(coef, intercept, loss, objective, gradient, gap)
+        return Point(coef, intercept, loss, objective, gradient, gap, precise)
 
     def _centre_intercept(
         self, scores: torch.Tensor, intercept: torch.Tensor, penalty: torch.Tensor, norm_square: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Minimises over the intercept at given scores; returns it, the loss, and delta = g' B^+ g.
+    ) -> torch.Tensor:
+        """Minimises over the intercept at given scores, by Newton steps that are halved where they lead up.
 
-        On float32 scores it takes two steps at most and calls delta zero: they certify nothing.
+        On float32 scores, which certify nothing, one step from nearby is enough.
         """
+        if not self.fit_intercept:
+            return intercept
         precise = scores.dtype == torch.float64
         best, step = torch.full_like(norm_square, math.inf), torch.zeros_like(intercept)
-        for attempt in range(30):
+        for _ in range(30):
             loss, slope = self._pass_over_scores(scores, intercept)
-            if not self.fit_intercept:
-                return intercept, loss, torch.zeros_like(loss)
             worse = loss > best * (1 + noise(precise))
             if worse.any():
                 step = torch.where(worse[:, None, None], 0.5 * step, 0.0)
                 intercept = intercept - step
                 continue
             best = loss
-            self._inverse = self._inverted()
-            step = -slope @ self._inverse
+            step = -slope @ self._inverted()
             delta = -(slope * step).sum((1, 2)).clamp(max=0.0)
             share = (penalty / self.rows.top).clamp(max=0.01)
-            enough = 0.01 * self.tol * share * (loss + 0.5 * penalty * norm_square)
-            step = step.clamp(-LONGEST, LONGEST)
-            if (delta <= enough).all() or (not precise and attempt == 2):
+            if (delta <= 0.01 * self.tol * share * (loss + 0.5 * penalty * norm_square)).all():
                 break
+            step = step.clamp(-LONGEST, LONGEST)
             intercept = intercept + step
-        return intercept, loss, delta if precise else torch.zeros_like(delta)
+            if not precise and (delta <= 0.01 * loss).all():
+                break
+        return intercept
 
-    def _pass_over_scores(self, scores: torch.Tensor, intercept: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Computes loss (R,) and the intercept's gradient (R, 1, K); stores probabilities and the curvature in b."""
+    def _pass_over_scores(
+        self, scores: torch.Tensor, intercept: torch.Tensor, gradient: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Computes loss (R,) and the intercept's gradient (R, 1, K), and stores the curvature in b.
+
+        The last pass is given ``gradient`` (R, K, r), to which it adds R' Z; it overwrites the scores, and stores
+        probabilities.
+        """
         loss = torch.zeros_like(self._residual_square)
         residual_square = torch.zeros_like(loss)
         slope = torch.zeros_like(intercept)
         self.curvature.zero_()
-        for start in range(0, scores.shape[1], self._chunk):
-            part = slice(start, start + self._chunk)
-            own = self._own[:, part]
-            residual = scores[:, part] + intercept.to(scores.dtype)
-            loss += residual_(residual, own)
-            slope += residual.sum(1, keepdim=True, dtype=torch.float64)
-            residual_square += square(residual)
-            probabilities = self._probabilities[:, part]
-            probabilities.copy_(residual)
-            probabilities.scatter_add_(-1, own, torch.ones_like(own, dtype=torch.float32))
-            self.curvature += intercept_curvature(probabilities)
+        spans = [(0, scores.shape[1], scores)] if gradient is None else self.rows.blocks(scores.dtype)
+        for start, stop, rows in spans:
+            for at in range(start, stop, self._chunk):
+                part = slice(at, min(at + self._chunk, stop))
+                own = self._own[:, part]
+                residual = scores[:, part] + intercept.to(scores.dtype)
+                loss += residual_(residual, own)
+                slope += residual.sum(1, keepdim=True, dtype=torch.float64)
+                residual_square += square(residual)
+                probabilities = self._probabilities[:, part]
+                probabilities.copy_(residual)
+                probabilities.scatter_add_(-1, own, torch.ones_like(own, dtype=torch.float32))
+                self.curvature += intercept_curvature(probabilities)
+                if gradient is not None:
+                    scores[:, part] = residual
+            if gradient is not None:
+                gradient.baddbmm_(scores[:, start:stop].mT, rows)
         self._residual_square = residual_square
         return loss, slope
 

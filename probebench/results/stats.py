@@ -56,8 +56,8 @@ def paired(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> Comparison:
     """Compares two checkpoints on the same draws and the same test images.
 
     The differences d_ij of draw i and image j are a crossed random-effects design of their own, as in ``interval``;
-    what both checkpoints share, an easy draw or a hard image, cancels. With one draw only the images vary, and this is the
-    paired t-test over them. There is nothing random in it, and so no seed.
+    what both checkpoints share, an easy draw or a hard image, cancels. With one draw only the images vary, and this is
+    the paired t-test over them. There is nothing random in it, and so no seed.
 
     Args:
         first: (R, N); 1 where the first checkpoint's probe of draw i is right on test image j, else 0.

@@ -82,6 +82,8 @@ def test_default_data_sets_are_the_offline_suite(run: Run, monkeypatch: pytest.M
         (["eval", "--shots", "1,ten"], "--shots takes positive numbers and full"),
         (["eval", "--shots", "0"], "--shots takes positive numbers and full"),
         (["eval", "--protocol", "defualt"], "did you mean default"),
+        (["eval", "--protocol", "mieb", "--backend", "torch"], "prescribes its own solver (lbfgs)"),
+        (["results", "compare", "a", "b"], "run probebench eval first"),
         (["leaderboard", "build"], "run probebench eval first"),
         (["cache", "remove"], "say what to remove"),
     ],
@@ -321,3 +323,77 @@ def test_damaged_results_are_warned_about(run: Run, images: str, tmp_path: Path)
     assert run("leaderboard", "build").code == 0
     done = run("eval", "--shots", "1,5", "--draws", "2")
     assert done.code == 1 and str(path.name) in done.err and "5 shots" in done.out
+
+
+def test_protocols_side_by_side_on_one_cache(run: Run, images: str, tmp_path: Path) -> None:
+    run("extract", "--model", "tiny,tiny_other", "--dataset", images)
+    done = run("eval", "--protocol", "default,dinov2_logreg,mieb", "--shots", "2,5", "--draws", "2")
+    assert done.code == 0, done.err
+    assert "rank of each checkpoint under each protocol" in done.out and done.out.count("Kendall's tau") == 2
+    assert {path.name.rsplit("-", 2)[0] for path in (tmp_path / "results").rglob("*.json")} == {
+        "probe-default", "probe-dinov2_logreg", "probe-mieb"
+    }  # fmt: skip
+    stored = [json.loads(path.read_text()) for path in (tmp_path / "results").rglob("*mieb*.json")]
+    assert {one["selection"] for one in stored} == {"fixed"} and {one["backend"] for one in stored} == {"sklearn-lbfgs"}
+    assert "no validation image" not in done.err, "a strength that the protocol fixes is no accident"
+
+
+def test_a_protocol_brings_its_own_shots_and_draws(run: Run, images: str, tmp_path: Path) -> None:
+    run("extract", "--model", "tiny", "--dataset", images)
+    assert run("eval", "--protocol", "mieb").code == 0
+    (path,) = (tmp_path / "results").rglob("*.json")
+    assert path.name.startswith("probe-mieb-16-") and len(json.loads(path.read_text())["trials"]) == 5
+
+
+def test_choosing_inside_one_shot_is_refused_and_all_else_done(run: Run, images: str, tmp_path: Path) -> None:
+    run("extract", "--model", "tiny", "--dataset", images)
+    done = run("eval", "--protocol", "dinov2_logreg", "--shots", "1,2", "--draws", "2")
+    assert done.code == 1 and "needs 2 shots or more" in done.error
+    assert [path.name.split("-")[2] for path in (tmp_path / "results").rglob("*.json")] == ["2"]
+
+
+def test_two_checkpoints_are_compared_on_the_same_draws(run: Run, images: str) -> None:
+    run("extract", "--model", "tiny,tiny_other", "--dataset", images)
+    run("eval", "--shots", "1,5,full", "--draws", "3")
+    (one, *_) = rows = json.loads(run("results", "compare", "tiny", "tiny_other", "--json").out)
+    assert {row["shots"] for row in rows} == {1, 5, "full"}
+    assert one["means"][0] - one["means"][1] == pytest.approx(one["difference"])
+    assert all(
+        row["ci95"][0] <= row["difference"] <= row["ci95"][1] and row["p_holm"] >= row["p_value"] for row in rows
+    )
+    shown = run("results", "compare", "tiny", "tiny_other")
+    assert shown.code == 0 and "difference [95% interval]" in shown.out
+    done = run("results", "compare", "tiny", "tiny_othr")
+    assert done.code == 2 and "did you mean tiny" in done.error
+
+
+def test_checkpoints_without_common_draws_are_not_compared(run: Run, images: str) -> None:
+    run("extract", "--model", "tiny,tiny_other", "--dataset", images)
+    run("eval", "--model", "tiny", "--shots", "1", "--draws", "2")
+    run("eval", "--model", "tiny_other", "--shots", "5", "--draws", "2")
+    done = run("results", "compare", "tiny", "tiny_other")
+    assert done.code == 2 and "share no draws" in done.error
+
+
+def test_ctrl_c_keeps_finished_cells_and_a_rerun_does_the_rest(
+    run: Run, images: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from probebench.probes import torch_
+
+    run("extract", "--model", "tiny", "--dataset", images)
+    fit, calls = torch_.fit_paths, list[int]()
+
+    def stopped(trains: Any, *rest: Any) -> Any:
+        calls.append(len(trains))
+        if len(trains[0]) == 15:
+            raise KeyboardInterrupt
+        return fit(trains, *rest)
+
+    monkeypatch.setattr(torch_, "fit_paths", stopped)
+    done = run("eval", "--shots", "1,5", "--draws", "2")
+    assert done.code == 1 and "the same command goes on from there" in done.error
+    (kept,) = (tmp_path / "results").rglob("*.json")
+    monkeypatch.setattr(torch_, "fit_paths", fit)
+    before = kept.stat().st_mtime_ns
+    assert run("eval", "--shots", "1,5", "--draws", "2").code == 0
+    assert kept.stat().st_mtime_ns == before and len(list((tmp_path / "results").rglob("*.json"))) == 2

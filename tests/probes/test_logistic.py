@@ -3,6 +3,7 @@
 import warnings
 from typing import Any
 
+import h5py
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -160,8 +161,9 @@ def test_large_rows_in_blocks_reach_the_same_optimum(monkeypatch: pytest.MonkeyP
     check(X, y, kept)
     assert kept.work.float32 > 0
     assert np.allclose(small.objective, kept.objective, rtol=2e-6)
+    assert np.allclose(read.objective, kept.objective, rtol=2e-6) and read.converged.all()
     for j in range(len(Cs)):
-        assert np.array_equal(kept.coef(0, j), read.coef(0, j))
+        assert np.allclose(kept.coef(0, j), read.coef(0, j), atol=1e-3 * np.abs(kept.coef(0, j)).max())
 
 
 class Blocks:
@@ -188,12 +190,15 @@ def test_rows_from_disk_are_read_in_blocks(monkeypatch: pytest.MonkeyPatch) -> N
     assert np.array_equal(fit.predict(source), fit.predict(X))
 
 
-def test_memory_maps_and_tensors_are_features_too(tmp_path: Any) -> None:
+def test_memory_maps_hdf5_and_tensors_are_features_too(tmp_path: Any) -> None:
     X, y = data(3, 30, 6)
     np.save(tmp_path / "X.npy", X)
-    expected = logistic_sweep(X, y, [np.arange(30)], [1.0]).coef(0, 0)
-    for features in (np.load(tmp_path / "X.npy", mmap_mode="r"), torch.as_tensor(X), X.tolist()):
-        assert np.array_equal(logistic_sweep(features, y, [np.arange(30)], [1.0]).coef(0, 0), expected)
+    draw = np.random.default_rng(0).permutation(30)[:20]
+    expected = logistic_sweep(X, y, [draw], [1.0]).coef(0, 0)
+    with h5py.File(tmp_path / "X.h5", "w") as file:
+        stored = file.create_dataset("X", data=X)
+        for features in (np.load(tmp_path / "X.npy", mmap_mode="r"), torch.as_tensor(X), X.tolist(), stored):
+            assert np.array_equal(logistic_sweep(features, y, [draw], [1.0]).coef(0, 0), expected)
 
 
 def test_draws_are_solved_as_if_alone() -> None:
