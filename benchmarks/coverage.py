@@ -2,9 +2,9 @@
 
 Run: .venv/bin/python benchmarks/coverage.py
 
-Draws and test images both vary: logit p_ij = 1 + draw_i + image_j, image_j ~ N(0, 1.5^2), draw_i ~ N(0, s^2). The truth
-is the mean over both populations. Two checkpoints share the images' difficulty and the draws' luck, and each has some of
-its own besides, 0.5 and 0.7 times as large; they are equally good, so the truth is no difference.
+Draws and test images both vary: logit p_ij = 1 + draw_i + image_j, image_j ~ N(0, 1.5^2), draw_i ~ N(0, s^2). The
+truth is the mean over both populations. Two checkpoints share the images' difficulty and the draws' luck, and each has
+some of its own besides, 0.5 and 0.7 times as large; they are equally good, so the truth is no difference.
 """
 
 import numpy as np

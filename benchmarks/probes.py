@@ -126,15 +126,16 @@ def full(arguments: argparse.Namespace) -> None:
         "| N | D | ours, a strength | products a strength | worst gap | scikit-learn to 1e-4, a strength | of 10 | x |"
     )
     print("|---|---|---|---|---|---|---|---|")
-    for count, width in ((20_000, 768), (20_000, 2048), (50_000, 768), (50_000, 2048)):
+    for size in arguments.sizes:
+        count, width = (int(part) for part in size.split("x"))
         made = make(CLASSES, count // CLASSES, width, "default", test_each=1)
         everything = [np.arange(count)]
         runs = [
             timed(logistic_sweep, made.train, made.labels, everything, FULL) for _ in range(3 if width < 2048 else 1)
         ]
         ours, fit = statistics.median(seconds for seconds, _ in runs) / len(FULL), runs[0][1]
-        # All ten strengths, or the 25th and 75th percentile of the grid.
-        places = list(range(10)) if count == 20_000 else [2, 7]
+        # All ten strengths at the smallest size, else the 25th and 75th percentile of the grid.
+        places = list(range(10)) if size == "20000x768" else [2, 7]
         theirs = scikit_learn(made, everything[0], fit, 0, places, near=True)
         print(
             f"| {count:,} | {width} | {ours:.2f} s | {fit.work.float32 / len(FULL):.1f} + "
@@ -235,6 +236,9 @@ def main() -> None:
     parser.add_argument("--shape", nargs=3, type=int, help=argparse.SUPPRESS)
     parser.add_argument("--widths", nargs="+", type=int, default=[2048, 768], help="few-shot: feature widths")
     parser.add_argument("--shots", nargs="+", type=int, default=[5, 1, 10, 20], help="few-shot: images a class")
+    parser.add_argument(
+        "--sizes", nargs="+", default=["20000x768", "20000x2048", "50000x768", "50000x2048"], help="full: N x D"
+    )
     parser.add_argument("--rows", type=int, default=1_280_000)
     parser.add_argument("--width", type=int, default=2048)
     parser.add_argument("--classes", type=int, default=1000)

@@ -206,7 +206,7 @@ def _sample(
 
 
 def _root_mean_square(rows: torch.Tensor) -> torch.Tensor:
-    """Returns the root mean squared norm of rows (n, D), or 1 where they are zero; scaled, as 1e-200 squared is zero."""
+    """Returns the root mean squared norm of rows (n, D), or 1 where they are zero; 1e-200 squared is zero."""
     peak = rows.abs().amax()
     if peak == 0:
         return torch.ones_like(peak)

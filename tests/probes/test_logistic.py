@@ -281,6 +281,21 @@ def test_a_converged_sweep_warns_about_nothing() -> None:
         logistic_sweep(X, y, [np.arange(60)], np.logspace(-6, 6, 13))
 
 
+@pytest.mark.parametrize("classes", [2, 4])
+def test_the_gradient_norm_is_that_of_the_objective(classes: int) -> None:
+    X, y = data(classes, 40, 6, shift=3.0)
+    with pytest.warns(ConvergenceWarning):
+        fit = logistic_sweep(X, y, [np.arange(40)], [2.0], max_iter=1, tol=1e-12)
+    W, b = fit.coef(0, 0), fit.intercept(0, 0)
+    if classes == 2:
+        residual = 1 / (1 + np.exp(-(X @ W.T + b))) - (y > 1)[:, None]
+    else:
+        scores = np.exp(X @ W.T + b)
+        residual = scores / scores.sum(axis=1, keepdims=True) - np.eye(4)[(y - 1) // 3]
+    gradient = 2.0 * residual.T @ (X - X.mean(axis=0)) + W
+    assert fit.gradient_norm[0, 0] == pytest.approx(np.linalg.norm(gradient), rel=1e-4)
+
+
 def test_progress_counts_every_fit() -> None:
     X, y = data(3, 60, 5)
     told: list[int] = []
