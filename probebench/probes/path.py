@@ -44,6 +44,9 @@ class Path:
         self._increments: list[tuple[float, torch.Tensor, torch.Tensor]] = []
         self._last: tuple[float, Point] | None = None
         self._always_precise = problem.rows.cheap
+        # Whether the last strength was settled where it started; on a dense grid the next one will be too, and is
+        # certified at once.
+        self._settled_at_once = False
 
     def solve(self, C: float) -> Solution:
         """Solves one strength; call it with ascending strengths."""
@@ -51,6 +54,7 @@ class Path:
         penalty = problem.penalty(C)
         point = self._start(math.log(C), penalty)
         how = How(FORCING, torch.float32, self._always_precise)
+        self._settled_at_once = bool(problem.settled(point).all())
         steps = 0
         while True:
             open_ = ~problem.settled(point)
@@ -90,7 +94,7 @@ class Path:
 
     def _start(self, log_C: float, penalty: torch.Tensor) -> Point:
         """Evaluates the extrapolation of the last solutions, or the last one itself where that is lower."""
-        precise = self._always_precise
+        precise = self._always_precise or self._settled_at_once
         if self._last is None:
             return self.problem.evaluate(*self.problem.origin(), penalty, precise)
         when, last = self._last
