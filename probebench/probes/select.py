@@ -197,17 +197,26 @@ def _scores(path: Sequence[FittedProbe], preparation: Preparation, held: Labelle
 
 
 def _widen(cases: Sequence[_Case], rate: float | None, protocol: ProtocolSpec, fit: Backend, tell: Tell) -> None:
+    """Walks beyond an edge that is best, value by value, until the best is inside or the widest grid is reached.
+
+    All values of a side are fitted in one call, where each starts from the last; those beyond the end of the walk do
+    not count as tried.
+    """
     grid = protocol.grid
     if not grid.widen:
         return
     step = (grid.stop - grid.start) / (grid.num - 1)
-    # The last value tried on each side, which is the edge itself at first.
-    ends = {-1: strengths(protocol)[0], 1: strengths(protocol)[-1]}
-    for number in range(1, round(grid.widen / step) + 1):
-        for side, edge in ((-1, grid.start), (1, grid.stop)):
-            there = [case for case in cases if best_value(case.tried, protocol)[1] == ends[side]]
-            ends[side] = float(10.0 ** (edge + side * number * step))
-            _try(there, rate, [ends[side]], fit, tell)
+    on_grid = strengths(protocol)
+    for side, edge, end in ((-1, grid.start, on_grid[0]), (1, grid.stop, on_grid[-1])):
+        there = [case for case in cases if best_value(case.tried, protocol)[1] == end]
+        values = [float(10.0 ** (edge + side * number * step)) for number in range(1, round(grid.widen / step) + 1)]
+        _try(there, rate, values, fit, tell)
+        for case in there:
+            beyond = [(value, case.tried.pop((rate, value))) for value in values]
+            for value, one in beyond:
+                case.tried[rate, value] = one
+                if best_value(case.tried, protocol)[1] != value:
+                    break
 
 
 def _search(case: _Case, rate: float | None, protocol: ProtocolSpec, fit: Backend, tell: Tell) -> None:
