@@ -76,10 +76,14 @@ class Path:
                 how = How(FORCING**3, torch.float64, True)
                 point = problem.evaluate(point.coef, point.intercept, penalty, how.precise)
                 continue
+            precise = how.precise or moved.precise
             if (open_ & (moved.gap > 0.5 * point.gap)).any():
-                # An ill-conditioned problem: a direction that is right to 3% in the gradient may lead nowhere.
-                how = replace(how, forcing=max(how.forcing * FORCING, FORCING**5), dtype=torch.float64)
-            how = replace(how, precise=how.precise or moved.precise)
+                if how.precise:
+                    # An ill-conditioned problem: a direction that is right to 3% in the gradient may lead nowhere.
+                    how = replace(how, forcing=max(how.forcing * FORCING, FORCING**5), dtype=torch.float64)
+                # Where float64 directions are dear, exact evaluations come first.
+                precise = True
+            how = replace(how, precise=precise)
             point = moved
         self._remember(math.log(C), point)
         problem.work.newton += steps
