@@ -19,8 +19,9 @@ ALLOWED = {
     "results": LEAVES,
     "backbones": LEAVES | {"registry"},
     "cache": LEAVES | {"registry"},
-    "extract": LEAVES | {"registry", "backbones", "datasets", "cache"},
-    "evaluate": LEAVES | {"registry", "cache", "datasets", "probes", "results"},
+    "engine": set(),
+    "extract": LEAVES | {"registry", "backbones", "datasets", "cache", "engine"},
+    "evaluate": LEAVES | {"registry", "cache", "datasets", "probes", "results", "engine"},
     "leaderboard": LEAVES | {"registry", "results"},
 }
 # The solver itself: whoever asks for it has asked for torch.

@@ -37,6 +37,13 @@ def print_table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]
     Console(width=None if sys.stdout.isatty() else 200, soft_wrap=False).print(table)
 
 
+def duration(seconds: float) -> str:
+    """Writes a time as people say it: 40 s, 12 min, 3.5 h."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
 class ProgressLines:
     """A progress bar with rate and time left on a terminal, plain periodic lines elsewhere, all on standard error."""
 
@@ -46,6 +53,7 @@ class ProgressLines:
         self._bar: Any = None
         self._task: Any = None
         self._what, self._total, self._done, self._began_at = "", 0, 0, 0
+        self._limit = ""
         self._began = self._told = 0.0
 
     def __enter__(self) -> Self:
@@ -74,7 +82,7 @@ class ProgressLines:
 
     def start(self, what: str, total: int, done: int) -> None:
         """One piece of work begins, ``done`` of its ``total`` being there already."""
-        self._what, self._total, self._done, self._began_at = what, total, done, done
+        self._what, self._total, self._done, self._began_at, self._limit = what, total, done, done, ""
         self._began = self._told = time.monotonic()
         if self._bar:
             if self._task is not None:
@@ -83,19 +91,30 @@ class ProgressLines:
         elif done:
             click.echo(f"{what}: goes on at {done} of {total} {self._unit}", err=True)
 
-    def advance(self, count: int = 1) -> None:
-        """``count`` more are done."""
+    def advance(self, count: int = 1, limit: str | None = None) -> None:
+        """``count`` more are done; ``limit`` is what holds the others up now."""
         self._done += count
+        self._limit = f", limited by {limit}" if limit else ""
         now = time.monotonic()
         rate = (self._done - self._began_at) / max(now - self._began, 1e-9)
         if self._bar:
-            self._bar.update(self._task, completed=self._done, rate=f"{rate:.0f} {self._unit}/s" if rate >= 10 else "")
+            self._bar.update(
+                self._task,
+                completed=self._done,
+                rate=(f"{rate:.0f} {self._unit}/s" if rate >= 10 else "") + self._limit,
+            )
         elif now - self._told >= self._every and self._done < self._total:
             self._told = now
-            left = (self._total - self._done) / rate
-            click.echo(
-                f"{self._what}: {self._done} of {self._total} {self._unit}, {rate:.1f}/s, {left:.0f} s left", err=True
-            )
+            left = duration((self._total - self._done) / rate)
+            done = f"{self._done} of {self._total} {self._unit}"
+            click.echo(f"{self._what}: {done}, {rate:.1f}/s{self._limit}, {left} left", err=True)
+
+    def note(self, message: str) -> None:
+        """Writes one line beside the progress."""
+        if self._bar:
+            self._bar.console.print(message, markup=False, highlight=False)
+        else:
+            click.echo(message, err=True)
 
     def finish(self) -> None:
         """The piece of work is complete."""

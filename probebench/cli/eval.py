@@ -8,6 +8,7 @@ import click
 
 from probebench.cli.console import ProgressLines, warn
 from probebench.cli.options import (
+    engine_option,
     home,
     input_size_option,
     out_option,
@@ -15,12 +16,14 @@ from probebench.cli.options import (
     registry_folders,
     registry_option,
     split_list,
+    started,
 )
 from probebench.cli.results import print_rank_shifts, print_results
 from probebench.errors import ProbebenchError, UsageError
 
 if TYPE_CHECKING:
     from probebench.cache.index import FeatureGroup, Index
+    from probebench.engine import Ray
     from probebench.registry import Registry
 
 
@@ -61,6 +64,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Solver of the exact protocols; auto is torch, our own, on a GPU where there is one.",
 )
+@engine_option
 @input_size_option
 @out_option
 @registry_option
@@ -72,6 +76,7 @@ def command(
     probe: str,
     protocols: tuple[str, ...],
     backend: str,
+    engine: str,
     input_size: int | None,
     out: Path,
 ) -> None:
@@ -87,9 +92,9 @@ def command(
     fitting = [name for name in wanted if registry.protocol(name).probe == probe]
     if not fitting:
         raise UsageError(f"no protocol of {', '.join(wanted)} is for the {probe} probe")
-    run_eval(
-        registry, models, datasets, input_size, parse_shots(shots) if shots else None, draws, fitting, backend, out
-    )
+    asked = parse_shots(shots) if shots else None
+    with started(engine) as cluster:
+        run_eval(registry, models, datasets, input_size, asked, draws, fitting, backend, out, cluster)
 
 
 def run_eval(
@@ -102,6 +107,7 @@ def run_eval(
     protocols: Sequence[str],
     backend: str,
     out: Path,
+    engine: "Ray | None" = None,
 ) -> None:
     """Evaluates every cached extraction that was asked for, and prints the table.
 
@@ -115,12 +121,13 @@ def run_eval(
         protocols: Protocol ids.
         backend: "auto", or a solver of the exact protocols.
         out: Results folder.
+        engine: Spreads the work; None does it here.
 
     Raises:
         ProbebenchError: Something that was asked for could not be evaluated; all else is done and printed first.
     """
     from probebench.cache.index import read_index
-    from probebench.evaluate import Cell, evaluate
+    from probebench.evaluate import Cell, evaluate_all
     from probebench.probes.backends import backend_name
 
     index = read_index(home())
@@ -145,13 +152,11 @@ def run_eval(
     results = []
     with ProgressLines("fits") as progress:
         progress.start("probes", sum(len(cell.seeds) * cell.fits_a_draw for cell in cells), 0)
-        for cell in cells:
-            try:
-                result, _ = evaluate(cell, out, progress.advance)
-            except UsageError:
-                raise
-            except ProbebenchError as error:
-                failures.append(str(error))
+        for cell, result in zip(cells, evaluate_all(cells, out, progress.advance, engine), strict=True):
+            if isinstance(result, UsageError):
+                raise result
+            if isinstance(result, ProbebenchError):
+                failures.append(str(result))
                 continue
             _warn_about(result, cell.selection.method == "fixed")
             if result.mean is None:
@@ -275,6 +280,8 @@ def _warn_about(result: Any, prescribed: bool) -> None:
             f"{what} ({result.protocol}): the solver stopped short of its tolerance in {short} fits, in {chosen_short} "
             f"of {len(result.trials)} draws at the chosen strength; the result lists them"
         )
+    if result.skipped_ids:
+        warn(f"{what}: {len(result.skipped_ids)} images could not be read and were left out; the result lists them")
     for trial in result.trials:
         if trial.error:
             warn(f"{what}, draw {trial.draw_seed}: failed: {trial.error}")

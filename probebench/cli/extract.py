@@ -7,11 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from probebench.cli.console import ProgressLines
-from probebench.cli.options import home, input_size_option, registry_folders, registry_option, split_list
+from probebench.cli.console import ProgressLines, duration, print_table
+from probebench.cli.options import (
+    engine_option,
+    home,
+    input_size_option,
+    registry_folders,
+    registry_option,
+    split_list,
+    started,
+)
 from probebench.errors import ProbebenchError, UsageError
 
 if TYPE_CHECKING:
+    from probebench.engine import Ray
+    from probebench.extract import Extracted, Options
     from probebench.registry import Registry
 
 DEFAULT_SUITE = "offline"
@@ -43,11 +53,28 @@ DEFAULT_SUITE = "offline"
 )
 @input_size_option
 @click.option(
-    "--batch-size", type=click.IntRange(1), metavar="N", help="Images a batch.  [default: 64 on CPU, 256 on GPU]"
+    "--batch-size",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Images a batch; halved where memory runs out.  [default: 64 on CPU, 256 on GPU, less for large inputs]",
 )
+@click.option("--workers", type=click.IntRange(0), metavar="N", help="Decoding processes.  [default: one a core]")
 @click.option(
-    "--workers", type=click.IntRange(0), metavar="N", help="Decoding processes.  [default: by the number of cores]"
+    "--compile",
+    type=click.Choice(["auto", "on", "off"]),
+    default="auto",
+    show_default=True,
+    help="torch.compile; auto tries it on runs of three minutes or more and keeps it where it is faster.",
 )
+@engine_option
+@click.option(
+    "--on-error",
+    type=click.Choice(["stop", "skip"]),
+    default="stop",
+    show_default=True,
+    help="At an image that cannot be read, stop, or leave it out; its id is recorded in the features and every result.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what it would take in images, disk space and time, and stop.")
 @registry_option
 def command(
     models: tuple[str, ...],
@@ -58,6 +85,10 @@ def command(
     input_size: int | None,
     batch_size: int | None,
     workers: int | None,
+    compile: Any,
+    engine: str,
+    on_error: Any,
+    dry_run: bool,
 ) -> None:
     """Run every image of a data set through a checkpoint, once, and keep the features.
 
@@ -77,13 +108,18 @@ def command(
         require_weights(registry.checkpoint(chosen[0]), home())
     from probebench.extract import Options
 
-    options = Options.resolve(device, dtype, batch_size, workers)
     if weights is not None:
         from probebench.backbones.builders import register_weights
 
         registered = register_weights(registry.checkpoint(chosen[0]), home(), weights)
         click.echo(f"{chosen[0]}: {weights} is registered (weights digest {registered.digest[:12]})")
-    run_extract(registry, chosen, names, input_size, options)
+    with started(engine) as cluster:
+        gpus = cluster.gpus if cluster else None
+        options = Options.resolve(device, dtype, batch_size, workers, on_error, compile, gpus)
+        if dry_run:
+            print_plan(registry, chosen, names, input_size, options)
+        else:
+            run_extract(registry, chosen, names, input_size, options, cluster)
 
 
 def choose_models(registry: "Registry", patterns: Sequence[str]) -> list[str]:
@@ -109,9 +145,14 @@ def choose_datasets(registry: "Registry", patterns: Sequence[str]) -> list[str]:
 
 
 def run_extract(
-    registry: "Registry", models: Sequence[str], datasets: Sequence[str], input_size: int | None, options: Any
+    registry: "Registry",
+    models: Sequence[str],
+    datasets: Sequence[str],
+    input_size: int | None,
+    options: "Options",
+    engine: "Ray | None" = None,
 ) -> None:
-    """Extracts every model on every data set; one that fails does not stop the others.
+    """Extracts every model on every data set, here or on an engine; one that fails does not stop the others.
 
     Raises:
         ProbebenchError: The one failure, or how many of several failed.
@@ -129,7 +170,7 @@ def run_extract(
                 backbone = build_backbone(registry.checkpoint(model), home(), input_size)
                 for dataset in opened:
                     began = time.perf_counter()
-                    parts = extract(backbone, dataset, home(), options, progress)
+                    parts = extract(backbone, dataset, home(), options, progress, engine)
                     _report(backbone.spec.id, dataset.id, backbone.input.size, parts, time.perf_counter() - began)
             except ProbebenchError as error:
                 if len(models) == 1:
@@ -141,11 +182,56 @@ def run_extract(
         raise type(max(failures, key=lambda failure: failure.exit_code))(summary)
 
 
-def _report(model: str, dataset: str, size: int, parts: Sequence[Any], seconds: float) -> None:
+def _report(model: str, dataset: str, size: int, parts: "Sequence[Extracted]", seconds: float) -> None:
     rows, computed = sum(part.rows for part in parts), sum(part.computed for part in parts)
+    skipped = sum(part.skipped for part in parts)
     where = f"{model} on {dataset} at {size} px: "
     if not computed:
         click.echo(f"{where}{rows} images, all cached already")
     else:
-        cached = f", {rows - computed} were cached" if computed < rows else ""
-        click.echo(f"{where}{computed} images in {seconds:.0f} s ({computed / seconds:.0f} images/s){cached}")
+        split = ", ".join(
+            f"{stage} {sum(part.seconds.get(stage, 0.0) for part in parts) / seconds:.0%}"
+            for stage in ("decode", "forward", "disk")
+        )
+        cached = f", {rows + skipped - computed} were cached" if computed < rows + skipped else ""
+        click.echo(
+            f"{where}{computed} images in {seconds:.0f} s "
+            f"({computed / seconds:.0f} images/s; waited for {split}){cached}"
+        )
+    if skipped:
+        click.echo(f"{where}{skipped} images could not be read and are left out; results will list them")
+
+
+def print_plan(
+    registry: "Registry", models: Sequence[str], datasets: Sequence[str], input_size: int | None, options: "Options"
+) -> None:
+    """Prints what extracting every model on every data set would take.
+
+    Raises:
+        CacheError: The disk is too small for it.
+    """
+    from probebench.backbones.builders import build_backbone
+    from probebench.datasets.loaders import open_dataset
+    from probebench.extract import plan
+    from probebench.extract.space import free_space, require_space
+
+    opened = [open_dataset(name, registry, home() / "datasets") for name in datasets]
+    rows, needed, seconds = [], 0, 0.0
+    for model in models:
+        backbone = build_backbone(registry.checkpoint(model), home(), input_size)
+        for dataset in opened:
+            planned = plan(backbone, dataset, home(), options)
+            needed, seconds = needed + planned.bytes, seconds + planned.seconds
+            images = " + ".join(f"{count} {split}" for split, count in planned.images.items())
+            cached = sum(planned.images.values()) - sum(planned.left.values())
+            width = f"{backbone.features} {'float32' if options.dtype == 'fp32' else 'float16'}"
+            row = [model, dataset.id, str(backbone.input.size), images, str(cached), width]
+            rows.append([*row, f"{planned.bytes / 1e6:.1f}", duration(planned.seconds)])
+    columns = [("model", "left"), ("data set", "left"), ("px", "right"), ("images", "left"), ("cached", "right")]
+    columns += [("features", "right"), ("MB to write", "right"), ("time", "right")]
+    print_table(columns, rows)
+    click.echo(
+        f"in all {needed / 1e6:.1f} MB to write to {home()} ({free_space(home()) / 1e9:.1f} GB free), "
+        f"in {duration(seconds)} on {options.device} before torch.compile saves any"
+    )
+    require_space(needed, home())

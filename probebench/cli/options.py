@@ -1,13 +1,17 @@
 """Flags and places that several commands share."""
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from probebench.errors import UsageError
+from probebench.errors import ProbebenchError, UsageError
+
+if TYPE_CHECKING:
+    from probebench.engine import Ray
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -22,6 +26,38 @@ out_option = click.option(
 input_size_option = click.option(
     "--input-size", type=click.IntRange(1, 4096), metavar="N", help="Side of the input in pixels."
 )
+
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Compute here, or on Ray: the cluster of RAY_ADDRESS, else this machine's cores and GPUs.",
+)
+
+
+@contextlib.contextmanager
+def started(engine: str) -> "Iterator[Ray | None]":
+    """Joins or starts the engine that was asked for; None is this process.
+
+    Raises:
+        UsageError: Ray is not installed, or its cluster cannot be reached.
+        ProbebenchError: A task lost its worker again and again.
+    """
+    if engine == "local":
+        yield None
+        return
+    from probebench.engine import EngineError, Ray
+
+    try:
+        cluster = Ray()
+    except EngineError as error:
+        raise UsageError(str(error)) from error
+    with cluster:
+        try:
+            yield cluster
+        except EngineError as error:
+            raise ProbebenchError(str(error)) from error
 
 
 def registry_option(command: F) -> F:

@@ -1,7 +1,9 @@
 """What a data set is to the rest of probebench."""
 
+import contextlib
 import hashlib
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +22,11 @@ Labels = npt.NDArray[np.int64]
 SPLITS = ("train", "val", "test")
 
 
+_PNG, _TAIL = b"\x89PNG\r\n\x1a\n", 1024
+# How files of the two most common formats begin, and what their last bytes hold unless they were cut off.
+_WHOLE = ((b"\xff\xd8\xff", b"\xff\xd9"), (_PNG, b"IEND"))
+
+
 class Images(Protocol):
     """The images of one split, by position."""
 
@@ -28,6 +35,13 @@ class Images(Protocol):
 
         Raises:
             DatasetError: The image cannot be read; the line names its file.
+        """
+
+    def check(self, position: int) -> None:
+        """Looks at one image without decoding it, if it can: is it there, does it begin and end as an image does?
+
+        Raises:
+            DatasetError: It cannot be read; the line names its file.
         """
 
     def content(self) -> str:
@@ -44,6 +58,9 @@ class ArrayImages:
         """Returns one image."""
         return Image.fromarray(self.pixels[position])
 
+    def check(self, position: int) -> None:
+        """Finds nothing wrong: what lies in memory can be read."""
+
     def content(self) -> str:
         """Returns the sha256 of the pixels."""
         return hashlib.sha256(np.ascontiguousarray(self.pixels).data).hexdigest()
@@ -51,18 +68,51 @@ class ArrayImages:
 
 @dataclass(frozen=True)
 class FileImages:
-    """Images that lie in files. ``digests`` are the sha256 of the files' bytes, in the same order."""
+    """Images that lie in files.
 
-    paths: Sequence[Path]
+    Attributes:
+        root: The folder that the names start from.
+        names: Paths below it, as bytes in one array: a million take little room, and decoding processes share it.
+        digests: The sha256 of the files' bytes, in the same order.
+    """
+
+    root: Path
+    names: npt.NDArray[np.bytes_]
     digests: Sequence[str]
+
+    @classmethod
+    def below(cls, root: Path, names: Sequence[str], digests: Sequence[str]) -> "FileImages":
+        """Takes the names as text."""
+        return cls(root, np.array([os.fsencode(name) for name in names]), digests)
+
+    def path(self, position: int) -> Path:
+        """Returns the file of one image."""
+        return self.root / os.fsdecode(self.names[position])
 
     def load(self, position: int) -> Image.Image:
         """Decodes one file."""
-        path = self.paths[position]
+        with self._opened(position) as image:
+            image.load()
+            return image
+
+    def check(self, position: int) -> None:
+        """Reads a file's first and last bytes, which takes microseconds; decodes it only if they look wrong."""
+        try:
+            with self.path(position).open("rb") as stream:
+                head = stream.read(len(_PNG))
+                stream.seek(-min(_TAIL, os.fstat(stream.fileno()).st_size), os.SEEK_END)
+                tail = stream.read()
+        except OSError:
+            head = tail = b""
+        if not any(head.startswith(first) and last in tail for first, last in _WHOLE):
+            self.load(position)
+
+    @contextlib.contextmanager
+    def _opened(self, position: int) -> Iterator[Image.Image]:
+        path = self.path(position)
         try:
             with Image.open(path) as image:
-                image.load()
-                return image
+                yield image
         except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             reason = "not an image" if isinstance(error, UnidentifiedImageError) else one_line(error, 120)
             raise DatasetError(f"image {path} cannot be read ({reason}); repair or remove it") from error

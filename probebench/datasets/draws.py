@@ -48,15 +48,23 @@ class Draw:
 
 @dataclass(frozen=True)
 class TrainingPart:
-    """Ids and labels of all training images: everything that a draw may depend on."""
+    """Ids and labels of all training images: everything that a draw may depend on.
+
+    Attributes:
+        ids: Those that can be drawn.
+        labels: Theirs, (N,).
+        whole: Ids and labels of the whole part where some images had to be left out; None where none had. The order of
+            images depends on it, so a draw hardly moves with the images that are missing.
+    """
 
     ids: Sequence[str]
     labels: Labels
+    whole: tuple[Sequence[str], Labels] | None = None
 
     @cached_property
     def fingerprint(self) -> str:
         """The train fingerprint."""
-        return train_fingerprint(self.ids, self.labels)
+        return train_fingerprint(*(self.whole or (self.ids, self.labels)))
 
     def few_shot(self, shots: int, validation: int, seed: int) -> Draw:
         """Draws the first ``shots`` of each class's hash order, and validates on the last ``validation``.

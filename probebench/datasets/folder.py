@@ -73,7 +73,7 @@ def _read_classes(top: Path, folder: Path, classes: list[str], memo: "_ContentMe
     labels: Labels = np.array([label for _, label in found], dtype=np.int64)
     ids = tuple(path.relative_to(top).as_posix() for path in paths)
     check_utf8(str(folder), ids)
-    split = Split(ids, labels, FileImages(paths, [memo.digest(path) for path in paths]))
+    split = Split(ids, labels, FileImages.below(top, ids, [memo.digest(path) for path in paths]))
     _refuse_shared_files(split)
     return split
 
@@ -82,7 +82,8 @@ def _refuse_shared_files(split: Split) -> None:
     """Refuses one file under two labels: a link that leads back to other classes would relabel their images."""
     assert isinstance(split.images, FileImages)
     seen: dict[tuple[int, int], tuple[int, Path]] = {}
-    for path, label in zip(split.images.paths, split.labels, strict=True):
+    for position, label in enumerate(split.labels):
+        path = split.images.path(position)
         status = path.stat()
         first, where = seen.setdefault((status.st_dev, status.st_ino), (int(label), path))
         if first != label:
@@ -91,11 +92,9 @@ def _refuse_shared_files(split: Split) -> None:
 
 def _take(split: Split, positions: Positions) -> Split:
     assert isinstance(split.images, FileImages)
-    images = FileImages(
-        [split.images.paths[position] for position in positions],
-        [split.images.digests[position] for position in positions],
-    )
-    return Split(tuple(split.ids[position] for position in positions), split.labels[positions], images)
+    images = split.images
+    chosen = FileImages(images.root, images.names[positions], [images.digests[position] for position in positions])
+    return Split(tuple(split.ids[position] for position in positions), split.labels[positions], chosen)
 
 
 class _ContentMemo:

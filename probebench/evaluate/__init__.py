@@ -2,6 +2,6 @@
 
 from probebench.evaluate.cell import EVALUATOR_VERSION, Cell, Shots
 from probebench.evaluate.record import checkpoint_facts
-from probebench.evaluate.run import evaluate
+from probebench.evaluate.run import evaluate, evaluate_all
 
-__all__ = ["EVALUATOR_VERSION", "Cell", "Shots", "checkpoint_facts", "evaluate"]
+__all__ = ["EVALUATOR_VERSION", "Cell", "Shots", "checkpoint_facts", "evaluate", "evaluate_all"]

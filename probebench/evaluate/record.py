@@ -39,6 +39,7 @@ class Made:
         settings: Device, batch size and the like of the extraction.
         stored: Name and sha256 of the predictions' file.
         timings: Seconds.
+        skipped: Ids of images, of all parts, that could not be read and were left out.
     """
 
     part: TrainingPart
@@ -47,6 +48,7 @@ class Made:
     settings: dict[str, str | int | bool]
     stored: dict[str, str]
     timings: dict[str, float]
+    skipped: list[str]
 
 
 def _trial(chosen: Chosen, score: float) -> Trial:
@@ -103,7 +105,7 @@ def make_result(cell: Cell, chosen: Sequence[Chosen], predictions: Predictions, 
         ],
         metric="accuracy",
         n_test=len(predictions.y_true),
-        skipped_ids=[],
+        skipped_ids=made.skipped,
         mean=float(correct.mean()) if whole else None,
         ci95=interval(correct) if whole else None,
         ci95_covers=("draws and test images" if len(trials) > 1 else "test images only") if whole else None,

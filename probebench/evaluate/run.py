@@ -6,14 +6,15 @@ open the test file, and it returns predictions, not probes.
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from probebench.cache.store import FeatureFile
 from probebench.datasets.draws import Draw, TrainingPart
-from probebench.errors import CacheError, UsageError, one_line
+from probebench.engine import Ray
+from probebench.errors import CacheError, ProbebenchError, UsageError, one_line
 from probebench.evaluate.cell import Cell
 from probebench.evaluate.material import draw_for, material_for, rows_of
 from probebench.evaluate.record import Chosen, Made, make_result
@@ -67,22 +68,70 @@ def evaluate(cell: Cell, out: Path, tick: Callable[[int], None] = lambda fits: N
         own = None
         if "val" in cell.group.paths and cell.selection.method == "own-split-or-holdout":
             own = stack.enter_context(FeatureFile(cell.group.paths["val"]))
-        part, width = TrainingPart(train.ids, train.labels), train.width
+        part, width = _training_part(train), train.width
         chosen = _choose(cell, train, part, own, fit, budget)
-        digests, settings = {"train": train.key.digest}, train.settings
+        digests, settings, skipped = {"train": train.key.digest}, dict(train.settings), list(train.skipped.ids)
     chosen_in = time.perf_counter() - started
     with FeatureFile(cell.group.paths["test"]) as test:
         predictions = _predict(test, [one.selected for one in chosen])
         digests["test"] = test.key.digest
+        skipped += test.skipped.ids
     if "val" in cell.group.paths:
         with FeatureFile(cell.group.paths["val"]) as held:
             digests["val"] = held.key.digest
+            skipped += held.skipped.ids
     budget.finish()
     timings = {"choose_s": chosen_in, "total_s": time.perf_counter() - started}
-    made = Made(part, width, digests, settings, write_predictions(path, predictions), timings)
+    made = Made(part, width, digests, settings, write_predictions(path, predictions), timings, skipped)
     result = make_result(cell, chosen, predictions, made)
     write_result(path, result)
     return result, True
+
+
+def _training_part(train: FeatureFile) -> TrainingPart:
+    """Returns what can be drawn; images that were left out still count in the order of the others."""
+    skipped = train.skipped
+    if not len(skipped):
+        return TrainingPart(train.ids, train.labels)
+    ids, labels = list(train.ids), train.labels.tolist()
+    for position, name, label in zip(skipped.positions.tolist(), skipped.ids, skipped.labels.tolist(), strict=True):
+        ids.insert(position, name)
+        labels.insert(position, label)
+    return TrainingPart(train.ids, train.labels, (ids, np.array(labels, dtype=np.int64)))
+
+
+def evaluate_all(
+    cells: Sequence[Cell], out: Path, tick: Callable[[int], None] = lambda fits: None, engine: Ray | None = None
+) -> Iterator[Result | ProbebenchError]:
+    """Yields each cell's result, or why it has none, in the order of the cells.
+
+    Args:
+        cells: What to evaluate.
+        out: The results folder; workers of an engine on other machines must see it, and the cache, at the same path.
+        tick: As in ``evaluate``.
+        engine: Spreads cells as tasks; None evaluates them here.
+
+    Raises:
+        OSError: The results folder is full or cannot be written.
+        EngineError: A cell lost its worker again and again.
+    """
+    if engine is None:
+        for cell in cells:
+            yield _result_or_error(out, cell, tick)
+        return
+    results = engine.map(_result_or_error, out.absolute(), cells, gpu=bool(engine.gpus))
+    for cell, result in zip(cells, results, strict=True):
+        tick(len(cell.seeds) * cell.fits_a_draw)
+        yield result
+
+
+def _result_or_error(
+    out: Path, cell: Cell, tick: Callable[[int], None] = lambda fits: None
+) -> Result | ProbebenchError:
+    try:
+        return evaluate(cell, out, tick)[0]
+    except ProbebenchError as error:
+        return error
 
 
 class _Budget:

@@ -110,3 +110,14 @@ def test_a_holdout_inside_the_draw_spends_no_other_label(counts: list[int], shot
         taken, held = min(shots, count), int((training.labels[inside.validation] == label).sum())
         assert held == (0 if taken == 1 else max(1, int(taken * 0.2 + 0.5)))
         assert (label in {one.label for one in inside.short}) == (taken < shots or not held)
+
+
+def test_images_that_are_left_out_leave_the_order_of_the_others() -> None:
+    ids = [f"image-{number}" for number in range(60)]
+    labels = np.arange(60) % 3
+    whole = TrainingPart(ids, labels)
+    kept = np.array([number for number in range(60) if number not in (4, 17, 33)])
+    some = TrainingPart([ids[number] for number in kept], labels[kept], (ids, labels))
+    assert some.fingerprint == whole.fingerprint
+    everything = [ids[position] for position in whole.few_shot(20, 0, 1).train if position in kept]
+    assert [some.ids[position] for position in some.few_shot(20, 0, 1).train] == everything

@@ -30,7 +30,8 @@ def test_class_folders_alone_get_a_fixed_test_part(shipped: Registry, tmp_path: 
     assert opened.class_names == ("class0", "class1", "class2")
     for split in opened.splits.values():
         assert isinstance(split.images, FileImages)
-        for name, label, path in zip(split.ids, split.labels, split.images.paths, strict=True):
+        for position, (name, label) in enumerate(zip(split.ids, split.labels, strict=True)):
+            path = split.images.path(position)
             assert name == f"class{label}/{path.name}"
     assert open_dataset(f"folder:{place}", shipped, root).fingerprint == opened.fingerprint
 
@@ -167,4 +168,29 @@ def test_a_truncated_image_is_named(tmp_path: Path) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[:-500])
     with pytest.raises(DatasetError, match="cut.jpg cannot be read"):
-        FileImages([path], ["x"]).load(0)
+        FileImages.below(tmp_path, [path.name], ["x"]).load(0)
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "photo.png", "photo.webp", "photo.bmp"])
+def test_a_look_at_a_file_finds_one_that_is_cut_off_empty_or_gone(tmp_path: Path, name: str) -> None:
+    array = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    Image.fromarray(array).save(tmp_path / name)
+    images = FileImages.below(tmp_path, [name], ["x"])
+    images.check(0)
+    whole = (tmp_path / name).read_bytes()
+    for content in (whole[: len(whole) // 2], b"", b"<html>not found</html>", None):
+        if content is None:
+            (tmp_path / name).unlink()
+        else:
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises(DatasetError, match=f"{name} cannot be read"):
+            images.check(0)
+
+
+def test_a_look_at_a_whole_file_decodes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("photo.jpg", "photo.png"):
+        Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(tmp_path / name)
+    images = FileImages.below(tmp_path, ["photo.jpg", "photo.png"], ["x", "y"])
+    monkeypatch.setattr(Image, "open", lambda _: pytest.fail("decoded"))
+    images.check(0)
+    images.check(1)

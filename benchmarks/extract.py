@@ -1,0 +1,218 @@
+"""The extraction engine against its limits and its peers: ``python benchmarks/extract.py forward | decode | ...``.
+
+Every ratio is of runs in one process (or, against peers, one after the other), medians of ``--rounds``. Images are the
+JPEGs of ``benchmarks/photos.py``. "end to end" is what ``extract`` does from the first image to the sealed file, with
+the weights loaded and the network compiled before.
+"""
+
+import argparse
+import json
+import multiprocessing
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import photos
+from probebench.backbones.base import Backbone
+from probebench.backbones.builders import build_backbone
+from probebench.backbones.preprocess import Normalise, Pixels
+from probebench.cache.store import FeatureFile
+from probebench.datasets.base import Dataset, Images, Split
+from probebench.datasets.loaders import open_dataset
+from probebench.extract import Options, extract
+from probebench.extract.clock import Silent
+from probebench.registry import CheckpointSpec, Registry
+from probebench.registry.schema import Architecture, Input, Output, Pretraining, Weights
+
+
+def spec(name: str, features: int, size: int) -> CheckpointSpec:
+    """Returns an entry for a timm network with random weights: speed does not depend on them."""
+    return CheckpointSpec(
+        id=name,
+        title=name,
+        paper="none",
+        url="none",
+        license="none",
+        architecture=Architecture(library="timm", name=name, kwargs={}),
+        pretraining=Pretraining(
+            method="none",
+            objective="none",
+            sources=(),
+            samples_seen=0,
+            epochs=0,
+            labels="none",
+            curation="none",
+        ),
+        weights=Weights(uri="random:0", sha256="none", keys="plain"),
+        input=Input(
+            size=size,
+            resize="shortest",
+            crop=0.875,
+            interpolation="bicubic",
+            mean=(0.485, 0.456, 0.406),
+            std=(0.229, 0.224, 0.225),
+        ),
+        output=Output(features=features, layer="pooled"),
+    )
+
+
+class Stopwatch(Silent):
+    """Times each split from its first image to its sealed file."""
+
+    def __init__(self) -> None:
+        """Starts at nothing."""
+        self.seconds, self._began = 0.0, 0.0
+
+    def start(self, what: str, total: int, done: int) -> None:
+        """Starts the watch: weights are loaded and the network is ready."""
+        self._began = time.perf_counter()
+
+    def finish(self) -> None:
+        """Stops it."""
+        self.seconds += time.perf_counter() - self._began
+
+
+def end_to_end(backbone: Backbone, dataset: Dataset, options: Options, home: Path) -> float:
+    """Returns images a second of a whole extraction into an empty cache."""
+    with tempfile.TemporaryDirectory(dir=home) as empty:
+        watch = Stopwatch()
+        parts = extract(backbone, dataset, Path(empty), options, watch)
+        return sum(part.rows for part in parts) / watch.seconds
+
+
+def bare_forward(backbone: Backbone, batch: int, compiled: bool) -> Callable[[int], float]:
+    """Returns what measures images a second of the network alone, on a batch that lies there normalised."""
+    images = Normalise(backbone.input)(
+        torch.randint(0, 256, (batch, backbone.input.size, backbone.input.size, 3), dtype=torch.uint8)
+    ).to(memory_format=torch.channels_last)
+    module = backbone.module.to(memory_format=torch.channels_last)
+    call = torch.compile(module, options={"freezing": True}) if compiled else module
+
+    def measure(count: int) -> float:
+        with torch.inference_mode():
+            call(images)
+            began = time.perf_counter()
+            for _ in range(count // batch):
+                call(images)
+            return count // batch * batch / (time.perf_counter() - began)
+
+    return measure
+
+
+def _decode_all(job: tuple[Images, Input, int, int]) -> None:
+    torch.set_num_threads(1)
+    images, spec, start, stop = job
+    pixels = Pixels(spec)
+    for position in range(start, stop):
+        pixels(images.load(position))
+
+
+def decode_alone(split: Split, spec: Input, processes: int) -> float:
+    """Returns images a second of decoding and resizing on all cores, with nothing else to do."""
+    cuts = np.linspace(0, len(split), processes + 1).astype(int).tolist()
+    with multiprocessing.get_context("fork").Pool(processes) as pool:
+        pool.map(_decode_all, [(split.images, spec, 0, 1)] * processes)
+        began = time.perf_counter()
+        pool.map(_decode_all, [(split.images, spec, a, b) for a, b in zip(cuts, cuts[1:], strict=False)], chunksize=1)
+        return len(split) / (time.perf_counter() - began)
+
+
+def photos_of(folder: Path, count: int, size: tuple[int, int] = (500, 375)) -> Dataset:
+    """Opens ``count`` photos."""
+    place = photos.make(folder / f"photos-{count}-{size[0]}x{size[1]}", count, size)
+    return open_dataset(f"folder:{place}", Registry.load(environ={}), folder)
+
+
+def forward_limits(folder: Path, rounds: int) -> None:
+    """RN50 at 224 px: end to end over the bare compiled forward pass."""
+    backbone, dataset = build_backbone(spec("resnet50", 2048, 224), folder), photos_of(folder, 1280)
+    options = Options.resolve(device="cpu", compile="on", batch_size=64)
+    bare = bare_forward(backbone, 64, compiled=True)
+    ratios, rates, limits = [], [], []
+    for _ in range(rounds):
+        limits.append(bare(640))
+        rates.append(end_to_end(backbone, dataset, options, folder))
+        limits.append(bare(640))
+        ratios.append(rates[-1] / statistics.mean(limits[-2:]))
+        print(f"  end to end {rates[-1]:.2f}/s, bare {limits[-2]:.2f} and {limits[-1]:.2f}/s", flush=True)
+    decode = decode_alone(dataset.splits["train"], backbone.input, torch.get_num_threads())
+    bound = 1 / (1 + statistics.median(limits) / decode)
+    print(
+        f"RN50 224 px: end to end {statistics.median(rates):.1f} images/s, bare compiled forward "
+        f"{statistics.median(limits):.1f}: {statistics.median(ratios):.3f} (decoding alone {decode:.0f}/s on the same "
+        f"cores, so at most {bound:.3f})"
+    )
+
+
+def decode_limits(folder: Path, rounds: int) -> None:
+    """A tiny network on photos: end to end over the rate of decoding alone."""
+    backbone, dataset = build_backbone(spec("test_resnet", 96, 64), folder), photos_of(folder, 5120)
+    options = Options.resolve(device="cpu", compile="off")
+    bare = bare_forward(backbone, 64, compiled=False)(5120)
+    ratios, rates, limits = [], [], []
+    for _ in range(rounds):
+        limits.append(decode_alone(dataset.splits["train"], backbone.input, torch.get_num_threads()))
+        rates.append(end_to_end(backbone, dataset, options, folder))
+        ratios.append(rates[-1] / limits[-1])
+        print(f"  end to end {rates[-1]:.0f}/s, decoding alone {limits[-1]:.0f}/s", flush=True)
+    bound = 1 / (1 + statistics.median(limits) / bare)
+    print(
+        f"test_resnet 64 px: end to end {statistics.median(rates):.0f} images/s, decoding alone "
+        f"{statistics.median(limits):.0f}: {statistics.median(ratios):.3f} (forward alone {bare:.0f}/s on the same "
+        f"cores, so at most {bound:.3f})"
+    )
+
+
+def _peak(folder: Path, count: int) -> None:
+    """Runs in a process of its own: extracts, reads 1,000 rows, and prints peaks in MiB."""
+    backbone, dataset = build_backbone(spec("test_resnet", 96, 32), folder), photos_of(folder, count, (64, 48))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with tempfile.TemporaryDirectory(dir=folder) as home:
+        path = extract(backbone, dataset, Path(home), Options.resolve(device="cpu"))[0].path
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        with FeatureFile(path) as file:
+            file.read(np.arange(0, file.rows, max(1, file.rows // 1000)))
+        reading = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peaks = {"opened": before, "extracted": after, "read": reading, "a decoding process": children}
+    print(json.dumps({name: round(kib / 1024) for name, kib in peaks.items()}))
+
+
+def memory(folder: Path) -> None:
+    """Peak memory at 10,000 and 100,000 images."""
+    for count in (10_000, 100_000):
+        photos_of(folder, count, (64, 48))
+        command = [sys.executable, __file__, "peak", "--dir", str(folder), "--count", str(count)]
+        print(f"{count:,} images: {subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()}")
+
+
+def main() -> None:
+    """Runs one part."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", choices=["forward", "decode", "memory", "peak"])
+    parser.add_argument("--dir", type=Path, default=Path(tempfile.gettempdir()) / "probebench-benchmark")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--count", type=int, default=10_000)
+    given = parser.parse_args()
+    given.dir.mkdir(parents=True, exist_ok=True)
+    match given.part:
+        case "forward":
+            forward_limits(given.dir, given.rounds)
+        case "decode":
+            decode_limits(given.dir, given.rounds)
+        case "memory":
+            memory(given.dir)
+        case _:
+            _peak(given.dir, given.count)
+
+
+if __name__ == "__main__":
+    main()

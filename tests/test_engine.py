@@ -1,0 +1,104 @@
+"""Ray's part: order, errors, and workers that die."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from probebench.engine import EngineError, Ray
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Ray]:
+    with Ray() as engine:
+        yield engine
+
+
+def multiply(factor: int, item: int) -> int:
+    return factor * item
+
+
+def test_results_come_in_the_order_of_the_items(cluster: Ray) -> None:
+    assert list(cluster.map(multiply, 3, range(50))) == [3 * item for item in range(50)]
+    assert list(cluster.map(multiply, 3, [])) == []
+
+
+def fail_at(limit: int, item: int) -> int:
+    if item == limit:
+        raise KeyError(f"no {item}")
+    return item
+
+
+def test_an_error_is_the_functions_own_and_what_came_before_it_is_there(cluster: Ray) -> None:
+    results = cluster.map(fail_at, 3, range(10))
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(KeyError, match="no 3"):
+        next(results)
+
+
+def die_once(folder: Path, item: int) -> int:
+    """Counts its calls in files; the first call of item 2 kills its worker."""
+    number = len(list(folder.glob(f"{item}-*")))
+    (folder / f"{item}-{number}").touch()
+    if item == 2 and number == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item
+
+
+def test_a_killed_worker_costs_only_what_it_had_in_hand(cluster: Ray, tmp_path: Path) -> None:
+    assert list(cluster.map(die_once, tmp_path, range(8))) == list(range(8))
+    calls = [path.name.split("-")[0] for path in tmp_path.iterdir()]
+    assert calls.count("2") == 2 and len(calls) <= 8 + 2
+
+
+def always_die(_: None, item: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return item
+
+
+def test_a_task_that_kills_every_worker_is_given_up(cluster: Ray) -> None:
+    with pytest.raises(EngineError, match="lost its worker 4 times"):
+        list(cluster.map(always_die, None, [1]))
+
+
+def record(folder: Path, item: int) -> int:
+    (folder / str(item)).touch()
+    return item
+
+
+def test_no_more_results_than_a_few_for_each_worker_wait(cluster: Ray, tmp_path: Path) -> None:
+    taken = []
+
+    def items() -> Iterator[int]:
+        for number in range(1000):
+            taken.append(number)
+            yield number
+
+    results = cluster.map(record, tmp_path, items(), cpus=64)
+    assert next(results) == 0
+    assert len(taken) <= 8
+    results.close()  # type: ignore[attr-defined]
+
+
+def test_a_cluster_that_cannot_be_reached_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+
+    def unreachable(**_: object) -> None:
+        raise ConnectionError("Could not find any running Ray instance at: 10.0.0.1:6379.\nand more")
+
+    monkeypatch.setattr(ray, "init", unreachable)
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    with pytest.raises(
+        EngineError, match=r"^the cluster at RAY_ADDRESS=10.0.0.1:6379 cannot be joined: Could not find"
+    ):
+        Ray()
+
+
+def test_ray_that_is_not_installed_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    with pytest.raises(EngineError, match=r"pip install 'probebench\[ray\]'"):
+        Ray()
