@@ -3,23 +3,27 @@
 import contextlib
 import json
 import os
-import zlib
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
+from probebench.cache.block import Settings, read_description, read_slot
+from probebench.cache.checksums import FEATURES
 from probebench.cache.key import FeatureKey
-from probebench.cache.seal import check_seal
+from probebench.cache.layout import decode_ids
+from probebench.cache.raw import RawFile
+from probebench.cache.rows import Features, Rows
+from probebench.cache.seal import is_sealed
 from probebench.errors import CacheError, one_line
 
 SUFFIX = ".h5"
-
-Features = npt.NDArray[np.floating[Any]]
+PARTIAL = ".partial"
 
 
 def feature_path(home: Path, model: str, dataset: str, key: FeatureKey) -> Path:
@@ -27,13 +31,29 @@ def feature_path(home: Path, model: str, dataset: str, key: FeatureKey) -> Path:
     return home / "features" / model / dataset.replace(":", "-") / f"{key.split}-{key.digest[:16]}{SUFFIX}"
 
 
-def row_checksums(rows: Features) -> npt.NDArray[np.uint32]:
-    """Returns the CRC-32 of each row's bytes, (N,)."""
-    return np.fromiter((zlib.crc32(row) for row in np.ascontiguousarray(rows)), dtype=np.uint32, count=len(rows))
+@dataclass(frozen=True)
+class Skipped:
+    """Images that could not be decoded and were left out.
+
+    Attributes:
+        ids: Their sample ids, (S,).
+        labels: Their labels, (S,).
+        positions: Their places in the split, counted before they were left out, (S,).
+    """
+
+    ids: tuple[str, ...]
+    labels: npt.NDArray[np.int64]
+    positions: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Returns S."""
+        return len(self.ids)
 
 
 class FeatureFile:
     """One complete file, open for reading. Rows are checked against their checksums as they are read.
+
+    Threads may share it: reading moves no file position.
 
     Attributes:
         path: Where it lies.
@@ -42,6 +62,9 @@ class FeatureFile:
         dataset: Data set id.
         splits: Names of all parts of the data set.
         settings: Device, batch size and the like with which it was computed.
+        skipped: Images left out.
+        rows: N, images.
+        width: D, features of an image.
     """
 
     def __init__(self, path: Path) -> None:
@@ -49,34 +72,50 @@ class FeatureFile:
 
         Raises:
             CacheError: It is truncated, damaged, foreign or of another version.
+            OSError: It is not there, or cannot be read.
         """
         self.path = path
-        check_seal(path)
+        self._file = RawFile(path)
         try:
-            self._file = h5py.File(path, "r", locking=False)
-            self.key = FeatureKey.model_validate_json(self._file.attrs["key"])
-            self.model = str(self._file.attrs["model"])
-            self.dataset = str(self._file.attrs["dataset"])
-            self.splits: tuple[str, ...] = tuple(json.loads(self._file.attrs["splits"]))
-            self.settings: dict[str, str | int | bool] = json.loads(self._file.attrs["settings"])
-            self.rows, self.width = self._file["features"].shape
+            description = read_description(self._file)
+            if not is_sealed(self._file, description):
+                raise CacheError(f"feature file {path} is damaged or truncated; delete it and extract again")
+            self.rows, self.width = description.rows, description.width
+            self._rows = Rows(self._file, description)
+            # Sealed, so few rows need no reading of checksums beside them; 8 bytes a row.
+            self._checksums = self._rows.checksums(0, self.rows)[:, FEATURES].copy()
+            self._read_attributes()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _read_attributes(self) -> None:
+        try:
+            with h5py.File(self.path, "r", locking=False) as file:
+                self.key = FeatureKey.model_validate_json(file.attrs["key"])
+                self.model = str(file.attrs["model"])
+                self.dataset = str(file.attrs["dataset"])
+                self.splits: tuple[str, ...] = tuple(json.loads(file.attrs["splits"]))
+                self.settings: Settings = json.loads(file.attrs["settings"])
+                left_out = [file[f"skipped_{name}"][:] for name in ("ids", "labels", "positions")]
+                self.skipped = Skipped(decode_ids(left_out[0]), *left_out[1:])
+        # Its bytes are those that were written, so this is a fault of the writer or of HDF5.
         except (KeyError, ValueError, OSError, RuntimeError) as error:
             raise CacheError(
-                f"feature file {path} cannot be read ({one_line(error, 100)}); delete it and extract again"
+                f"feature file {self.path} cannot be read ({one_line(error, 100)}); delete it and extract again"
             ) from error
 
     @cached_property
     def labels(self) -> npt.NDArray[np.int64]:
         """All labels, (N,)."""
-        values: npt.NDArray[np.int64] = self._file["labels"][:]
-        return values
+        return self._rows.labels(0, self.rows)
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
         """All sample ids, (N,)."""
-        return tuple(self._file["ids"].asstr()[:])
+        return decode_ids(self._rows.ids(0, self.rows))
 
-    def read(self, positions: npt.NDArray[np.int64] | None = None) -> Features:
+    def read(self, positions: npt.NDArray[np.integer] | None = None) -> Features:
         """Reads rows in the order asked for (None: all), and checks each against its checksum.
 
         Returns:
@@ -84,26 +123,20 @@ class FeatureFile:
 
         Raises:
             CacheError: A row's bytes changed since it was written.
+            IndexError: There is no such row.
         """
-        try:
-            if positions is None:
-                rows, checksums = self._file["features"][:], self._file["checksums"][:]
-            else:
-                # HDF5 reads ascending distinct rows; put them back in the order asked for.
-                distinct, back = np.unique(positions, return_inverse=True)
-                rows, checksums = self._file["features"][distinct][back], self._file["checksums"][distinct][back]
-        except OSError as error:
-            raise CacheError(
-                f"feature file {self.path} cannot be read ({one_line(error, 100)}); delete it and extract again"
-            ) from error
-        wrong = np.flatnonzero(row_checksums(rows) != checksums)
+        if positions is None:
+            features, wrong = self._rows.read_all(self._checksums)
+        else:
+            positions = np.asarray(positions, np.int64)
+            if len(positions) and not 0 <= positions.min() <= positions.max() < self.rows:
+                raise IndexError(f"rows {positions.min()} to {positions.max()} of {self.rows} rows")
+            features, wrong = self._rows.read(positions, self._checksums)
         if len(wrong):
-            row = int(wrong[0] if positions is None else positions[wrong[0]])
             raise CacheError(
-                f"feature file {self.path}: row {row} ({self.ids[row]}) and {len(wrong) - 1} more changed on disk; "
-                "delete it and extract again"
+                f"feature file {self.path}: row {wrong[0]} ({self.ids[int(wrong[0])]}) and {len(wrong) - 1} more "
+                "changed on disk; delete it and extract again"
             )
-        features: Features = rows
         return features
 
     def close(self) -> None:
@@ -121,9 +154,38 @@ class FeatureFile:
         self.close()
 
 
+def partial_path(path: Path) -> Path:
+    """Returns the name of a file while it grows."""
+    return path.with_name(path.name + PARTIAL)
+
+
+def scratch_path(path: Path) -> Path:
+    """Returns the name of what is not yet fit to be resumed or read; nothing trusts such a file."""
+    return path.with_name(path.name + PARTIAL + ".new")
+
+
+def committed_rows(path: Path) -> int:
+    """Returns how many rows an interrupted file counts, as yet unchecked; 0 where there is none or it is damaged."""
+    try:
+        with RawFile(partial_path(path)) as file:
+            slot = read_slot(file)
+    except OSError:
+        return 0
+    return slot.committed if slot else 0
+
+
+def final_path(path: Path) -> Path:
+    """Returns the name of the complete file that an interrupted one, or what is left of one, would become."""
+    return path.with_name(path.name.removesuffix(".new").removesuffix(PARTIAL))
+
+
 def stored_files(home: Path, partial: bool = False) -> list[Path]:
-    """Lists the complete feature files under a home folder (or the interrupted ones), in the order of their names."""
-    return sorted((home / "features").glob(f"*/*/*{SUFFIX}{'.partial' if partial else ''}"))
+    """Lists the complete feature files under a home folder (or the interrupted ones), in the order of their names.
+
+    What a kill left of an interrupted file beside the complete one does not count.
+    """
+    found = sorted((home / "features").glob(f"*/*/*{SUFFIX}{PARTIAL if partial else ''}"))
+    return [path for path in found if not (partial and final_path(path).exists())]
 
 
 def mark_as_newest(path: Path) -> None:

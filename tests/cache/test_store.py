@@ -1,12 +1,20 @@
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from probebench.cache import rows as rows_module
 from probebench.cache.key import FeatureKey
-from probebench.cache.store import FeatureFile, feature_path, row_checksums
+from probebench.cache.raw import RawFile
+from probebench.cache.store import FeatureFile, feature_path
 from probebench.cache.writer import FeatureWriter, Header
 from probebench.errors import CacheError
 from tests.cache.test_key import key
@@ -20,7 +28,7 @@ def header(own: FeatureKey | None = None, **settings: Any) -> Header:
     return Header(own or key(), "net", "digits", ("train", "test"), {"device": "cpu", "batch_size": 4, **settings})
 
 
-def write(path: Path, blocks: list[int], own: FeatureKey | None = None, finish: bool = True) -> None:
+def write(path: Path, blocks: Sequence[int], own: FeatureKey | None = None, finish: bool = True) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with FeatureWriter(path, header(own), IDS, LABELS, ROWS.shape[1]) as writer:
         for size in blocks:
@@ -44,6 +52,8 @@ def test_a_file_reads_back_and_is_plain_hdf5(path: Path) -> None:
         assert np.array_equal(raw["features"][:], ROWS)
         assert raw["labels"].dtype == np.int64 and [text.decode() for text in raw["ids"][:]] == IDS
         assert raw.attrs["complete"] and raw.attrs["committed"] == 10
+        assert json.loads(raw.attrs["settings"]) == {"device": "cpu", "batch_size": 4}
+        assert raw["checksums"].shape == (10, 2) and raw["skipped_ids"].shape == (0,)
         assert FeatureKey.model_validate_json(raw.attrs["key"]) == key()
 
 
@@ -55,7 +65,7 @@ def test_half_precision_is_stored_as_float16(tmp_path: Path) -> None:
         assert file.read().dtype == np.float16
 
 
-@pytest.mark.parametrize("keep", [0, 100, 511, 512, 3000, -1])
+@pytest.mark.parametrize("keep", [0, 100, 4095, 4096, 6000, -1])
 def test_truncated_files_are_refused(path: Path, keep: int) -> None:
     write(path, [10])
     path.write_bytes(path.read_bytes()[:keep])
@@ -78,9 +88,10 @@ def test_foreign_files_are_refused(path: Path) -> None:
 def test_another_version_is_refused(path: Path) -> None:
     write(path, [10])
     content = path.read_bytes()
-    path.write_bytes(content.replace(b'"version":1', b'"version":2', 1))
-    with pytest.raises(CacheError, match="format version 2 and this probebench reads 1"):
-        FeatureFile(path)
+    for version in (b"1", b"3"):
+        path.write_bytes(content.replace(b'"version":2', b'"version":' + version, 1))
+        with pytest.raises(CacheError, match=f"format version {int(version)} and this probebench reads 2"):
+            FeatureFile(path)
 
 
 @pytest.mark.parametrize("name", ["model", "settings", "committed"])
@@ -92,30 +103,55 @@ def test_an_edited_header_is_refused(path: Path, name: str) -> None:
         FeatureFile(path)
 
 
-def test_any_changed_byte_is_found(path: Path) -> None:
+def test_any_changed_byte_is_found(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every byte of the file, one at a time: refused at opening, or at reading its row. HDF5 never sees the damage."""
     write(path, [10])
     whole = path.read_bytes()
+    with FeatureFile(path) as file:
+        first = file._rows._description.places.features
+    opened: list[int] = []
+    true_open = h5py.File
+
+    def watched(*arguments: Any, **named: Any) -> Any:
+        opened.append(place)
+        return true_open(*arguments, **named)
+
+    monkeypatch.setattr(h5py, "File", watched)
     for place in range(len(whole)):
         content = bytearray(whole)
         content[place] ^= 0x41
         path.write_bytes(content)
         with pytest.raises(CacheError), FeatureFile(path) as file:
             file.read()
+    assert opened == list(range(first, first + ROWS.nbytes))
+
+
+def flip(path: Path, sought: bytes, beyond: int = 0) -> None:
+    content = bytearray(path.read_bytes())
+    content[content.index(sought) + beyond] ^= 1
+    path.write_bytes(content)
 
 
 def test_a_flipped_byte_is_found_in_its_row(path: Path) -> None:
     write(path, [10])
-    content = bytearray(path.read_bytes())
-    place = content.index(ROWS[6].tobytes()) + 5
-    content[place] ^= 1
-    path.write_bytes(content)
+    flip(path, ROWS[6].tobytes(), 5)
     with FeatureFile(path) as file:
         assert np.array_equal(file.read(np.array([0, 5])), ROWS[[0, 5]])
-        with pytest.raises(CacheError, match=r"row 6 \(bild-6-ä\)"):
+        with pytest.raises(CacheError, match=r"row 6 \(bild-6-ä\) and 0 more.*delete it and extract again"):
             file.read()
-        with pytest.raises(CacheError, match="row 6"):
-            file.read(np.array([2, 6]))
+        for positions in ([2, 6], [6, 2], [6, 6]):
+            with pytest.raises(CacheError, match="row 6"):
+                file.read(np.array(positions))
+
+
+def test_rows_cut_off_after_opening_are_an_error(path: Path) -> None:
+    write(path, [10])
+    with FeatureFile(path) as file:
+        os.truncate(path, 5400)
+        with pytest.raises(CacheError, match="is truncated"):
+            file.read()
+        with pytest.raises(CacheError, match="is truncated"):
+            file.read(np.array([9]))
 
 
 def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:
@@ -123,8 +159,84 @@ def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:
         FeatureFile(tmp_path / "no.h5")
 
 
-def test_checksums_are_of_each_rows_bytes() -> None:
-    import zlib
+@pytest.mark.parametrize("size", [1, 3])
+def test_rows_that_changed_places_are_found(path: Path, size: int) -> None:
+    write(path, [10])
+    content = path.read_bytes()
+    one, other = content.index(ROWS[1].tobytes()), content.index(ROWS[5].tobytes())
+    length = size * ROWS[0].nbytes
+    swapped = bytearray(content)
+    swapped[one : one + length], swapped[other : other + length] = (
+        content[other : other + length],
+        content[one : one + length],
+    )
+    path.write_bytes(swapped)
+    with FeatureFile(path) as file, pytest.raises(CacheError, match=f"row 1 .* and {2 * size - 1} more"):
+        file.read()
 
-    assert row_checksums(ROWS).tolist() == [zlib.crc32(row.tobytes()) for row in ROWS]
-    assert row_checksums(ROWS.T.copy().T).tolist() == row_checksums(ROWS).tolist()
+
+def test_rows_of_another_keys_file_are_found(path: Path, tmp_path: Path) -> None:
+    write(path, [10])
+    other = tmp_path / "other.h5"
+    write(other, [10], key(content="other"))
+    content, theirs = bytearray(path.read_bytes()), other.read_bytes()
+    place = content.index(ROWS[4].tobytes())
+    assert theirs.index(ROWS[4].tobytes()) == place
+    with FeatureFile(path) as file:
+        # The features are the same here; their checksums are of another key.
+        start = file._rows._description.places.checksums + 4 * 16
+    content[start : start + 16] = theirs[start : start + 16]
+    path.write_bytes(content)
+    with pytest.raises(CacheError, match="is damaged"):
+        FeatureFile(path)
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_any_rows_in_any_order_are_those_that_numpy_takes(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "patterns" / "x.h5"
+    if not path.exists():
+        write(path, [10])
+    positions = np.array(data.draw(st.lists(st.integers(0, 9), max_size=30)), np.int64)
+    with pytest.MonkeyPatch.context() as patch:
+        # Pieces of one, two and many rows.
+        patch.setattr(rows_module, "PIECE", data.draw(st.sampled_from([1, 2 * ROWS[0].nbytes, 1 << 20])))
+        with FeatureFile(path) as file:
+            found = file.read(positions)
+            assert np.array_equal(file.read(), ROWS)
+    assert found.dtype == np.float32 and found.shape == (len(positions), 7)
+    assert np.array_equal(found, ROWS[positions])
+
+
+def test_there_are_no_rows_beyond_the_ends(path: Path) -> None:
+    write(path, [10])
+    with FeatureFile(path) as file:
+        for positions in ([10], [-1], [3, 12, 4]):
+            with pytest.raises(IndexError):
+                file.read(np.array(positions))
+
+
+def test_few_rows_cost_few_reads(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(path, [10])
+    reads: list[int] = []
+    true_read = RawFile.read_into
+
+    def counted(self: RawFile, buffer: memoryview, offset: int) -> None:
+        reads.append(len(buffer))
+        true_read(self, buffer, offset)
+
+    with FeatureFile(path) as file:
+        monkeypatch.setattr(RawFile, "read_into", counted)
+        file.read(np.array([8, 2, 3, 4, 8, 0]))
+    assert reads == [28, 3 * 28, 28], "each row once, neighbours together"
+
+
+def test_threads_may_share_a_file(path: Path) -> None:
+    write(path, [10])
+    generator = np.random.default_rng(1)
+    asked = [generator.integers(0, 10, 20) for _ in range(200)]
+    with FeatureFile(path) as file, ThreadPoolExecutor(8) as pool:
+        for positions, found in zip(asked, pool.map(file.read, asked), strict=True):
+            assert np.array_equal(found, ROWS[positions])

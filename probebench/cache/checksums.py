@@ -1,0 +1,67 @@
+"""Checksums of rows: 64-bit xxh3, seeded by the key and by the row's place.
+
+The same bytes in another row, or in another key's file, have another checksum, so rows or blocks that were moved are
+found even where their checksums moved with them.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from probebench.cache.raw import bytes_of
+
+Checksums = npt.NDArray[np.uint64]
+
+# Columns of the checksums in a file.
+FEATURES, RECORDS = 0, 1
+COLUMNS = 2
+
+
+class RowHasher:
+    """Computes the checksums of the rows of one key's file."""
+
+    def __init__(self, key_digest: str) -> None:
+        """Takes the sha256 of the key, in hexadecimal."""
+        # 63 bits each: a seed and a position add up to an unsigned 64-bit number.
+        self._features, self._records = (int(key_digest[start : start + 16], 16) >> 1 for start in (0, 16))
+
+    def features(self, rows: npt.NDArray[Any], positions: Sequence[int]) -> Checksums:
+        """Returns the checksums (B,) of rows of features (B, D) that lie at ``positions`` in the file."""
+        return _hash_rows(rows, self._features, positions)
+
+    def records(self, labels: npt.NDArray[np.int64], ids: npt.NDArray[np.bytes_], start: int) -> Checksums:
+        """Returns the checksums (B,) of labels (B,) and ids (B,) together, whose first is the file's row ``start``."""
+        count = len(labels)
+        both = np.concatenate(
+            [np.frombuffer(bytes_of(np.ascontiguousarray(part)), np.uint8).reshape(count, -1) for part in (labels, ids)]
+            if count
+            else [np.empty((0, 1), np.uint8)],
+            axis=1,
+        )
+        return _hash_rows(both, self._records, range(start, start + count))
+
+    def skipped(self, positions: Sequence[int]) -> Checksums:
+        """Returns what stands in place of a row's checksum (B,) where its image was left out."""
+        seeds = (self._features + position for position in positions)
+        return _collect((xxhash.xxh3_64_intdigest(b"skipped", seed) for seed in seeds), len(positions))
+
+
+def _hash_rows(rows: npt.NDArray[Any], base: int, positions: Sequence[int]) -> Checksums:
+    content = bytes_of(np.ascontiguousarray(rows))
+    width = rows.shape[1] * rows.itemsize
+    # One slice and one call a row: the fastest way that Python has (10 GB/s of 4 KB rows).
+    digest = xxhash.xxh3_64_intdigest
+    return _collect(
+        [
+            digest(content[index * width : (index + 1) * width], base + position)
+            for index, position in enumerate(positions)
+        ],
+        len(positions),
+    )
+
+
+def _collect(values: Iterable[int], count: int) -> Checksums:
+    return np.fromiter(values, np.uint64, count)
