@@ -1,14 +1,17 @@
 """``probebench cache``: the feature files."""
 
-import fnmatch
 import time
-from pathlib import Path
 
 import click
 
 from probebench.cli.console import print_json, print_table
-from probebench.cli.options import home, json_option
-from probebench.errors import CacheError, UsageError
+from probebench.cli.options import home, json_option, split_list
+from probebench.errors import UsageError
+
+_model_option = click.option("--model", "models", multiple=True, help="Only these models (globs and comma lists).")
+_dataset_option = click.option(
+    "--dataset", "datasets", multiple=True, help="Only these data sets (globs and comma lists)."
+)
 
 
 @click.group(name="cache")
@@ -20,100 +23,143 @@ def command() -> None:
 @json_option
 def list_files(as_json: bool) -> None:
     """List feature files: whose they are, rows, size, age, complete or not."""
-    from probebench.cache.store import FeatureFile, stored_files
+    from probebench.cache.listing import list_files
 
-    rows = []
-    for path in [*stored_files(home()), *stored_files(home(), partial=True)]:
-        status = path.stat()
-        fact = {
-            "file": str(path),
-            "bytes": status.st_size,
-            "age_days": round((time.time() - status.st_mtime) / 86400, 2),
-        }
-        fact |= {
-            "model": path.parent.parent.name,
-            "dataset": path.parent.name,
-            "state": "interrupted",
-            "rows": None,
-            "input_size": None,
-        }
-        if path.suffix != ".partial":
-            try:
-                with FeatureFile(path) as file:
-                    fact |= {"model": file.model, "dataset": file.dataset, "state": "complete", "rows": file.rows}
-                    fact |= {
-                        "split": file.key.split,
-                        "input_size": file.key.preprocessing.size,
-                        "dtype": file.key.dtype,
-                    }
-            except (CacheError, OSError):
-                fact["state"] = "damaged"
-        rows.append(fact)
+    entries = list_files(home())
     if as_json:
-        print_json(rows)
+        print_json(
+            [
+                {
+                    "file": str(entry.path),
+                    "model": entry.model,
+                    "dataset": entry.dataset,
+                    "split": entry.split,
+                    "input_size": entry.about.input_size if entry.about else None,
+                    "dtype": entry.about.dtype if entry.about else None,
+                    "rows": entry.rows,
+                    "committed": entry.committed,
+                    "bytes": entry.bytes,
+                    "age_days": round((time.time() - entry.modified) / 86400, 2),
+                    "state": entry.state,
+                }
+                for entry in entries
+            ]
+        )
         return
     columns = [
         ("model", "left"),
         ("data set", "left"),
         ("split", "left"),
         ("px", "right"),
+        ("dtype", "left"),
         ("rows", "right"),
-        ("MB", "right"),
-        ("days", "right"),
+        ("size", "right"),
+        ("age", "right"),
         ("state", "left"),
     ]
     print_table(
         columns,
         [
             [
-                str(row["model"]),
-                str(row["dataset"]),
-                str(row.get("split") or Path(str(row["file"])).name.split("-")[0]),
-                str(row["input_size"] or "?"),
-                str(row["rows"] if row["rows"] is not None else "?"),
-                f"{int(str(row['bytes'])) / 1e6:.1f}",
-                str(row["age_days"]),
-                str(row["state"]),
+                entry.model,
+                entry.dataset,
+                entry.split,
+                str(entry.about.input_size) if entry.about else "?",
+                entry.about.dtype if entry.about else "?",
+                str(entry.rows) if entry.state == "complete" else _progress(entry.rows, entry.committed),
+                _size(entry.bytes),
+                _age(time.time() - entry.modified),
+                entry.state,
             ]
-            for row in rows
+            for entry in entries
         ],
     )
+    click.echo(f"{_count(len(entries))}, {_size(sum(entry.bytes for entry in entries))}")
 
 
 @command.command()
-def verify() -> None:
-    """Read every feature file and check every row against its checksum."""
-    from probebench.cache.store import FeatureFile, stored_files
+@_model_option
+@_dataset_option
+def verify(models: tuple[str, ...], datasets: tuple[str, ...]) -> None:
+    """Read every feature file, complete or interrupted, and check every row against its checksum."""
+    from probebench.cache.listing import list_files
+    from probebench.cache.verify import verify as verify_file
 
-    files, problems = stored_files(home()), 0
-    for path in files:
+    entries, problems = list_files(home(), _patterns("--model", models), _patterns("--dataset", datasets)), 0
+    for entry in entries:
         try:
-            with FeatureFile(path) as file:
-                file.read()
-        except (CacheError, OSError) as error:
+            damage = verify_file(entry.path)
+            said = damage.message if damage else None
+        except OSError as error:
+            said = f"feature file {entry.path} cannot be read: {error.strerror}"
+        if said:
             problems += 1
-            click.echo(f"error: {error}", err=True)
-    click.echo(f"{len(files) - problems} of {len(files)} feature files are whole")
+            click.echo(f"error: {said}", err=True)
+    click.echo(f"{len(entries) - problems} of {len(entries)} feature files are whole")
     if problems:
         raise click.exceptions.Exit(1)
 
 
 @command.command()
-@click.option("--model", help="Only this model (a glob may be given).")
-@click.option("--dataset", help="Only this data set (a glob may be given).")
-def remove(model: str | None, dataset: str | None) -> None:
-    """Remove the feature files, whole, damaged or interrupted, of a model, of a data set, or of both together."""
-    from probebench.cache.store import stored_files
+@_model_option
+@_dataset_option
+@click.option("--older-than", metavar="AGE", help="Only files not written to for so long, such as 30d or 12h.")
+@click.option("--larger-than", metavar="SIZE", help="Only files that take more than this, such as 500MB or 2GB.")
+@click.option("--dry-run", is_flag=True, help="Say what would go, and remove nothing.")
+def remove(
+    models: tuple[str, ...],
+    datasets: tuple[str, ...],
+    older_than: str | None,
+    larger_than: str | None,
+    dry_run: bool,
+) -> None:
+    """Remove the feature files, whole, damaged or interrupted, for which all that is asked holds."""
+    from probebench.cache.listing import list_files
+    from probebench.cache.removal import older_and_larger, parse_age, parse_size, remove_files
 
-    if model is None and dataset is None:
-        raise UsageError("say what to remove: --model ID, --dataset ID or both (globs may be given; '*' is everything)")
-    chosen = [
-        path
-        for path in [*stored_files(home()), *stored_files(home(), partial=True)]
-        if fnmatch.fnmatch(path.parent.parent.name, model or "*")
-        and fnmatch.fnmatch(path.parent.name, (dataset or "*").replace(":", "-"))
-    ]
-    size = sum(path.stat().st_size for path in chosen)
-    for path in chosen:
-        path.unlink()
-    click.echo(f"removed {len(chosen)} files, {size / 1e6:.1f} MB")
+    if not (models or datasets or older_than or larger_than):
+        raise UsageError(
+            "say what to remove: --model, --dataset (globs may be given; '*' is everything), "
+            "--older-than 30d or --larger-than 500MB"
+        )
+    age = parse_age(older_than) if older_than is not None else None
+    size = parse_size(larger_than) if larger_than is not None else None
+    entries = list_files(home(), _patterns("--model", models), _patterns("--dataset", datasets))
+    removal = remove_files(older_and_larger(entries, age, size), dry_run)
+    for entry in removal.busy:
+        click.echo(f"{entry.path} is being written by another process and stays", err=True)
+    if dry_run:
+        for entry in removal.gone:
+            click.echo(f"{entry.path} ({_size(entry.bytes)}, {_age(time.time() - entry.modified)} old)")
+    total = _size(sum(entry.bytes for entry in removal.gone))
+    click.echo(f"{'would remove' if dry_run else 'removed'} {_count(len(removal.gone))}, {total}")
+
+
+def _patterns(option: str, texts: tuple[str, ...]) -> list[str]:
+    """Reads globs; an empty text would match everything, which nobody means who gives one."""
+    patterns = split_list(texts)
+    if texts and not patterns:
+        raise UsageError(f"{option} is empty; '*' is everything")
+    return patterns
+
+
+def _progress(rows: int | None, committed: int | None) -> str:
+    return "?" if rows is None or committed is None else f"{committed} of {rows}"
+
+
+def _count(files: int) -> str:
+    return f"{files} file{'' if files == 1 else 's'}"
+
+
+def _size(count: int) -> str:
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} B"
+
+
+def _age(seconds: float) -> str:
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
