@@ -117,7 +117,7 @@ def remove(
     from probebench.cache.listing import list_files
     from probebench.cache.removal import older_and_larger, parse_age, parse_size, remove_files
 
-    if not (models or datasets or older_than or larger_than):
+    if not (models or datasets) and older_than is None and larger_than is None:
         raise UsageError(
             "say what to remove: --model, --dataset (globs may be given; '*' is everything), "
             "--older-than 30d or --larger-than 500MB"

@@ -24,13 +24,15 @@ LABELS = np.arange(10) % 3
 ROWS = np.random.default_rng(0).normal(size=(10, 7)).astype(np.float32)
 
 
-def header(own: FeatureKey | None = None, **settings: Any) -> Header:
-    return Header(own or key(), "net", "digits", ("train", "test"), {"device": "cpu", "batch_size": 4, **settings})
+def header(own: FeatureKey | None = None, model: str = "net", **settings: Any) -> Header:
+    return Header(own or key(), model, "digits", ("train", "test"), {"device": "cpu", "batch_size": 4, **settings})
 
 
-def write(path: Path, blocks: Sequence[int], own: FeatureKey | None = None, finish: bool = True) -> None:
+def write(
+    path: Path, blocks: Sequence[int], own: FeatureKey | None = None, finish: bool = True, model: str = "net"
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FeatureWriter(path, header(own), IDS, LABELS, ROWS.shape[1]) as writer:
+    with FeatureWriter(path, header(own, model), IDS, LABELS, ROWS.shape[1]) as writer:
         for size in blocks:
             writer.append(ROWS[writer.committed : writer.committed + size])
         if finish:
