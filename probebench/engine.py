@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 Shared = TypeVar("Shared")
 Item = TypeVar("Item")
@@ -22,14 +22,40 @@ class EngineError(Exception):
     """Ray is not installed, cannot be reached, or lost a task's worker again and again."""
 
 
+# What this process, a worker, fetched of late: a network stays moved and compiled from task to task.
+_fetched: dict[str, Any] = {}
+_FETCHED_AT_MOST = 4
+
+
+class Handle(Generic[Shared]):
+    """What many tasks share: sent to a worker once, and the same object for all tasks there."""
+
+    def __init__(self, reference: Any) -> None:
+        """Takes Ray's reference to the object."""
+        self._reference = reference
+
+    def get(self) -> Shared:
+        """Returns the object; call it in a task."""
+        import ray
+
+        name = self._reference.hex()
+        if name not in _fetched:
+            while len(_fetched) >= _FETCHED_AT_MOST:
+                del _fetched[next(iter(_fetched))]
+            _fetched[name] = ray.get(self._reference)
+        value: Shared = _fetched[name]
+        return value
+
+
 class _Worker:
-    """An actor: it holds what its tasks share, so that a network is moved and compiled once and not for every task."""
+    """An actor: the process that it is keeps what it imported and fetched."""
 
-    def __init__(self, shared: Any) -> None:
-        self._shared = shared
+    def call(self, function: Callable[[Any], Any], item: Any) -> Any:
+        return function(item)
 
-    def call(self, function: Callable[[Any, Any], Any], item: Any) -> Any:
-        return function(self._shared, item)
+
+# Idle workers by kind (cores, with a GPU or not). A process has one connection to Ray, so it has one set of workers.
+_pools: dict[tuple[int, bool], list[Any]] = {}
 
 
 class Ray:
@@ -72,22 +98,20 @@ class Ray:
         nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
         self._largest = max(int(node["Resources"].get("CPU", 1)) for node in nodes if node["Alive"])
 
-    def map(
-        self,
-        function: Callable[[Shared, Item], Out],
-        shared: Shared,
-        items: Iterable[Item],
-        cpus: int = 1,
-        gpu: bool = False,
-    ) -> Iterator[Out]:
-        """Yields ``function(shared, item)`` of every item, in the order of the items.
+    def share(self, value: Shared) -> Handle[Shared]:
+        """Puts an object where all workers can fetch it; hand the handle to tasks."""
+        return Handle(self._ray.put(value))
 
-        A task whose worker dies runs again elsewhere; nothing else is lost. Results wait in the cluster until
+    def map(
+        self, function: Callable[[Item], Out], items: Iterable[Item], cpus: int = 1, gpu: bool = False
+    ) -> Iterator[Out]:
+        """Yields ``function(item)`` of every item, in the order of the items.
+
+        A task whose worker dies runs again elsewhere; nothing else is lost. Results wait in the cluster until it is
         their turn, a few for each worker, so memory does not grow with the number of items.
 
         Args:
             function: Of a module that the workers can import.
-            shared: Sent to each worker once.
             items: Sent one by one.
             cpus: Cores that a worker takes.
             gpu: Whether a worker takes a GPU.
@@ -96,26 +120,24 @@ class Ray:
             EngineError: A task lost its worker more than ``RETRIES`` times.
             Exception: What the function raised.
         """
-        ray, cpus = self._ray, max(1, min(cpus, self._largest))
+        cpus = max(1, min(cpus, self._largest))
         slots = max(1, min(self.gpus, self._cpus) if gpu else self._cpus // cpus)
-        kind = ray.remote(num_cpus=cpus, num_gpus=int(gpu), max_restarts=-1, max_task_retries=RETRIES)(_Worker)
-        handed = ray.put(shared)
-        workers: list[Any] = []
+        workers = self._workers(cpus, gpu)
         # Places in workers' queues; workers are made as they are needed.
-        free: deque[Any] = deque()
+        free = deque(workers * _DEEP)
         running: dict[Any, tuple[int, Any]] = {}
         done: dict[int, Any] = {}
-        numbered, exhausted, turn, sent = iter(items), False, 0, 0
+        left, exhausted, turn, sent = iter(items), False, 0, 0
         try:
             while True:
                 while not exhausted and sent - turn < 2 * _DEEP * slots and (free or len(workers) < slots):
                     try:
-                        item = next(numbered)
+                        item = next(left)
                     except StopIteration:
                         exhausted = True
                         break
                     if not free:
-                        workers.append(kind.remote(handed))
+                        workers.append(self._new_worker(cpus, gpu))
                         free.extend([workers[-1]] * _DEEP)
                     worker = free.popleft()
                     running[worker.call.remote(function, item)] = (sent, worker)
@@ -127,14 +149,30 @@ class Ray:
                     if exhausted:
                         return
                     continue
-                for reference in ray.wait(list(running), num_returns=1)[0]:
+                for reference in self._ray.wait(list(running), num_returns=1)[0]:
                     number, worker = running.pop(reference)
                     done[number] = reference
                     free.append(worker)
         finally:
-            for worker in workers:
-                with contextlib.suppress(Exception):
-                    ray.kill(worker)
+            # After an error, or where nobody wants the rest: what is still at work must not keep its core or GPU.
+            for worker in {worker for _, worker in running.values()}:
+                workers.remove(worker)
+                self._stop(worker)
+
+    def _workers(self, cpus: int, gpu: bool) -> list[Any]:
+        """Returns the idle workers of a kind, and stops those of other kinds, whose cores are wanted now."""
+        for kind in _pools.keys() - {(cpus, gpu)}:
+            for worker in _pools.pop(kind):
+                self._stop(worker)
+        return _pools.setdefault((cpus, gpu), [])
+
+    def _new_worker(self, cpus: int, gpu: bool) -> Any:
+        kind = self._ray.remote(num_cpus=cpus, num_gpus=int(gpu), max_restarts=-1, max_task_retries=RETRIES)(_Worker)
+        return kind.remote()
+
+    def _stop(self, worker: Any) -> None:
+        with contextlib.suppress(Exception):
+            self._ray.kill(worker)
 
     def _get(self, reference: Any) -> Any:
         try:
@@ -156,5 +194,9 @@ class Ray:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Leaves the cluster, and stops it if it was started here."""
+        for workers in _pools.values():
+            for worker in workers:
+                self._stop(worker)
+        _pools.clear()
         if self._started:
             self._ray.shutdown()

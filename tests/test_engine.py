@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from probebench.engine import EngineError, Ray
+from probebench.engine import EngineError, Handle, Ray
 
 
 @pytest.fixture(scope="module")
@@ -16,30 +16,31 @@ def cluster() -> Iterator[Ray]:
         yield engine
 
 
-def multiply(factor: int, item: int) -> int:
-    return factor * item
+def triple(item: int) -> int:
+    return 3 * item
 
 
 def test_results_come_in_the_order_of_the_items(cluster: Ray) -> None:
-    assert list(cluster.map(multiply, 3, range(50))) == [3 * item for item in range(50)]
-    assert list(cluster.map(multiply, 3, [])) == []
+    assert list(cluster.map(triple, range(50))) == [3 * item for item in range(50)]
+    assert list(cluster.map(triple, [])) == []
 
 
-def fail_at(limit: int, item: int) -> int:
-    if item == limit:
+def fail_at_three(item: int) -> int:
+    if item == 3:
         raise KeyError(f"no {item}")
     return item
 
 
 def test_an_error_is_the_functions_own_and_what_came_before_it_is_there(cluster: Ray) -> None:
-    results = cluster.map(fail_at, 3, range(10))
+    results = cluster.map(fail_at_three, range(10))
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(KeyError, match="no 3"):
         next(results)
 
 
-def die_once(folder: Path, item: int) -> int:
+def die_once(task: tuple[Path, int]) -> int:
     """Counts its calls in files; the first call of item 2 kills its worker."""
+    folder, item = task
     number = len(list(folder.glob(f"{item}-*")))
     (folder / f"{item}-{number}").touch()
     if item == 2 and number == 0:
@@ -48,27 +49,33 @@ def die_once(folder: Path, item: int) -> int:
 
 
 def test_a_killed_worker_costs_only_what_it_had_in_hand(cluster: Ray, tmp_path: Path) -> None:
-    assert list(cluster.map(die_once, tmp_path, range(8))) == list(range(8))
+    assert list(cluster.map(die_once, [(tmp_path, item) for item in range(8)])) == list(range(8))
     calls = [path.name.split("-")[0] for path in tmp_path.iterdir()]
     assert calls.count("2") == 2 and len(calls) <= 8 + 2
 
 
-def always_die(_: None, item: int) -> int:
+def identity(handle: Handle[list[int]]) -> tuple[int, int]:
+    return id(handle.get()), os.getpid()
+
+
+def test_what_tasks_share_is_one_object_in_each_worker(cluster: Ray) -> None:
+    handle = cluster.share([1, 2, 3])
+    first = set(cluster.map(identity, [handle] * 12))
+    assert len({process for _, process in first}) == len(first)
+    assert set(cluster.map(identity, [handle] * 12)) <= first, "workers are kept from one call to the next"
+
+
+def always_die(item: int) -> int:
     os.kill(os.getpid(), signal.SIGKILL)
     return item
 
 
 def test_a_task_that_kills_every_worker_is_given_up(cluster: Ray) -> None:
     with pytest.raises(EngineError, match="lost its worker 4 times"):
-        list(cluster.map(always_die, None, [1]))
+        list(cluster.map(always_die, [1]))
 
 
-def record(folder: Path, item: int) -> int:
-    (folder / str(item)).touch()
-    return item
-
-
-def test_no_more_results_than_a_few_for_each_worker_wait(cluster: Ray, tmp_path: Path) -> None:
+def test_no_more_results_than_a_few_for_each_worker_wait(cluster: Ray) -> None:
     taken = []
 
     def items() -> Iterator[int]:
@@ -76,7 +83,7 @@ def test_no_more_results_than_a_few_for_each_worker_wait(cluster: Ray, tmp_path:
             taken.append(number)
             yield number
 
-    results = cluster.map(record, tmp_path, items(), cpus=64)
+    results = cluster.map(triple, items(), cpus=64)
     assert next(results) == 0
     assert len(taken) <= 8
     results.close()  # type: ignore[attr-defined]

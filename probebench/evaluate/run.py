@@ -117,17 +117,18 @@ def evaluate_all(
     """
     if engine is None:
         for cell in cells:
-            yield _result_or_error(out, cell, tick)
+            yield _result_or_error((out, cell), tick)
         return
-    results = engine.map(_result_or_error, out.absolute(), cells, gpu=bool(engine.gpus))
+    results = engine.map(_result_or_error, [(out.absolute(), cell) for cell in cells], gpu=bool(engine.gpus))
     for cell, result in zip(cells, results, strict=True):
         tick(len(cell.seeds) * cell.fits_a_draw)
         yield result
 
 
 def _result_or_error(
-    out: Path, cell: Cell, tick: Callable[[int], None] = lambda fits: None
+    task: tuple[Path, Cell], tick: Callable[[int], None] = lambda fits: None
 ) -> Result | ProbebenchError:
+    out, cell = task
     try:
         return evaluate(cell, out, tick)[0]
     except ProbebenchError as error:

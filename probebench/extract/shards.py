@@ -12,7 +12,7 @@ import torch
 
 from probebench.backbones.base import Backbone
 from probebench.datasets.base import Images
-from probebench.engine import EngineError, Ray
+from probebench.engine import EngineError, Handle, Ray
 from probebench.errors import FeatureError
 from probebench.extract.clock import Clock
 from probebench.extract.options import Options, Settings
@@ -28,27 +28,35 @@ class _Shared:
 
     backbone: Backbone
     options: Options
-    images: Images | None
-    settings: Settings
     total: int
+    threads: int
 
     @cached_property
     def here(self) -> Here:
+        torch.set_num_threads(self.threads)
         return Here(self.backbone, self.options, self.total)
 
 
-def _choose(shared: _Shared, images: int) -> Settings:
+@dataclass(frozen=True)
+class _Shard:
+    shared: Handle[_Shared]
+    images: Handle[Images]
+    settings: Settings
+    start: int
+    stop: int
+
+
+def _choose(split: tuple[Handle[_Shared], int]) -> Settings:
     """Runs on a worker: chooses the settings of a split, on a device such as will compute it."""
-    torch.set_num_threads(int(shared.settings["threads"]))
-    return shared.here.settings(images)
+    shared, images = split
+    return shared.get().here.settings(images)
 
 
-def _compute(shared: _Shared, rows: tuple[int, int]) -> tuple[list[Block], dict[str, float]]:
+def _compute(shard: _Shard) -> tuple[list[Block], dict[str, float]]:
     """Runs on a worker: computes one shard."""
-    assert shared.images is not None
     clock = Clock()
-    blocks = list(shared.here.blocks(shared.settings, shared.images, *rows, clock))
-    return blocks, clock.seconds
+    blocks = shard.shared.get().here.blocks(shard.settings, shard.images.get(), shard.start, shard.stop, clock)
+    return list(blocks), clock.seconds
 
 
 class Workers:
@@ -56,18 +64,17 @@ class Workers:
 
     def __init__(self, backbone: Backbone, options: Options, images: int, engine: Ray) -> None:
         """Takes the backbone, and the number of images that are to come in all."""
-        self._backbone, self._images, self._engine = backbone, images, engine
-        self._gpu = options.device == "cuda"
+        self._engine, self._gpu = engine, options.device == "cuda"
         # On a GPU, the cores go to decoding; on a CPU, a worker has as many as this process would use.
         self._cpus = max(1, (os.cpu_count() or 1) // max(1, engine.gpus)) if self._gpu else torch.get_num_threads()
         workers = options.workers if options.workers is not None else self._cpus
-        self._options = dataclasses.replace(options, workers=workers)
+        options = dataclasses.replace(options, workers=workers)
+        self._shared = engine.share(_Shared(backbone, options, images, torch.get_num_threads()))
 
     def settings(self, images: int) -> Settings:
         """Returns the settings under which a worker would compute a split of ``images`` images."""
-        shared = _Shared(self._backbone, self._options, None, {"threads": torch.get_num_threads()}, self._images)
         with _told():
-            (settings,) = self._engine.map(_choose, shared, [images], self._cpus, self._gpu)
+            (settings,) = self._engine.map(_choose, [(self._shared, images)], self._cpus, self._gpu)
         return settings
 
     def blocks(self, settings: Settings, images: Images, start: int, stop: int, clock: Clock) -> Iterator[Block]:
@@ -78,9 +85,11 @@ class Workers:
         """
         batch = int(settings["batch_size"])
         size = -(-SHARD // batch) * batch
-        shards = [(first, min(first + size, stop)) for first in range(start, stop, size)]
-        shared = _Shared(self._backbone, self._options, images, settings, self._images)
-        results = self._engine.map(_compute, shared, shards, self._cpus, self._gpu)
+        handed = self._engine.share(images)
+        shards = (
+            _Shard(self._shared, handed, settings, first, min(first + size, stop)) for first in range(start, stop, size)
+        )
+        results = self._engine.map(_compute, shards, self._cpus, self._gpu)
         while True:
             began = time.perf_counter()
             with _told():

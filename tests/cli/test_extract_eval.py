@@ -2,8 +2,11 @@
 
 import errno
 import json
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -137,9 +140,14 @@ def test_going_back_to_earlier_weights_is_followed_by_eval(run: Run, images: str
     assert digests[0] == digests[2] != digests[1]
 
 
+def cut_in_the_middle(path: Path) -> Path:
+    """Damages an image in a way that only decoding finds."""
+    path.write_bytes(path.read_bytes()[:300] + b"\0\0\0\0IEND\xaeB`\x82")
+    return path
+
+
 def test_an_interrupted_data_set_does_not_stand_in_the_way_of_others(run: Run, images: str, tmp_path: Path) -> None:
-    bad = tmp_path / "images" / "test" / "class1" / "003.png"
-    bad.write_bytes(b"no image")
+    bad = cut_in_the_middle(tmp_path / "images" / "test" / "class1" / "003.png")
     assert run("extract", "--model", "tiny", "--dataset", images).code == 1
     bad.unlink()
     assert run("extract", "--model", "tiny", "--dataset", images).code == 0
@@ -229,7 +237,7 @@ def test_a_damaged_feature_file_is_named_and_the_rest_evaluated(run: Run, images
 def test_an_unreadable_image_is_named_and_finished_data_stay(run: Run, images: str, tmp_path: Path, home: Path) -> None:
     bad = tmp_path / "images" / "test" / "class1" / "003.png"
     good = bad.read_bytes()
-    bad.write_bytes(b"no image")
+    cut_in_the_middle(bad)
     done = run("extract", "--model", "tiny", "--dataset", images)
     assert done.code == 1 and f"image {bad} cannot be read" in done.error
     assert [path.name.split("-")[0] for path in stored_files(home)] == ["train"]
@@ -249,14 +257,14 @@ def test_too_few_samples_are_warned_about_and_recorded(run: Run, images: str, tm
 
 
 def test_a_full_disk_in_extract(run: Run, images: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sync = FeatureWriter._sync
+    append = FeatureWriter.append
 
-    def full(self: FeatureWriter) -> None:
+    def full(self: FeatureWriter, rows: Any, skipped: Any = ()) -> None:
         if self._path.name.startswith("test"):
             raise OSError(errno.ENOSPC, "No space left on device", str(self._path))
-        sync(self)
+        append(self, rows, skipped)
 
-    monkeypatch.setattr(FeatureWriter, "_sync", full)
+    monkeypatch.setattr(FeatureWriter, "append", full)
     done = run("extract", "--model", "tiny", "--dataset", images)
     assert done.code == 1 and "no room left to write" in done.error and str(home) in done.error
     assert len(stored_files(home)) == 1
@@ -397,3 +405,67 @@ def test_ctrl_c_keeps_finished_cells_and_a_rerun_does_the_rest(
     before = kept.stat().st_mtime_ns
     assert run("eval", "--shots", "1,5", "--draws", "2").code == 0
     assert kept.stat().st_mtime_ns == before and len(list((tmp_path / "results").rglob("*.json"))) == 2
+
+
+def test_a_dry_run_says_what_it_takes_and_writes_nothing(run: Run, images: str, home: Path) -> None:
+    done = run("extract", "--model", "tiny*", "--dataset", images, "--dry-run")
+    assert done.code == 0, done.err
+    assert "36 train + 30 test" in done.out and "96 float32" in done.out and "GB free" in done.out
+    assert stored_files(home) == stored_files(home, partial=True) == []
+    run("extract", "--model", "tiny", "--dataset", images)
+    assert "in all 0.0 MB to write" in run("extract", "--model", "tiny", "--dataset", images, "--dry-run").out
+
+
+def test_a_disk_too_small_is_refused_by_the_dry_run_and_by_the_run(
+    run: Run, images: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    for more in (["--dry-run"], []):
+        done = run("extract", "--model", "tiny", "--dataset", images, *more)
+        assert done.code == 1 and "free some disk space, or set PROBEBENCH_HOME to a larger disk" in done.error
+    assert stored_files(home, partial=True) == []
+
+
+def test_skipped_images_are_in_every_result(run: Run, images: str, tmp_path: Path) -> None:
+    bad = ["train/class0/003.png", "test/class1/002.png"]
+    for name in bad:
+        (tmp_path / "images" / name).write_bytes(b"no image")
+    stopped = run("extract", "--model", "tiny", "--dataset", images)
+    assert stopped.code == 1 and "003.png cannot be read (not an image)" in stopped.error
+    assert "1 more cannot be read (--on-error skip leaves them out" in stopped.error
+    done = run("extract", "--model", "tiny", "--dataset", images, "--on-error", "skip")
+    assert done.code == 0 and "2 images could not be read and are left out" in done.out
+    assert all(f"{name} is left out: image " in done.err for name in bad)
+    again = run("extract", "--model", "tiny", "--dataset", images)
+    assert "64 images, all cached already" in again.out and "2 images could not be read" in again.out
+    done = run("eval", "--shots", "1,full", "--draws", "2")
+    assert done.code == 0 and "2 images could not be read and were left out; the result lists them" in done.err
+    for path in (tmp_path / "results").rglob("*.json"):
+        result = json.loads(path.read_text())
+        assert result["skipped_ids"] == bad and result["n_test"] == 29
+
+
+def test_the_draws_of_other_images_stay_where_some_are_skipped(run: Run, images: str, tmp_path: Path) -> None:
+    run("extract", "--model", "tiny", "--dataset", images)
+    (tmp_path / "images" / "train" / "class0" / "003.png").write_bytes(b"no image")
+    run("extract", "--model", "tiny_other", "--dataset", images, "--on-error", "skip")
+    run("eval", "--shots", "1", "--draws", "5")
+    fingerprints, draws = set(), []
+    for path in (tmp_path / "results").rglob("*.json"):
+        result = json.loads(path.read_text())
+        fingerprints.add(result["train_fingerprint"])
+        draws.append([trial["draw_digest"] for trial in result["trials"]])
+    assert len(draws) == 2 and len(fingerprints) == 1
+    assert any(one == other for one, other in zip(*draws, strict=True)), "draws without the image are the same"
+
+
+def test_ray_that_is_not_there_is_one_line(run: Run, images: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    for command in (["extract", "--model", "tiny", "--dataset", images], ["eval"]):
+        done = run(*command, "--engine", "ray")
+        assert done.code == 2 and "pip install 'probebench[ray]'" in done.error
+
+
+def test_the_last_line_says_what_was_waited_for(run: Run, images: str) -> None:
+    done = run("extract", "--model", "tiny", "--dataset", images, "--workers", "0")
+    assert re.search(r"\(\d+ images/s; waited for decode \d+%, forward \d+%, disk \d+%\)", done.out)

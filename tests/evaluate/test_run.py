@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from probebench.cache.checksums import RowHasher
 from probebench.cache.index import FeatureGroup, read_index
-from probebench.cache.store import FeatureFile, Features, feature_path, row_checksums
+from probebench.cache.rows import Features
+from probebench.cache.store import FeatureFile, feature_path
 from probebench.cache.writer import FeatureWriter, Header
 from probebench.datasets.draws import TrainingPart
 from probebench.errors import CacheError, ResultError, UsageError
@@ -276,11 +278,13 @@ def test_few_shot_reads_only_the_rows_of_the_draw(
     group = make()
     read: list[int] = []
 
-    def counted(rows: Any) -> Any:
-        read.append(len(rows))
-        return row_checksums(rows)
+    hashed = RowHasher.features
 
-    monkeypatch.setattr("probebench.cache.store.row_checksums", counted)
+    def counted(self: RowHasher, rows: Any, positions: Any) -> Any:
+        read.append(len(rows))
+        return hashed(self, rows, positions)
+
+    monkeypatch.setattr(RowHasher, "features", counted)
     evaluate(cell(group, 1, 2), tmp_path)
     assert sorted(read) == [4, 4, 4, 4, 160]
 
@@ -356,12 +360,14 @@ def test_parts_that_do_not_fit_into_memory_are_read_in_blocks(
     monkeypatch.setattr("probebench.probes.rows.BLOCK", 12 * 256)
     most = 0
 
-    def counted(rows: Any) -> Any:
+    hashed = RowHasher.features
+
+    def counted(self: RowHasher, rows: Any, positions: Any) -> Any:
         nonlocal most
         most = max(most, len(rows))
-        return row_checksums(rows)
+        return hashed(self, rows, positions)
 
-    monkeypatch.setattr("probebench.cache.store.row_checksums", counted)
+    monkeypatch.setattr(RowHasher, "features", counted)
     read, _ = evaluate(cell(group, "full"), tmp_path / "read")
     assert most <= 256 < 1200
     assert read.trials[0].chosen == held.trials[0].chosen
