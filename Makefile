@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup quickstart test check format docs constraints clean
+.PHONY: setup quickstart test faults check format docs constraints clean
 
 setup: $(STAMP)
 
@@ -22,6 +22,10 @@ quickstart: $(STAMP)
 
 test: check
 	$(BIN)/python -m pytest
+
+# Kills at every write, full disks, losses of power, damaged files (some minutes).
+faults: $(STAMP)
+	$(BIN)/python -m tests.faults
 
 check: $(STAMP)
 	$(BIN)/ruff check .
