@@ -166,6 +166,15 @@ def test_going_back_writes_rows_anew(path: Path, whole: bytes) -> None:
     assert finished(path) == whole, "nor is any row skipped"
 
 
+def test_images_left_out_before_a_rewind_are_forgotten(path: Path, whole: bytes) -> None:
+    with opened(path) as writer:
+        writer.append(ROWS[:6], skipped=[1, 4])
+        writer.rewind(0)
+        writer.append(ROWS)
+        writer.finish()
+    assert path.read_bytes() == whole
+
+
 def test_rows_before_a_rewind_never_come_back(path: Path) -> None:
     """A loss of power may keep a newer counter and lose the rows that it counts: older ones must not pass for them."""
     with opened(path) as writer:

@@ -82,7 +82,7 @@ def _disturbed(case: Case, path: Path, stop: int, how: Callable[[Callable[[], ob
         def call(*arguments: Any) -> Any:
             calls.append(name)
             if len(calls) == stop:
-                how(lambda: torn and true_call(arguments[0], arguments[1][: len(arguments[1]) // 2], arguments[2]))
+                how(lambda: torn and true_call(arguments[0], arguments[1][: len(arguments[1]) // 8], arguments[2]))
             return None if name == "fsync" else true_call(*arguments)
 
         return call
@@ -104,7 +104,7 @@ def _calls(case: Case, path: Path, how: Callable[[Callable[[], object]], None]) 
 
 
 def every_call(place: Path, rows: int, how: Callable[[Callable[[], object]], None]) -> list[str]:
-    """Kills a writer, or gives it a full disk, at every single call that writes: before it, and half-way through it."""
+    """Kills a writer, or gives it a full disk, at every single call that writes: before it, and part of the way through it."""
     faults: list[str] = []
     what, wanted = ("killed", -signal.SIGKILL) if how is _kill else ("a full disk", errno.ENOSPC)
     for skipping in (False, True):
@@ -113,7 +113,7 @@ def every_call(place: Path, rows: int, how: Callable[[Callable[[], object]], Non
         for stop, torn in itertools.product(range(1, len(calls) + 1), (False, True)):
             if torn and calls[stop - 1] != "pwrite":
                 continue
-            path = case.path(f"call {stop}{' half-way' if torn else ''}")
+            path = case.path(f"call {stop}{' half done' if torn else ''}")
             case.told[:] = bytes(8)
             code = ended(forked(functools.partial(_disturbed, case, path, stop, how, torn)))
             lost = case.lost(path)
