@@ -1,8 +1,6 @@
 """A file that is laid out, as it fills: blocks, the slots that count them, and the seal at the end."""
 
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
@@ -126,10 +124,6 @@ class Filling:
         self._file.write(SEAL_PLACE, encode_seal(self._file, self._description))
         self._file.sync()
 
-    def close(self) -> None:
-        """Closes the file."""
-        self._file.close()
-
     def _commit(self, committed: int, settings: Settings) -> None:
         self._write_slot(Slot(self._sequence + 1, committed, settings))
         self.committed, self.settings = committed, settings
@@ -138,13 +132,3 @@ class Filling:
     def _write_slot(self, slot: Slot) -> None:
         self._file.write(slot_place(slot.sequence), encode_slot(slot))
         self._sequence = slot.sequence
-
-    def __enter__(self) -> Self:
-        """Returns itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Closes the file."""
-        self.close()

@@ -12,7 +12,8 @@ import h5py
 import numpy as np
 import pytest
 
-from probebench.cache.block import SLOT_PLACES, SLOT_SIZE
+from probebench.cache.block import SLOT_PLACES, SLOT_SIZE, read_description
+from probebench.cache.raw import RawFile
 from probebench.cache.store import FeatureFile, committed_rows, stored_files
 from probebench.cache.verify import verify
 from probebench.cache.writer import FeatureWriter, bytes_needed
@@ -150,6 +151,43 @@ def test_rows_that_did_not_reach_the_disk_are_written_again(path: Path, whole: b
     partial_of(path).write_bytes(content.replace(ROWS[row].tobytes(), bytes(28)))
     with opened(path) as writer:
         assert writer.committed == row and writer.rolled_back == 6 - row
+    assert finished(path) == whole
+
+
+def rows_and_checksums(path: Path, rows: slice) -> list[slice]:
+    """Where rows and their checksums lie in a file."""
+    with RawFile(path) as file:
+        places = read_description(file).places
+    return [
+        slice(start + rows.start * size, start + rows.stop * size)
+        for start, size in ((places.features, 28), (places.checksums, 16))
+    ]
+
+
+def test_rows_that_changed_places_with_their_checksums_are_written_again(path: Path, whole: bytes) -> None:
+    write(path, [6], finish=False)
+    content = bytearray(partial_of(path).read_bytes())
+    ones, others = (rows_and_checksums(partial_of(path), rows) for rows in (slice(1, 3), slice(4, 6)))
+    for one, other in zip(ones, others, strict=True):
+        content[one], content[other] = content[other], content[one]
+    partial_of(path).write_bytes(content)
+    with opened(path) as writer:
+        assert writer.committed == 1 and writer.rolled_back == 5
+    assert finished(path) == whole
+
+
+def test_rows_of_another_key_are_written_again_though_their_checksums_came_along(
+    path: Path, tmp_path: Path, whole: bytes
+) -> None:
+    write(path, [6], finish=False)
+    write(tmp_path / "other.h5", [6], key(content="other"), finish=False)
+    content = bytearray(partial_of(path).read_bytes())
+    theirs = partial_of(tmp_path / "other.h5").read_bytes()
+    for place in rows_and_checksums(partial_of(path), slice(2, 4)):
+        content[place] = theirs[place]
+    partial_of(path).write_bytes(content)
+    with opened(path) as writer:
+        assert writer.committed == 2 and writer.rolled_back == 4
     assert finished(path) == whole
 
 

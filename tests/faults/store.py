@@ -104,7 +104,7 @@ def _calls(case: Case, path: Path, how: Callable[[Callable[[], object]], None]) 
 
 
 def every_call(place: Path, rows: int, how: Callable[[Callable[[], object]], None]) -> list[str]:
-    """Kills a writer, or gives it a full disk, at every single call that writes: before it, and part of the way through it."""
+    """Kills a writer, or gives it a full disk, at every single call that writes: before it, and when part is done."""
     faults: list[str] = []
     what, wanted = ("killed", -signal.SIGKILL) if how is _kill else ("a full disk", errno.ENOSPC)
     for skipping in (False, True):
