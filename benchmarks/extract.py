@@ -18,17 +18,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import photos
 import torch
 
-import photos
 from probebench.backbones.base import Backbone
 from probebench.backbones.builders import build_backbone
 from probebench.backbones.preprocess import Normalise, Pixels
 from probebench.cache.store import FeatureFile
-from probebench.datasets.base import Dataset, Images, Split
+from probebench.datasets.base import Dataset, FileImages, Images, Split
 from probebench.datasets.loaders import open_dataset
 from probebench.extract import Options, extract
 from probebench.extract.clock import Silent
+from probebench.extract.options import Compile
 from probebench.registry import CheckpointSpec, Registry
 from probebench.registry.schema import Architecture, Input, Output, Pretraining, Weights
 
@@ -154,7 +155,7 @@ def forward_limits(folder: Path, rounds: int) -> None:
 
 def decode_limits(folder: Path, rounds: int) -> None:
     """A tiny network on photos: end to end over the rate of decoding alone."""
-    backbone, dataset = build_backbone(spec("test_resnet", 96, 64), folder), photos_of(folder, 5120)
+    backbone, dataset = build_backbone(spec("test_resnet", 96, 32), folder), photos_of(folder, 5120)
     options = Options.resolve(device="cpu", compile="off")
     bare = bare_forward(backbone, 64, compiled=False)(5120)
     ratios, rates, limits = [], [], []
@@ -165,7 +166,7 @@ def decode_limits(folder: Path, rounds: int) -> None:
         print(f"  end to end {rates[-1]:.0f}/s, decoding alone {limits[-1]:.0f}/s", flush=True)
     bound = 1 / (1 + statistics.median(limits) / bare)
     print(
-        f"test_resnet 64 px: end to end {statistics.median(rates):.0f} images/s, decoding alone "
+        f"test_resnet 32 px: end to end {statistics.median(rates):.0f} images/s, decoding alone "
         f"{statistics.median(limits):.0f}: {statistics.median(ratios):.3f} (forward alone {bare:.0f}/s on the same "
         f"cores, so at most {bound:.3f})"
     )
@@ -194,13 +195,140 @@ def memory(folder: Path) -> None:
         print(f"{count:,} images: {subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()}")
 
 
+def _lively(module: torch.nn.Module, size: int) -> None:
+    """Gives a fresh network the statistics of a trained one: with zero last scales, most weights would not count."""
+    torch.manual_seed(0)
+    for child in module.modules():
+        if isinstance(child, torch.nn.BatchNorm2d):
+            torch.nn.init.ones_(child.weight)
+            child.momentum = None
+    module.train()
+    with torch.no_grad():
+        module(torch.randn(16, 3, size, size))
+    module.eval()
+
+
+def _peer_model(folder: Path, peer: str) -> tuple[CheckpointSpec, Path, str]:
+    """Saves weights for a peer and for us, and returns our entry for them, their file, and the peer's name for it."""
+    if peer == "clip_benchmark":
+        import open_clip
+
+        clip = open_clip.create_model("RN50")
+        _lively(clip.visual, 224)
+        state, name, crop = clip.state_dict(), "RN50", 1.0
+    else:
+        import timm
+
+        network = timm.create_model("resnet50", num_classes=0)
+        _lively(network, 224)
+        state, name, crop = network.state_dict(), "resnet50", 0.95
+    path = folder / f"{peer}-{name}.pt"
+    torch.save(state, path)
+    entry = spec("resnet50", 2048, 224)
+    own = entry.input.model_copy(update={"crop": crop})
+    if peer == "clip_benchmark":
+        mean, std = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
+        own = own.model_copy(update={"mean": tuple(mean), "std": tuple(std)})
+        entry = entry.model_copy(
+            update={
+                "architecture": Architecture(library="open_clip", name="RN50", kwargs={}),
+                "output": Output(features=1024, layer="projected"),
+            }
+        )
+    method = entry.pretraining.model_copy(update={"method": "supervised"})
+    weights = Weights(uri=f"file:{path}", sha256="none", keys="plain")
+    return entry.model_copy(update={"input": own, "pretraining": method, "weights": weights}), path, name
+
+
+def peers(folder: Path, python: Path, peer: str, rounds: int, workers: int, batch: int) -> None:
+    """A peer's own extraction and ours, one after the other: same images, weights, dtype and machine.
+
+    Args:
+        folder: Where photos and weights go.
+        python: The interpreter of the peer's environment.
+        peer: Name of its script in ``benchmarks/peers``.
+        rounds: Of which the median is taken.
+        workers: The peer's decoding processes.
+        batch: The peer's images a batch.
+    """
+    entry, weights, name = _peer_model(folder, peer)
+    dataset, out = photos_of(folder, 640), folder / f"{peer}.npz"
+    assert isinstance(dataset.splits["train"].images, FileImages)
+    root = dataset.splits["train"].images.root
+    script = Path(__file__).parent / "peers" / f"{peer}_extract.py"
+    command = [python, script, "--images", root / "train", "--out", out, "--model", name, "--size", "224"]
+    command += ["--batch-size", str(batch), "--workers", str(workers), "--threads", str(torch.get_num_threads())]
+    backbone = build_backbone(entry, folder)
+    rates: dict[str, list[float]] = {"peer": [], "off": [], "on": []}
+    for _ in range(rounds):
+        done = subprocess.run(
+            [*map(str, command), "--weights", str(weights)], check=True, capture_output=True, text=True
+        )
+        rates["peer"].append(json.loads(done.stdout.splitlines()[-1])["images_per_s"])
+        compiled: Compile
+        for compiled in ("off", "on"):
+            options = Options.resolve(device="cpu", batch_size=64, compile=compiled)
+            rates[compiled].append(end_to_end(backbone, dataset, options, folder))
+        print("  " + ", ".join(f"{kind} {values[-1]:.2f}/s" for kind, values in rates.items()), flush=True)
+    medians = {kind: statistics.median(values) for kind, values in rates.items()}
+    difference = _largest_difference(backbone, dataset, folder, out)
+    print(
+        f"{peer}, {workers} workers, batch {batch}: {medians['peer']:.1f} images/s; ours {medians['off']:.1f} eager "
+        f"({medians['off'] / medians['peer']:.2f}x), {medians['on']:.1f} compiled "
+        f"({medians['on'] / medians['peer']:.2f}x); largest relative difference of unit features {difference:.1e}"
+    )
+
+
+def _largest_difference(backbone: Backbone, dataset: Dataset, folder: Path, theirs: Path) -> float:
+    """Compares features, each divided by its length as one of the peers insists on, image by image."""
+    with tempfile.TemporaryDirectory(dir=folder) as home, np.load(theirs) as stored:
+        path = extract(backbone, dataset, Path(home), Options.resolve(device="cpu", compile="off"))[0].path
+        rows = {name: row for name, row in zip(stored["paths"].tolist(), stored["features"], strict=True)}
+        with FeatureFile(path) as file:
+            ours = file.read()
+            other = np.stack([rows[name.removeprefix("train/")] for name in file.ids])
+    ours, other = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (ours, other))
+    return float(np.linalg.norm(ours - other, axis=1).max())
+
+
+def resize(folder: Path) -> None:
+    """How often torchvision's resize of uint8 differs from PIL's, and its decoding; why PIL's is used."""
+    from torchvision.io import decode_jpeg, read_file
+    from torchvision.transforms.v2 import InterpolationMode
+    from torchvision.transforms.v2 import functional as fast
+
+    photo = photos_of(folder, 640).splits["train"].images
+    assert isinstance(photo, FileImages)
+    shares, largest, decoded = [], 0, True
+    for position in range(0, 200, 10):
+        image = photo.load(position).convert("RGB")
+        tensor = decode_jpeg(read_file(str(photo.path(position))))
+        decoded &= bool((tensor.permute(1, 2, 0).numpy() == np.asarray(image)).all())
+        for side in (96, 224, 256, 336):
+            size = (side * image.width // image.height, side)
+            theirs = fast.resize(tensor, [size[1], size[0]], InterpolationMode.BICUBIC, antialias=True)
+            own = np.asarray(image.resize(size, 3)).astype(int)
+            difference = np.abs(own - theirs.permute(1, 2, 0).numpy().astype(int))
+            shares.append(float((difference > 0).mean()))
+            largest = max(largest, int(difference.max()))
+    print(
+        f"torchvision against PIL: JPEGs decode to {'the same' if decoded else 'OTHER'} values; bicubic resize differs "
+        f"in {min(shares):.2%} to {max(shares):.2%} of values, by {largest} levels at most"
+    )
+
+
 def main() -> None:
     """Runs one part."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", choices=["forward", "decode", "memory", "peak"])
+    parser.add_argument(
+        "part", choices=["forward", "decode", "memory", "peak", "resize", "clip_benchmark", "thingsvision"]
+    )
     parser.add_argument("--dir", type=Path, default=Path(tempfile.gettempdir()) / "probebench-benchmark")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--python", type=Path, help="interpreter of the peer's environment")
+    parser.add_argument("--workers", type=int, default=4, help="the peer's")
+    parser.add_argument("--batch-size", type=int, default=64, help="the peer's")
     given = parser.parse_args()
     given.dir.mkdir(parents=True, exist_ok=True)
     match given.part:
@@ -210,6 +338,10 @@ def main() -> None:
             decode_limits(given.dir, given.rounds)
         case "memory":
             memory(given.dir)
+        case "resize":
+            resize(given.dir)
+        case "clip_benchmark" | "thingsvision" as peer:
+            peers(given.dir, given.python, peer, given.rounds, given.workers, given.batch_size)
         case _:
             _peak(given.dir, given.count)
 
