@@ -1,0 +1,11 @@
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_a_few_killed_extractions_resume_and_two_at_once_make_one_file() -> None:
+    """The short form of ``make faults``; a process of its own, since it forks and must have no threads."""
+    command = [sys.executable, "-m", "tests.faults", "--short", "--only", "extraction"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 of 4 kills landed" in done.stdout and "3 of 3 rounds gave one correct file" in done.stdout
