@@ -77,6 +77,8 @@ class Filling:
         checksums[sorted(skipped), FEATURES] = self.rows.hasher.skipped(left_out)
         places = self._description.places
         self._file.write(places.features + start * self._description.row_bytes, bytes_of(stored))
+        # The disk works while more is computed, and little is left to wait for in the end.
+        self._file.begin_sync(places.features + start * self._description.row_bytes, stored.nbytes)
         self._file.write(places.checksums + start * COLUMNS * 8, bytes_of(checksums))
         self._commit(end, self.settings)
         self.skipped += left_out

@@ -5,6 +5,7 @@ wrote. An error of the operating system names the file.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -48,6 +49,22 @@ class RawFile:
                 got += more
         except OSError as error:
             raise self._named(error) from error
+
+    def read_into_each(self, buffers: Sequence[memoryview], offset: int) -> None:
+        """Fills at most 1024 contiguous buffers of bytes, wherever they lie, with what follows an offset.
+
+        Raises:
+            CacheError: The file ends before.
+            OSError: It cannot be read.
+        """
+        try:
+            got = os.preadv(self._descriptor, buffers, offset)
+        except OSError as error:
+            raise self._named(error) from error
+        if got < sum(map(len, buffers)):
+            for buffer in buffers:
+                self.read_into(buffer, offset)
+                offset += len(buffer)
 
     def read(self, offset: int, count: int) -> bytes:
         """Returns ``count`` bytes, or fewer where the file ends before.
@@ -99,6 +116,12 @@ class RawFile:
             os.ftruncate(self._descriptor, length)
         except OSError as error:
             raise self._named(error) from error
+
+    def begin_sync(self, offset: int, count: int) -> None:
+        """Has the system begin to write a range to the disk, and returns at once; only a hint, and none off Linux."""
+        if hasattr(os, "posix_fadvise"):
+            # Linux begins to write what is named here, and would drop from memory what is on the disk already.
+            os.posix_fadvise(self._descriptor, offset, count, os.POSIX_FADV_DONTNEED)
 
     def sync(self) -> None:
         """Returns when all that was written is on the disk.

@@ -1,5 +1,6 @@
 """Rows of features on their way from a file: few calls, flat memory, every row against its checksum."""
 
+import itertools
 import mmap
 import os
 from collections.abc import Callable, Iterator
@@ -21,6 +22,8 @@ Positions = npt.NDArray[np.integer[Any]]
 PIECE = 1 << 21
 # From so many pieces on, two threads read.
 _MANY = 8
+# The most buffers that one call fills.
+_BUFFERS = 1024
 
 
 @dataclass(frozen=True)
@@ -129,42 +132,36 @@ class Rows:
             Features (len(positions), D), and the rows that are not what was written.
         """
         result = self._room(len(positions))
-        if (np.diff(positions) > 0).all():
-            return result, self._read_ascending(result, positions, expected)
         order = np.argsort(positions, kind="stable")
         ordered = positions[order]
-        first = np.concatenate([[True], np.diff(ordered) != 0])
-        # The distinct rows, and which of them each one in order is.
-        distinct, rank = ordered[first], np.cumsum(first) - 1
+        first = np.diff(ordered, prepend=-1) != 0
+        # Each row is read into the first place where it is asked for, and copied from there to others.
+        distinct, places = ordered[first], order[first]
+        wrong = _over(
+            lambda piece: self._gather(result, places[slice(*piece)], distinct[slice(*piece)], expected),
+            list(self.pieces(0, len(distinct))),
+        )
+        if len(distinct) < len(positions):
+            for start, stop in self.pieces(0, len(positions)):
+                again = ~first[start:stop]
+                source = places[np.cumsum(first)[start:stop][again] - 1]
+                result[order[start:stop][again]] = result[source]
+        return result, wrong
 
-        def fill(piece: tuple[int, int]) -> Positions:
-            start, stop = piece
-            rows = self._room(stop - start)
-            wrong = self._gather(rows, distinct[start:stop], expected)
-            asked = slice(*np.searchsorted(rank, piece))
-            result[order[asked]] = rows[rank[asked] - start]
-            return wrong
-
-        return result, _over(fill, list(self.pieces(0, len(distinct))))
-
-    def _read_ascending(self, result: Features, positions: Positions, expected: Checksums) -> Positions:
-        """Reads ascending rows straight into their places; returns those that are not what was written."""
-        pieces = list(self.pieces(0, len(positions)))
-        return _over(lambda piece: self._gather(result[slice(*piece)], positions[slice(*piece)], expected), pieces)
-
-    def _gather(self, rows: Features, positions: Positions, expected: Checksums) -> Positions:
-        """Fills rows (B, D) with those at ascending positions, in one call for each run of neighbours.
+    def _gather(self, result: Features, places: Positions, positions: Positions, expected: Checksums) -> Positions:
+        """Reads rows at ascending positions into their places in the result, in one call for each run of neighbours.
 
         Returns:
             The rows that are not what was written.
         """
+        buffer, size, first = bytes_of(result), self._description.row_bytes, self._description.places.features
+        rows = [buffer[start : start + size] for start in (places * size).tolist()]
+        numbers = positions.tolist()
         breaks = (np.flatnonzero(np.diff(positions) != 1) + 1).tolist()
-        buffer, size = bytes_of(rows), self._description.row_bytes
-        first = self._description.places.features
-        starts = [0, *breaks]
-        for start, stop, row in zip(starts, [*breaks, len(rows)], positions[starts].tolist(), strict=True):
-            self._file.read_into(buffer[start * size : stop * size], first + row * size)
-        wrong: Positions = positions[self.hasher.features(rows, positions.tolist()) != expected[positions]]
+        for start, stop in itertools.pairwise([0, *breaks, len(rows)]):
+            for some in range(start, stop, _BUFFERS):
+                self._file.read_into_each(rows[some : min(some + _BUFFERS, stop)], first + numbers[some] * size)
+        wrong: Positions = positions[self.hasher.scattered(rows, numbers) != expected[positions]]
         return wrong
 
     def _room(self, count: int) -> Features:

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from probebench.cache import rows as rows_module
 from probebench.cache.key import FeatureKey
-from probebench.cache.raw import RawFile
 from probebench.cache.store import FeatureFile, feature_path
 from probebench.cache.writer import FeatureWriter, Header
 from probebench.errors import CacheError
@@ -222,17 +221,34 @@ def test_there_are_no_rows_beyond_the_ends(path: Path) -> None:
 
 def test_few_rows_cost_few_reads(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(path, [10])
-    reads: list[int] = []
-    true_read = RawFile.read_into
+    reads: list[tuple[int, ...]] = []
+    true_read = os.preadv
 
-    def counted(self: RawFile, buffer: memoryview, offset: int) -> None:
-        reads.append(len(buffer))
-        true_read(self, buffer, offset)
+    def counted(descriptor: int, buffers: Sequence[memoryview], offset: int) -> int:
+        reads.append(tuple(map(len, buffers)))
+        return true_read(descriptor, buffers, offset)
 
     with FeatureFile(path) as file:
-        monkeypatch.setattr(RawFile, "read_into", counted)
+        monkeypatch.setattr(os, "preadv", counted)
         file.read(np.array([8, 2, 3, 4, 8, 0]))
-    assert reads == [28, 3 * 28, 28], "each row once, neighbours together"
+        assert reads == [(28,), (28,) * 3, (28,)], "each row once, neighbours together"
+        reads.clear()
+        monkeypatch.setattr(rows_module, "_BUFFERS", 4)
+        assert np.array_equal(file.read(np.arange(9, -1, -1)), ROWS[::-1])
+        assert list(map(len, reads)) == [4, 4, 2], "no more buffers than a call takes"
+
+
+def test_reads_that_come_in_parts_are_put_together(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(path, [10])
+    true_read = os.preadv
+
+    def short(descriptor: int, buffers: Sequence[memoryview], offset: int) -> int:
+        return true_read(descriptor, [buffers[0][:11]], offset)
+
+    with FeatureFile(path) as file:
+        monkeypatch.setattr(os, "preadv", short)
+        assert np.array_equal(file.read(), ROWS)
+        assert np.array_equal(file.read(np.array([5, 6, 2, 6])), ROWS[[5, 6, 2, 6]])
 
 
 def test_threads_may_share_a_file(path: Path) -> None:
