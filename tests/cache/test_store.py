@@ -1,5 +1,6 @@
 import json
 import os
+import tracemalloc
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -258,3 +259,23 @@ def test_threads_may_share_a_file(path: Path) -> None:
     with FeatureFile(path) as file, ThreadPoolExecutor(8) as pool:
         for positions, found in zip(asked, pool.map(file.read, asked), strict=True):
             assert np.array_equal(found, ROWS[positions])
+
+
+@pytest.mark.parametrize("order", ["all", "shuffled", "repeated"])
+def test_reading_takes_little_more_memory_than_its_result(path: Path, order: str) -> None:
+    count, width = 8000, 1000
+    rows = np.random.default_rng(0).normal(size=(count, width)).astype(np.float32)
+    path.parent.mkdir(parents=True)
+    with FeatureWriter(path, header(), list(map(str, range(count))), np.zeros(count, np.int64), width) as writer:
+        writer.append(rows)
+        writer.finish()
+    generator = np.random.default_rng(1)
+    asked = {"all": None, "shuffled": generator.permutation(count), "repeated": generator.integers(0, count, count)}
+    with FeatureFile(path) as file:
+        tracemalloc.start()
+        found = file.read(asked[order])
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert np.array_equal(found, rows if asked[order] is None else rows[asked[order]])
+    # Two threads hold a piece of two megabytes each; half of the result would be 16.
+    assert most < found.nbytes + 8_000_000
