@@ -155,7 +155,7 @@ def forward_limits(folder: Path, rounds: int) -> None:
 
 def decode_limits(folder: Path, rounds: int) -> None:
     """A tiny network on photos: end to end over the rate of decoding alone."""
-    backbone, dataset = build_backbone(spec("test_resnet", 96, 32), folder), photos_of(folder, 5120)
+    backbone, dataset = build_backbone(spec("test_resnet", 96, 32), folder), photos_of(folder, 20_000)
     options = Options.resolve(device="cpu", compile="off")
     bare = bare_forward(backbone, 64, compiled=False)(5120)
     ratios, rates, limits = [], [], []

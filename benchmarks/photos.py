@@ -6,9 +6,11 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+DISTINCT = 5000
+
 
 def make(folder: Path, count: int, size: tuple[int, int] = (500, 375), classes: int = 10, seed: int = 0) -> Path:
-    """Writes ``count`` JPEGs of quality 90, all different, unless they are there already.
+    """Writes ``count`` JPEGs of quality 90 unless they are there already; from 5,000 on they are links to earlier ones.
 
     Args:
         folder: Where; the photos of class k are in its folder ``train/classk``, a tenth of them in ``test``.
@@ -30,7 +32,12 @@ def make(folder: Path, count: int, size: tuple[int, int] = (500, 375), classes: 
         part = "test" if number % 10 == 9 else "train"
         place = folder / part / f"class{number // 10 % classes}"
         place.mkdir(parents=True, exist_ok=True)
+        path = place / f"{number:06d}.jpg"
+        if number >= DISTINCT:
+            path.unlink(missing_ok=True)
+            path.hardlink_to(place / f"{number % DISTINCT:06d}.jpg")
+            continue
         cut = source.crop((int(left), int(top), int(left) + width, int(top) + height))
-        cut.resize(size).save(place / f"{number:06d}.jpg", quality=90)
+        cut.resize(size).save(path, quality=90)
     done.touch()
     return folder

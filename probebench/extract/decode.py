@@ -18,7 +18,8 @@ from probebench.registry.schema import Input
 
 # Batches that each process has ready, or at work, ahead of the network.
 AHEAD = 2
-_NAMED = 3
+# Files that a thread looks at in one go.
+_TOGETHER = 256
 
 
 @dataclass(frozen=True)
@@ -103,17 +104,24 @@ def check_files(splits: Sequence[Split]) -> None:
         DatasetError: Some cannot be read; the line names the first.
     """
 
-    def fault(place: tuple[Images, int]) -> str | None:
-        images, position = place
-        try:
-            images.check(position)
-        except DatasetError as error:
-            return str(error)
-        return None
+    def look(part: tuple[Images, range]) -> list[str]:
+        images, positions = part
+        found = []
+        for position in positions:
+            try:
+                images.check(position)
+            except DatasetError as error:
+                found.append(str(error))
+        return found
 
-    places = ((split.images, position) for split in splits for position in range(len(split)))
-    with ThreadPoolExecutor(min(32, 4 * cores())) as pool:
-        faults = [line for line in pool.map(fault, places) if line]
+    parts = (
+        (split.images, range(start, min(start + _TOGETHER, len(split))))
+        for split in splits
+        for start in range(0, len(split), _TOGETHER)
+    )
+    # Threads, for disks that answer slowly.
+    with ThreadPoolExecutor(2 * cores()) as pool:
+        faults = [line for found in pool.map(look, parts) for line in found]
     if faults:
         more = f"; {len(faults) - 1} more cannot be read" if len(faults) > 1 else ""
         raise DatasetError(f"{faults[0]}{more} (--on-error skip leaves them out and records it)")
