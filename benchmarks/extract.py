@@ -219,7 +219,7 @@ def _peer_model(folder: Path, peer: str) -> tuple[CheckpointSpec, Path, str]:
     else:
         import timm
 
-        network = timm.create_model("resnet50", num_classes=0)
+        network = timm.create_model("resnet50")
         _lively(network, 224)
         state, name, crop = network.state_dict(), "resnet50", 0.95
     path = folder / f"{peer}-{name}.pt"

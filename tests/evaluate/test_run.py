@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from probebench.cache.checksums import RowHasher
 from probebench.cache.index import FeatureGroup, read_index
 from probebench.cache.rows import Features
 from probebench.cache.store import FeatureFile, feature_path
@@ -278,13 +277,14 @@ def test_few_shot_reads_only_the_rows_of_the_draw(
     group = make()
     read: list[int] = []
 
-    hashed = RowHasher.features
+    whole = FeatureFile.read
 
-    def counted(self: RowHasher, rows: Any, positions: Any) -> Any:
+    def counted(self: FeatureFile, positions: Any = None) -> Features:
+        rows = whole(self, positions)
         read.append(len(rows))
-        return hashed(self, rows, positions)
+        return rows
 
-    monkeypatch.setattr(RowHasher, "features", counted)
+    monkeypatch.setattr(FeatureFile, "read", counted)
     evaluate(cell(group, 1, 2), tmp_path)
     assert sorted(read) == [4, 4, 4, 4, 160]
 
@@ -360,14 +360,15 @@ def test_parts_that_do_not_fit_into_memory_are_read_in_blocks(
     monkeypatch.setattr("probebench.probes.rows.BLOCK", 12 * 256)
     most = 0
 
-    hashed = RowHasher.features
+    whole = FeatureFile.read
 
-    def counted(self: RowHasher, rows: Any, positions: Any) -> Any:
+    def counted(self: FeatureFile, positions: Any = None) -> Features:
+        rows = whole(self, positions)
         nonlocal most
         most = max(most, len(rows))
-        return hashed(self, rows, positions)
+        return rows
 
-    monkeypatch.setattr(RowHasher, "features", counted)
+    monkeypatch.setattr(FeatureFile, "read", counted)
     read, _ = evaluate(cell(group, "full"), tmp_path / "read")
     assert most <= 256 < 1200
     assert read.trials[0].chosen == held.trials[0].chosen
