@@ -9,7 +9,6 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -23,6 +22,7 @@ from probebench.extract import Options, extract, shards
 from probebench.registry import Registry
 from tests.conftest import make_entry, make_images
 from tests.extract.killing import Killing
+from tests.faults.case import forked
 
 OPTIONS = Options("cpu", "fp32", 4, 0, compile="off")
 
@@ -46,25 +46,12 @@ class _Case:
         return {path.name: path.read_bytes() for path in stored_files(home)}
 
 
-def _forked(action: Callable[[], object]) -> int:
-    """Runs something in a child that ends without the parent's clean-up, and returns its process id."""
-    child = os.fork()
-    if not child:
-        code = 1
-        try:
-            action()
-            code = 0
-        finally:
-            os._exit(code)
-    return child
-
-
 def kills(place: Path, count: int) -> list[str]:
     """Kills an extraction at ``count`` random instants; each is resumed and compared with the undisturbed one."""
     case, chance, faults, landed = _Case(place), random.Random(0), [], 0
     for number in range(count):
         home = place / f"killed-{number}"
-        child = _forked(functools.partial(case.extract, home))
+        child = forked(functools.partial(case.extract, home))
         time.sleep(chance.uniform(0, case.seconds))
         os.kill(child, signal.SIGKILL)
         landed += os.WIFSIGNALED(os.waitpid(child, 0)[1])
@@ -79,7 +66,7 @@ def concurrent(place: Path, count: int) -> list[str]:
     case, faults = _Case(place, 12), []
     for number in range(count):
         home = place / f"both-{number}"
-        children = [_forked(functools.partial(case.extract, home)) for _ in range(2)]
+        children = [forked(functools.partial(case.extract, home)) for _ in range(2)]
         codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
         files = {path.name: path.read_bytes() for path in stored_files(home)}
         if codes != [0, 0] or files != case.whole or stored_files(home, partial=True):
