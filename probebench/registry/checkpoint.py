@@ -1,0 +1,152 @@
+"""What an entry says of a pre-trained checkpoint. A fact that nobody knows is written "unknown"."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from probebench.registry.entry import Count, Entry, Id, Text, check_unverified
+
+Three = tuple[float, float, float]
+
+_URI = re.compile(
+    r"^(pkg://[\w.-]+/.+|timm://\S+|open_clip://\S+|hf://[^/\s]+/[^/\s]+/\S+|https://\S+|file:.+|user|random:\d{1,18})$"
+)
+
+
+# State-dict adapters: how a trainer's names map onto the architecture's (backbones/adapters.py has the rules).
+Keys = Literal[
+    "plain", "by-order", "trunk", "dino", "moco", "slip", "lightly", "solo-learn", "vissl", "open-clip-visual"
+]
+
+
+class Architecture(Entry):
+    """The network, by the name that its library gives it."""
+
+    library: Literal["timm", "open_clip", "torchvision"]
+    name: Text
+    kwargs: dict[str, Any] = {}
+
+
+class Source(Entry):
+    """One pre-training data set and how many samples of it were used."""
+
+    name: Text
+    samples: Count
+
+
+class Pretraining(Entry):
+    """How the checkpoint came to be: the facts that the study groups by."""
+
+    method: Literal["supervised", "language-image", "image-image", "none"]
+    objective: Text
+    sources: tuple[Source, ...]
+    samples_seen: Count
+    epochs: Annotated[float, Field(ge=0)] | Literal["unknown"]
+    labels: Text
+    curation: Text
+
+    @model_validator(mode="after")
+    def _sources_fit_method(self) -> "Pretraining":
+        if self.method == "none" and self.sources:
+            raise ValueError('method "none" means no pre-training, so sources must be empty')
+        if self.method != "none" and not self.sources:
+            raise ValueError('name at least one source; where nobody knows it, name = "unknown"')
+        return self
+
+
+class Weights(Entry):
+    """Where the tensors come from and how their names map onto the architecture."""
+
+    uri: str
+    sha256: str
+    keys: Keys = "plain"
+
+    @field_validator("uri")
+    @classmethod
+    def _known_scheme(cls, uri: str) -> str:
+        if not _URI.match(uri):
+            raise ValueError(
+                f"{uri!r} is none of pkg://package/path, timm://tag, open_clip://tag, hf://owner/repo/file, "
+                "https://..., file:path, user, random:SEED"
+            )
+        return uri
+
+    @field_validator("sha256")
+    @classmethod
+    def _hexadecimal(cls, sha256: str) -> str:
+        if sha256 not in ("unknown", "none") and not re.fullmatch(r"[0-9a-f]{64}", sha256):
+            raise ValueError(
+                'sha256 must be 64 lower-case hexadecimal digits, "unknown", or "none" where there is no file'
+            )
+        return sha256
+
+    @property
+    def scheme(self) -> str:
+        """The part of the uri that says how to get the weights: pkg, timm, user, random, ..."""
+        return self.uri.split(":", 1)[0]
+
+
+class Input(Entry):
+    """Preprocessing at evaluation, in this order: resize, centre crop, scale to [0, 1], normalise.
+
+    ``resize = "shortest"`` brings the shorter side to ``floor(size / crop)`` pixels and keeps the aspect ratio;
+    ``"squash"`` brings both sides there. The crop is ``size`` x ``size`` pixels.
+    """
+
+    size: Annotated[int, Field(ge=1, le=4096)]
+    resize: Literal["shortest", "squash"]
+    crop: Annotated[float, Field(gt=0, le=1)]
+    interpolation: Literal["nearest", "bilinear", "bicubic"]
+    mean: Three
+    std: Three
+
+    @field_validator("std")
+    @classmethod
+    def _positive(cls, std: Three) -> Three:
+        if min(std) <= 0:
+            raise ValueError("std must be positive")
+        return std
+
+    def at_size(self, size: int | None) -> "Input":
+        """Returns the same preprocessing at another input size in pixels (None: unchanged)."""
+        return self if size is None else self.model_copy(update={"size": size})
+
+
+class Output(Entry):
+    """What is taken as the feature: its width D and the layer."""
+
+    features: Annotated[int, Field(ge=1)]
+    layer: Literal["pooled", "projected"]
+
+
+class CheckpointSpec(Entry):
+    """One pre-trained checkpoint.
+
+    Attributes:
+        unverified: Keys such as "pretraining.epochs" whose values were taken from their source and could not be checked
+            against the weights themselves.
+    """
+
+    id: Id
+    title: Text
+    paper: Text
+    url: Text
+    license: Text
+    unverified: tuple[Text, ...] = ()
+    architecture: Architecture
+    pretraining: Pretraining
+    weights: Weights
+    input: Input
+    output: Output
+
+    @model_validator(mode="after")
+    def _random_is_untrained(self) -> "CheckpointSpec":
+        if (self.weights.scheme == "random") != (self.pretraining.method == "none"):
+            raise ValueError('method "none" and uri "random:SEED" go together')
+        return self
+
+    @model_validator(mode="after")
+    def _unverified_names_keys(self) -> "CheckpointSpec":
+        check_unverified(self, self.unverified)
+        return self

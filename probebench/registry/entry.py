@@ -1,0 +1,30 @@
+"""What every entry of the registry has in common."""
+
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=100)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=2000, strip_whitespace=True)]
+Count = Annotated[int, Field(ge=0)] | Literal["unknown"]
+
+
+class Entry(BaseModel):
+    """Common rules: unknown keys are errors, entries do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def check_unverified(entry: Entry, keys: Iterable[str]) -> None:
+    """Checks that each dotted key names something that the entry says.
+
+    Raises:
+        ValueError: An entry has no such key.
+    """
+    for key in keys:
+        value: object = entry
+        for part in key.split("."):
+            if not isinstance(value, Entry) or part not in type(value).model_fields:
+                raise ValueError(f"unverified: this entry has no key {key!r}")
+            value = getattr(value, part)
