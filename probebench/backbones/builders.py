@@ -5,12 +5,14 @@ from typing import Any
 
 import torch
 
+from probebench.backbones.adapters import by_order, read_state_dict
 from probebench.backbones.base import Backbone
 from probebench.backbones.locate import check_sha256, locate, network, quiet_libraries
+from probebench.backbones.pins import check_pin
 from probebench.backbones.user_weights import UserWeights, require_weights
-from probebench.backbones.weights import adapt_keys, load_into, read_state_dict, state_digest
-from probebench.errors import RegistryError, UsageError, WeightsError, one_line
-from probebench.registry.schema import CheckpointSpec
+from probebench.backbones.weights import load_into, state_digest
+from probebench.errors import RegistryError, UsageError, WeightsError, did_you_mean, one_line
+from probebench.registry.schema import Architecture, CheckpointSpec
 
 
 class _OpenClipProjected(torch.nn.Module):
@@ -54,6 +56,8 @@ def build_backbone(spec: CheckpointSpec, home: Path, input_size: int | None = No
     elif spec.weights.scheme in ("timm", "open_clip"):
         with network(spec):
             module = _construct(spec, input_size, tag=spec.weights.uri.split("://", 1)[1])
+        size = spec.input.size if input_size is None else input_size
+        check_pin(spec, home, f"tensors at {size} px", state_digest(module.state_dict()))
     elif spec.weights.scheme == "random":
         module = _construct(spec, input_size, seed=int(spec.weights.uri.split(":", 1)[1]))
     else:
@@ -79,7 +83,9 @@ def register_weights(spec: CheckpointSpec, home: Path, path: Path) -> UserWeight
 
 
 def _load_file(module: torch.nn.Module, spec: CheckpointSpec, path: Path) -> dict[str, torch.Tensor]:
-    state = adapt_keys(read_state_dict(path), spec.weights.keys, module, path)
+    state = read_state_dict(path, spec.weights.keys)
+    if spec.weights.keys == "by-order":
+        state = by_order(state, module, path)
     load_into(module, state, _describe(spec), path)
     return state
 
@@ -89,52 +95,80 @@ def _describe(spec: CheckpointSpec) -> str:
 
 
 def _construct(spec: CheckpointSpec, input_size: int | None, tag: str | None = None, seed: int = 0) -> torch.nn.Module:
+    size = None if input_size == spec.input.size else input_size
+    try:
+        return construct(spec.architecture, size, tag, seed)
+    except RegistryError as error:
+        raise RegistryError(f"{spec.id}: {error}") from error
+
+
+def construct(
+    architecture: Architecture, input_size: int | None = None, tag: str | None = None, seed: int = 0
+) -> torch.nn.Module:
     """Builds the whole network, head included: published state dicts fit that, and so does the digest.
 
     The construction draws from its own fork of torch's generator, so that it moves no other random choice.
+
+    Args:
+        architecture: Library, name and arguments.
+        input_size: Side of the input in pixels where it is not the network's own.
+        tag: The library's name for weights, which it then fetches and loads.
+        seed: Of the initial weights.
+
+    Raises:
+        RegistryError: The library does not know the architecture, or it cannot be built with these arguments.
     """
-    build = {"timm": _timm, "open_clip": _open_clip, "torchvision": _torchvision}[spec.architecture.library]
+    build = {"timm": _timm, "open_clip": _open_clip, "torchvision": _torchvision}[architecture.library]
     with torch.random.fork_rng(devices=[]), quiet_libraries():
         torch.manual_seed(seed)
         try:
-            return build(spec, input_size, tag)
+            return build(architecture, input_size, tag)
         except (TypeError, ValueError, AssertionError, AttributeError) as error:
             raise RegistryError(
-                f"{_describe(spec)} cannot be built: {one_line(error, 160)}; check the entry"
+                f"{architecture.library} {architecture.name} cannot be built: {one_line(error, 160)}; check the entry"
             ) from error
 
 
-def _timm(spec: CheckpointSpec, input_size: int | None, tag: str | None) -> torch.nn.Module:
+def _timm(architecture: Architecture, input_size: int | None, tag: str | None) -> torch.nn.Module:
     import timm
 
-    name, kwargs = spec.architecture.name, dict(spec.architecture.kwargs)
+    name, kwargs = architecture.name, dict(architecture.kwargs)
     full_name = name if tag is None else f"{name}.{tag}"
     if not timm.is_model(name):
-        raise RegistryError(f"{spec.id}: timm {timm.__version__} has no architecture {name!r}")
+        raise RegistryError(f"timm {timm.__version__} has no architecture {name!r}{did_you_mean(name, _timm_names())}")
     config = timm.get_pretrained_cfg(full_name, allow_unregistered=False) if tag or "." in name else None
     if input_size is not None and config is not None and config.fixed_input_size:
         kwargs["img_size"] = input_size
     return timm.create_model(full_name, pretrained=tag is not None, **kwargs)
 
 
-def _open_clip(spec: CheckpointSpec, input_size: int | None, tag: str | None) -> torch.nn.Module:
+def _timm_names() -> list[str]:
+    import timm
+
+    return timm.list_models()
+
+
+def _open_clip(architecture: Architecture, input_size: int | None, tag: str | None) -> torch.nn.Module:
     import open_clip
 
-    name, kwargs = spec.architecture.name, dict(spec.architecture.kwargs)
+    name, kwargs = architecture.name, dict(architecture.kwargs)
     if open_clip.get_model_config(name) is None:
-        raise RegistryError(f"{spec.id}: open_clip {open_clip.__version__} has no architecture {name!r}")
-    if input_size is not None and input_size != spec.input.size and tag is not None and "ViT" in name:
+        near = did_you_mean(name, open_clip.list_models())
+        raise RegistryError(f"open_clip {open_clip.__version__} has no architecture {name!r}{near}")
+    if input_size is not None and tag is not None and "ViT" in name:
         kwargs["force_image_size"] = input_size
     return open_clip.create_model(name, pretrained=tag, **kwargs)  # type: ignore[no-any-return]
 
 
-def _torchvision(spec: CheckpointSpec, input_size: int | None, tag: str | None) -> torch.nn.Module:
+def _torchvision(architecture: Architecture, input_size: int | None, tag: str | None) -> torch.nn.Module:
     import torchvision
 
     try:
-        return torchvision.models.get_model(spec.architecture.name, weights=None, **spec.architecture.kwargs)  # type: ignore[no-any-return]
+        known = torchvision.models.get_model_builder(architecture.name)
     except ValueError as error:
-        raise RegistryError(f"{spec.id}: torchvision has no architecture {spec.architecture.name!r}") from error
+        near = did_you_mean(architecture.name, torchvision.models.list_models())
+        raise RegistryError(f"torchvision has no architecture {architecture.name!r}{near}") from error
+    return known(weights=None, **architecture.kwargs)  # type: ignore[no-any-return]
 
 
 def _finish(spec: CheckpointSpec, module: torch.nn.Module, input_size: int | None) -> Backbone:
@@ -153,6 +187,18 @@ def _finish(spec: CheckpointSpec, module: torch.nn.Module, input_size: int | Non
     if shape != (1, backbone.features):
         raise RegistryError(f"{spec.id}: the entry says {backbone.features} features, the network gives {shape[1:]}")
     return backbone
+
+
+def feature_width(spec: CheckpointSpec) -> int:
+    """Returns the width D of the features that an entry's network gives, found without weights or arithmetic.
+
+    Raises:
+        RegistryError: The library does not know the architecture, or it has no such layer.
+    """
+    size = spec.input.size
+    with torch.device("meta"), torch.inference_mode():
+        features = _without_head(spec, _construct(spec, None)).eval()(torch.empty(1, 3, size, size))
+    return int(features.shape[-1])
 
 
 def _without_head(spec: CheckpointSpec, module: Any) -> torch.nn.Module:

@@ -10,10 +10,11 @@ import urllib.parse
 import urllib.request
 import warnings
 from collections.abc import Iterator
+from http.client import HTTPException
 from pathlib import Path
 
-import torch
-
+from probebench.backbones.download import fetch
+from probebench.backbones.pins import check_pin
 from probebench.errors import WeightsError, one_line
 from probebench.fingerprint import file_sha256
 from probebench.registry.schema import CheckpointSpec
@@ -42,6 +43,8 @@ def locate(spec: CheckpointSpec, home: Path) -> Path:
         case scheme:
             raise ValueError(f"{scheme} names no file")
     check_sha256(spec, path)
+    if spec.weights.scheme in ("hf", "https") and spec.weights.sha256 == "unknown":
+        check_pin(spec, home, "file", file_sha256(path))
     return path
 
 
@@ -75,25 +78,19 @@ def _in_package(spec: CheckpointSpec, package: str, inside: str) -> Path:
 
 def _from_hub(spec: CheckpointSpec, rest: str) -> Path:
     owner, repo, file = rest.split("/", 2)
+    repo, _, revision = repo.partition("@")
     with network(spec):
         from huggingface_hub import hf_hub_download
 
-        return Path(hf_hub_download(f"{owner}/{repo}", file))
+        return Path(hf_hub_download(f"{owner}/{repo}", file, revision=revision or None))
 
 
 def _download(spec: CheckpointSpec, home: Path) -> Path:
     name = Path(urllib.parse.urlparse(spec.weights.uri).path).name or "weights"
     path = home / "weights" / spec.id / name
-    if path.is_file():
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{name}.{os.getpid()}.partial")
-    try:
+    if not path.is_file():
         with network(spec):
-            torch.hub.download_url_to_file(spec.weights.uri, str(partial))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+            fetch(spec.weights.uri, path)
     return path
 
 
@@ -127,7 +124,7 @@ def network(spec: CheckpointSpec) -> Iterator[None]:
     try:
         with quiet_libraries():
             yield
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, HTTPException) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS):
             raise
         why = "the network cannot be reached" if offline else one_line(error, 160)

@@ -11,7 +11,7 @@ from probebench.fingerprint import canonical_json
 from probebench.registry.schema import CheckpointSpec
 
 if TYPE_CHECKING:
-    from probebench.backbones.weights import StateDict
+    from probebench.backbones.adapters import StateDict
 
 
 def require_weights(spec: CheckpointSpec, home: Path) -> None:
@@ -53,12 +53,17 @@ class UserWeights:
         again = f"register the file again: probebench extract --model {model} --weights PATH"
         try:
             values = json.loads(record.read_text())
-            found = cls(record.parent / values["file"], values["digest"], values["source"])
+            found = cls(record.parent / Path(values["file"]).name, values["digest"], values["source"])
         except (ValueError, KeyError, TypeError) as error:
             raise WeightsError(f"{record} is damaged; {again}") from error
         if not found.path.is_file():
             raise WeightsError(f"registered weights {found.path} are gone; {again}")
         return found
+
+    def forget(self) -> None:
+        """Removes the file and its record."""
+        self.path.unlink(missing_ok=True)
+        (self.path.parent / "registered.json").unlink(missing_ok=True)
 
     @classmethod
     def register(cls, home: Path, model: str, state: "StateDict", digest: str, source: Path) -> "UserWeights":

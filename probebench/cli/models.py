@@ -1,11 +1,13 @@
 """``probebench models``: the checkpoints of the registry."""
 
 from pathlib import Path
+from typing import Any, get_args
 
 import click
 
 from probebench.cli.console import print_json, print_table
-from probebench.cli.options import json_option, registry_folders, registry_option
+from probebench.cli.options import home, json_option, own_registry, registry_folders, registry_option
+from probebench.registry.checkpoint import Keys, Library, Method
 
 
 @click.group(name="models")
@@ -16,7 +18,7 @@ def command() -> None:
 @command.command(name="list")
 @click.option(
     "--method",
-    type=click.Choice(["supervised", "language-image", "image-image", "none"]),
+    type=click.Choice(get_args(Method)),
     help="Only this pre-training method.",
 )
 @click.option("--source", help="Only checkpoints whose sources contain this text, such as laion.")
@@ -118,3 +120,97 @@ def validate(path: Path | None) -> None:
     if problems:
         raise click.exceptions.Exit(1)
     click.echo(f"{done}: all valid")
+
+
+class _Samples(click.ParamType[int | str]):
+    """A count of samples, or unknown."""
+
+    name = "N|unknown"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        digits = str(value).replace("_", "").replace(",", "")
+        if value == "unknown":
+            return "unknown"
+        if not digits.isascii() or not digits.isdigit():
+            self.fail(f"{value!r} is neither a whole number nor unknown", param, ctx)
+        return int(digits)
+
+
+@command.command()
+@click.argument("weights", type=click.Path(path_type=Path))
+@click.option("--arch", required=True, help="Architecture, by the library's name.")
+@click.option("--library", required=True, type=click.Choice(get_args(Library)), help="Library that builds it.")
+@click.option("--method", required=True, type=click.Choice([one for one in get_args(Method) if one != "none"]))
+@click.option("--source", "sources", required=True, multiple=True, help="Pre-training data set; repeats.")
+@click.option("--samples", multiple=True, type=_Samples(), help="Samples of it that were used; one for each --source.")
+@click.option("--id", "model_id", help="The entry's id; made of source, objective and architecture unless given.")
+@click.option("--title", help="One line for readers.")
+@click.option("--objective", default="unknown", help="Such as clip, simclr, cross-entropy.")
+@click.option("--samples-seen", default="unknown", type=_Samples(), help="Samples seen in training, repeats included.")
+@click.option("--epochs", default="unknown", help="Passes over the data.")
+@click.option("--labels", default="unknown", help="Such as human, captions, hashtags, none.")
+@click.option("--curation", default="unknown", help="How the data were chosen, such as none, clip-score.")
+@click.option("--paper", default="unknown")
+@click.option("--url", default="unknown")
+@click.option("--license", "licence", default="unknown")
+@click.option("--uri", default="user", show_default=True, help="Where the file is published: https://..., hf://...")
+@click.option("--keys", type=click.Choice(get_args(Keys)), help="The file's format, where it is not to be found out.")
+@click.option("--layer", type=click.Choice(["pooled", "projected"]), help="Which features; projected for open_clip.")
+@click.option("--size", type=click.IntRange(1, 4096), help="Input side in pixels; the library's own unless given.")
+@click.option("--resize", type=click.Choice(["shortest", "squash"]))
+@click.option("--crop", type=click.FloatRange(0, 1, min_open=True), help="Share of the resized side that is kept.")
+@click.option("--interpolation", type=click.Choice(["nearest", "bilinear", "bicubic"]))
+@click.option("--mean", type=float, nargs=3, help="Of RGB in [0, 1].")
+@click.option("--std", type=float, nargs=3, help="Of RGB in [0, 1].")
+@registry_option
+def add(
+    weights: Path,
+    arch: str,
+    library: str,
+    method: str,
+    sources: tuple[str, ...],
+    samples: tuple[int | str, ...],
+    model_id: str | None,
+    title: str | None,
+    uri: str,
+    keys: Keys | None,
+    layer: str | None,
+    licence: str,
+    paper: str,
+    url: str,
+    **more: Any,
+) -> None:
+    """Write the entry of a checkpoint from its WEIGHTS file, keep the weights, and check them by a forward pass.
+
+    The format is found out: OpenCLIP, timm, torchvision, DINO, MoCo, SLIP, Lightly, solo-learn, VISSL, safetensors and
+    plain state dicts. Facts that are not given are written "unknown".
+    """
+    from probebench.backbones.add import Facts, add_checkpoint, pair_sources
+    from probebench.registry import Registry
+    from probebench.registry.load import checked
+    from probebench.registry.schema import Architecture, Pretraining
+
+    training = {name: more.pop(name) for name in ("objective", "samples_seen", "epochs", "labels", "curation")}
+    pretraining = checked(Pretraining, method=method, sources=pair_sources(sources, samples), **training)
+    architecture = checked(Architecture, library=library, name=arch)
+    folder = own_registry()
+    facts = Facts(
+        id=model_id,
+        title=title,
+        architecture=architecture,
+        pretraining=pretraining,
+        paper=paper,
+        url=url,
+        license=licence,
+        uri=uri,
+        keys=keys,
+        layer=layer,
+        input={name: value for name, value in more.items() if value is not None},
+        taken=frozenset(Registry.load(registry_folders()).checkpoints),
+    )
+    added = add_checkpoint(weights, facts, home(), folder)
+    spec = added.spec
+    click.echo(f"format: {spec.weights.keys}; {spec.output.features} features ({spec.output.layer})")
+    click.echo(f"sha256 of the tensors: {added.digest}")
+    click.echo(f"entry: {added.path}")
+    click.echo(f"next: probebench extract --model {spec.id}")

@@ -77,9 +77,17 @@ def registry_option(command: F) -> F:
 
 
 def registry_folders() -> tuple[Path, ...]:
-    """Returns the folders that --registry named."""
+    """Returns the folders of the user's own entries: those that --registry named, and the home's ``registry``."""
     folders: tuple[Path, ...] = (click.get_current_context().obj or {}).get("registry") or ()
-    return folders
+    own = home() / "registry"
+    return (*folders, own) if own.is_dir() else folders
+
+
+def own_registry() -> Path:
+    """Returns the folder that takes a new entry: the first of --registry, $PROBEBENCH_REGISTRY, the home's."""
+    named = [Path(part) for part in os.environ.get("PROBEBENCH_REGISTRY", "").split(os.pathsep) if part]
+    folders: tuple[Path, ...] = (click.get_current_context().obj or {}).get("registry") or ()
+    return (*folders, *named, home() / "registry")[0]
 
 
 def home() -> Path:

@@ -15,15 +15,17 @@ _URI = re.compile(
 
 
 # State-dict adapters: how a trainer's names map onto the architecture's (backbones/adapters.py has the rules).
-Keys = Literal[
-    "plain", "by-order", "trunk", "dino", "moco", "slip", "lightly", "solo-learn", "vissl", "open-clip-visual"
-]
+Keys = Literal["plain", "by-order", "trunk", "dino", "moco", "slip", "lightly", "solo-learn", "vissl"]
+
+
+Library = Literal["timm", "open_clip", "torchvision"]
+Method = Literal["supervised", "language-image", "image-image", "none"]
 
 
 class Architecture(Entry):
     """The network, by the name that its library gives it."""
 
-    library: Literal["timm", "open_clip", "torchvision"]
+    library: Library
     name: Text
     kwargs: dict[str, Any] = {}
 
@@ -38,7 +40,7 @@ class Source(Entry):
 class Pretraining(Entry):
     """How the checkpoint came to be: the facts that the study groups by."""
 
-    method: Literal["supervised", "language-image", "image-image", "none"]
+    method: Method
     objective: Text
     sources: tuple[Source, ...]
     samples_seen: Count
@@ -71,6 +73,22 @@ class Weights(Entry):
                 "https://..., file:path, user, random:SEED"
             )
         return uri
+
+    @field_validator("uri")
+    @classmethod
+    def _stays_in_its_place(cls, uri: str) -> str:
+        if not uri.isprintable() or "\\" in uri or (".." in uri.split("/") and not uri.startswith("file:")):
+            raise ValueError(f"{uri!r} leads out of the place that it names; write it without .. and backslashes")
+        return uri
+
+    @model_validator(mode="after")
+    def _a_sha256_is_of_a_file(self) -> "Weights":
+        if self.scheme in ("timm", "open_clip", "random") and self.sha256 not in ("unknown", "none"):
+            raise ValueError(
+                f"sha256 is of one file; {self.scheme}:// lets its library fetch and its tensors are pinned instead: "
+                'write "unknown", or name the file by hf:// or https://'
+            )
+        return self
 
     @field_validator("sha256")
     @classmethod

@@ -40,6 +40,18 @@ def _explain(error: ValidationError) -> str:
     return "; ".join(dict.fromkeys(faults))
 
 
+def checked(kind: type[E_], **values: object) -> E_:
+    """Makes a part of an entry from what a user gave.
+
+    Raises:
+        UsageError: A value is not what it can be; the line names it.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(_explain(error)) from error
+
+
 def read_entry(path: Path, kind: type[E_]) -> E_:
     """Reads and checks one entry.
 

@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from probebench.backbones.adapters import read_state_dict
 from probebench.backbones.user_weights import UserWeights, require_weights
-from probebench.backbones.weights import read_state_dict, state_digest
+from probebench.backbones.weights import state_digest
 from probebench.errors import UsageError, WeightsError
 from probebench.registry import Registry
 from tests.backbones.test_weights import STATE
