@@ -1,9 +1,15 @@
 """``probebench datasets``: the downstream data sets."""
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from probebench.cli.console import print_json, print_table
 from probebench.cli.options import home, json_option, registry_folders, registry_option
+
+if TYPE_CHECKING:
+    from probebench.registry import Registry
 
 
 @click.group(name="datasets")
@@ -16,29 +22,24 @@ def command() -> None:
 @json_option
 def list_datasets(as_json: bool) -> None:
     """List the data sets of the registry."""
+    from probebench.datasets.loaders import record_path
     from probebench.registry import Registry
 
-    specs = Registry.load(registry_folders()).datasets.values()
+    specs, root = Registry.load(registry_folders()).datasets.values(), home() / "datasets"
+    prepared = {spec.id: record_path(spec.id, root).is_file() for spec in specs}
     if as_json:
-        print_json([spec.model_dump(mode="json") for spec in specs])
+        print_json([{**spec.model_dump(mode="json"), "prepared": prepared[spec.id]} for spec in specs])
         return
-    columns = [
-        ("id", "left"),
-        ("classes", "right"),
-        ("train", "right"),
-        ("val", "right"),
-        ("test", "right"),
-        ("title", "left"),
-    ]
+    numbers = ("classes", "train", "val", "test")
+    columns = [("id", "left"), *((name, "right") for name in numbers), *((n, "left") for n in ("metric", "prepared"))]
     print_table(
-        columns,
+        [*columns, ("title", "left")],
         [
             [
                 spec.id,
-                str(len(spec.classes)),
-                str(spec.splits.train),
-                str(spec.splits.val),
-                str(spec.splits.test),
+                *(str(number) for number in (len(spec.classes), spec.splits.train, spec.splits.val, spec.splits.test)),
+                spec.metric,
+                "yes" if prepared[spec.id] else "",
                 spec.title,
             ]
             for spec in specs
@@ -51,40 +52,83 @@ def list_datasets(as_json: bool) -> None:
 @registry_option
 @json_option
 def show(dataset: str, as_json: bool) -> None:
-    """Open one data set (an id or folder:PATH) and show its parts, classes and fingerprint."""
+    """Show what is known of a data set (an id or folder:PATH) and, where it is on this machine, what is in it."""
+    from probebench.datasets.facts import entry_facts, found_facts
+    from probebench.datasets.layout import NotHereError
     from probebench.datasets.loaders import open_dataset
     from probebench.registry import Registry
 
-    opened = open_dataset(dataset, Registry.load(registry_folders()), home() / "datasets")
-    facts = {
-        "id": opened.id,
-        "fingerprint": opened.fingerprint,
-        "classes": len(opened.class_names),
-        "images": {name: len(split) for name, split in opened.splits.items()},
-        "smallest_class": {
-            name: int(min((split.labels == label).sum() for label in set(split.labels.tolist())))
-            for name, split in opened.splits.items()
-        },
-        "class_names": list(opened.class_names),
-    }
+    registry = Registry.load(registry_folders())
+    spec = registry.datasets.get(dataset)
+    facts = entry_facts(spec) if spec else {}
+    names = spec.readable_classes if spec else ()
+    try:
+        opened = open_dataset(dataset, registry, home() / "datasets")
+    except NotHereError as error:
+        facts |= {"not_on_this_machine": error.mend, "classes": len(names)}
+    else:
+        facts |= found_facts(opened)
+        names = names or opened.class_names
+    facts["class_names"] = list(names)
     if as_json:
         print_json(facts)
-        return
+    else:
+        _print_facts(facts)
+
+
+def _print_facts(facts: Mapping[str, Any]) -> None:
     for name, value in facts.items():
-        text = ", ".join(f"{key} {inner}" for key, inner in value.items()) if isinstance(value, dict) else value
-        click.echo(f"{name.replace('_', ' ')}: {', '.join(text) if isinstance(text, list) else text}")
+        heading = name.replace("_", " ")
+        if isinstance(value, list) and name in ("quirks", "templates"):
+            for line in value:
+                click.echo(f"{heading[:-1]}: {line}")
+        elif isinstance(value, dict):
+            click.echo(f"{heading}: " + ", ".join(f"{key} {_in_short(inner)}" for key, inner in value.items()))
+        elif value != []:
+            click.echo(f"{heading}: {', '.join(value) if isinstance(value, list) else value}")
+
+
+def _in_short(value: Any) -> str:
+    return f"{min(value)} to {max(value)}" if isinstance(value, tuple) else str(value)
 
 
 @command.command()
-@click.argument("dataset")
+@click.argument("datasets", nargs=-1, required=True, metavar="DATASET...")
 @registry_option
-def prepare(dataset: str) -> None:
-    """Download a data set, or say exactly what to place where; then check that it is whole."""
-    from probebench.datasets.loaders import open_dataset
-    from probebench.datasets.loaders import prepare as prepare_dataset
+def prepare(datasets: tuple[str, ...]) -> None:
+    """Download data sets, or say exactly what to place where; then check that they are whole.
+
+    DATASET is an id, a glob, or a suite such as study. Each image is read once, so that later changes are noticed.
+    """
+    from probebench.datasets.prepare import placement
+    from probebench.datasets.prepare import prepare as prepare_dataset
+    from probebench.errors import DatasetError
     from probebench.registry import Registry
 
     registry, root = Registry.load(registry_folders()), home() / "datasets"
-    prepare_dataset(registry.dataset(dataset), root)
-    opened = open_dataset(dataset, registry, root)
-    click.echo(f"{opened.id} is ready: " + ", ".join(f"{name} {len(split)}" for name, split in opened.splits.items()))
+    failed: dict[str, DatasetError] = {}
+    names = _expand(datasets, registry)
+    for name in names:
+        spec = registry.dataset(name)
+        try:
+            opened = prepare_dataset(spec, root)
+        except DatasetError as error:
+            click.echo(f"{name} is not ready: {error}\n{placement(spec, root)}")
+            failed[name] = error
+            continue
+        parts = ", ".join(f"{part} {len(split)}" for part, split in opened.splits.items())
+        click.echo(f"{name} is ready: {parts}")
+    if len(names) == 1 and failed:
+        raise failed[names[0]]
+    if failed:
+        raise DatasetError(f"{len(failed)} of {len(names)} data sets are not ready, as said above: {', '.join(failed)}")
+
+
+def _expand(datasets: tuple[str, ...], registry: "Registry") -> list[str]:
+    from probebench.registry.load import expand
+
+    names: list[str] = []
+    for name in datasets:
+        suite = registry.suites.get(name)
+        names += suite.datasets if suite else expand("data set", [name], registry.datasets, "probebench datasets list")
+    return list(dict.fromkeys(names))

@@ -47,3 +47,15 @@ def cut_test_part(ids: Sequence[str], labels: Labels, fraction: float = 0.2) -> 
     in_test = np.zeros(len(ids), dtype=bool)
     in_test[np.concatenate(test)] = True
     return np.flatnonzero(~in_test), np.flatnonzero(in_test)
+
+
+def cut_train_part(ids: Sequence[str], labels: Labels, each: int) -> tuple[Positions, Positions]:
+    """Cuts a fixed training part of ``each`` images a class: the first of each class in its hash order.
+
+    Returns:
+        Positions of train and of test (all others), each in ascending order.
+    """
+    ordered = order_within_classes(ids, labels, "probebench train part")
+    in_train = np.zeros(len(ids), dtype=bool)
+    in_train[np.concatenate([positions[:each] for positions in ordered.values()])] = True
+    return np.flatnonzero(in_train), np.flatnonzero(~in_train)

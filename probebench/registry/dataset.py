@@ -1,33 +1,142 @@
 """What an entry says of a downstream data set, and of a suite of them."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints, model_validator
 
-from probebench.registry.entry import Entry, Id, Text
+from probebench.registry.entry import Entry, Id, Text, check_unverified
+
+Loader = Literal[
+    "digits",
+    "fashion_mnist",
+    "cifar100",
+    "stl10",
+    "svhn",
+    "pcam",
+    "dtd",
+    "caltech101",
+    "oxford_pets",
+    "eurosat",
+    "flowers102",
+    "food101",
+    "stanford_cars",
+    "fgvc_aircraft",
+    "sun397",
+    "gtsrb",
+    "country211",
+    "imagenet",
+    "domainnet",
+    "cassava",
+    "cct20",
+]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Md5 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+Positive = Annotated[int, Field(ge=1)]
+# One number where every class has it, else the numbers in class order.
+PerClass = Positive | tuple[Annotated[int, Field(ge=0)], ...] | Literal["unknown"]
 
 
 class Splits(Entry):
     """Images in each part, and the rule that made the parts."""
 
     rule: Text
-    train: Annotated[int, Field(ge=1)]
+    train: Positive
     val: Annotated[int, Field(ge=0)]
-    test: Annotated[int, Field(ge=1)]
+    test: Positive
+
+
+class ClassCounts(Entry):
+    """Images of each class in each part."""
+
+    train: PerClass = "unknown"
+    val: PerClass = "unknown"
+    test: PerClass = "unknown"
+
+
+class Archive(Entry):
+    """A published file that is fetched into the set's folder, and unpacked if it is an archive."""
+
+    url: Text
+    md5: Md5 | Literal["unknown"] = "unknown"
 
 
 class DatasetSpec(Entry):
-    """One downstream data set that has a name of its own."""
+    """One downstream data set that has a name of its own.
+
+    Attributes:
+        citation: Who published it, where and when.
+        unverified: Keys such as "splits.train" whose values were taken from their source and could not be checked
+            against the data.
+        metric: What is reported by this set's convention: the share of images that are right, or its mean over classes.
+        quirks: What to know before trusting a number, a line each.
+        fingerprint: The sha256 over ids, labels and parts of the whole set.
+        folder: The folder below ``datasets`` that holds it, where several entries share one; None is the id.
+        files: What must lie in that folder; a name that ends in "/" is a folder.
+        obtain: How to get these by hand.
+        archives: What can be fetched without an account, beside what torchvision fetches.
+        options: What the loader needs to know, such as a partition or a domain.
+        classes: Names of the classes in label order, as the set's own files have them.
+        prompts: The same classes in words, for zero-shot, where ``classes`` are codes or names of folders.
+        templates: Zero-shot prompts with {} for the class.
+    """
 
     id: Id
     title: Text
     paper: Text
     url: Text
     license: Text
-    loader: Literal["digits", "fashion_mnist", "cifar100"]
-    metric: Literal["accuracy"]
+    citation: Text = "unknown"
+    unverified: tuple[Text, ...] = ()
+    loader: Loader
+    metric: Literal["accuracy", "mean-per-class"]
+    quirks: tuple[Text, ...] = ()
+    fingerprint: Sha256 | Literal["unknown"] = "unknown"
+    folder: Id | None = None
+    files: tuple[Text, ...] = ()
+    obtain: Text = "unknown"
+    archives: tuple[Archive, ...] = ()
+    options: Mapping[str, str | int] = {}
     splits: Splits
-    classes: tuple[Text, ...]
+    class_counts: ClassCounts = ClassCounts()
+    classes: Annotated[tuple[Text, ...], Field(min_length=2)]
+    prompts: tuple[Text, ...] = ()
+    templates: tuple[Text, ...] = ()
+
+    @property
+    def readable_classes(self) -> tuple[str, ...]:
+        """The classes in words."""
+        return self.prompts or self.classes
+
+    @model_validator(mode="after")
+    def _classes_agree(self) -> "DatasetSpec":
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("classes: a name repeats")
+        if self.prompts and len(self.prompts) != len(self.classes):
+            raise ValueError(f"prompts: {len(self.prompts)} for {len(self.classes)} classes")
+        for template in self.templates:
+            if template.count("{}") != 1:
+                raise ValueError(f"templates: {template!r} needs one {{}} for the class")
+        return self
+
+    @model_validator(mode="after")
+    def _counts_agree(self) -> "DatasetSpec":
+        for part in ("train", "val", "test"):
+            counts, total = getattr(self.class_counts, part), getattr(self.splits, part)
+            if counts == "unknown":
+                continue
+            each = (counts,) * len(self.classes) if isinstance(counts, int) else counts
+            if len(each) != len(self.classes) or sum(each) != total:
+                raise ValueError(
+                    f"class_counts.{part}: {sum(each)} images in {len(each)} classes, "
+                    f"where the entry says {total} in {len(self.classes)}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _unverified_names_keys(self) -> "DatasetSpec":
+        check_unverified(self, self.unverified)
+        return self
 
 
 class SuiteSpec(Entry):

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from probebench.datasets import loaders
+from probebench.datasets import named_memory
 from probebench.datasets.base import ArrayImages, Dataset, Split, check_dataset
-from probebench.datasets.loaders import open_dataset, prepare
+from probebench.datasets.loaders import open_dataset
+from probebench.datasets.prepare import prepare
 from probebench.errors import DatasetError, UsageError
 from probebench.registry import Registry
+from tests.datasets.replicas import with_entries
 
 
 def test_digits_are_scikit_learns(shipped: Registry, tmp_path: Path) -> None:
@@ -48,13 +50,18 @@ def fashion_replica(folder: Path, packed: bool, train: int = 60000) -> None:
         write_idx(folder / f"{part}-labels-idx1-ubyte", np.arange(count) % 10, packed)
 
 
+def without_fingerprint(registry: Registry, name: str) -> Registry:
+    """A registry for a replica, whose labels are not those of the real set."""
+    return with_entries(registry, registry.dataset(name).model_copy(update={"fingerprint": "unknown"}))
+
+
 @pytest.mark.parametrize("packed", [True, False])
 def test_fashion_mnist_from_a_replica(
     shipped: Registry, tmp_path: Path, packed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loaders, "DEBIAN_FASHION_MNIST", tmp_path / "nowhere")
+    monkeypatch.setattr(named_memory, "DEBIAN_FASHION_MNIST", tmp_path / "nowhere")
     fashion_replica(tmp_path / "fashion_mnist" / "FashionMNIST" / "raw", packed)
-    opened = open_dataset("fashion_mnist", shipped, tmp_path)
+    opened = open_dataset("fashion_mnist", without_fingerprint(shipped, "fashion_mnist"), tmp_path)
     assert {name: len(split) for name, split in opened.splits.items()} == {"train": 60000, "test": 10000}
     assert opened.splits["test"].ids[9] == "test-00009" and opened.splits["test"].labels[9] == 9
     image = np.asarray(opened.splits["train"].images.load(0))
@@ -65,20 +72,21 @@ def test_fashion_mnist_in_place_where_debian_puts_it(
     shipped: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fashion_replica(tmp_path / "usr", packed=True)
-    monkeypatch.setattr(loaders, "DEBIAN_FASHION_MNIST", tmp_path / "usr")
+    monkeypatch.setattr(named_memory, "DEBIAN_FASHION_MNIST", tmp_path / "usr")
     before = sorted(path.name for path in (tmp_path / "usr").iterdir())
-    opened = open_dataset("fashion_mnist", shipped, tmp_path / "root")
+    replica = without_fingerprint(shipped, "fashion_mnist")
+    opened = open_dataset("fashion_mnist", replica, tmp_path / "root")
     assert len(opened.splits["train"]) == 60000
     assert sorted(path.name for path in (tmp_path / "usr").iterdir()) == before
-    prepare(shipped.dataset("fashion_mnist"), tmp_path / "root")
-    assert not (tmp_path / "root").exists()
+    prepare(replica.dataset("fashion_mnist"), tmp_path / "root")
+    assert [path.name for path in (tmp_path / "root" / "fashion_mnist").iterdir()] == ["prepared.json"]
 
 
 def test_fashion_mnist_damaged_or_incomplete(
     shipped: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = tmp_path / "usr"
-    monkeypatch.setattr(loaders, "DEBIAN_FASHION_MNIST", place)
+    monkeypatch.setattr(named_memory, "DEBIAN_FASHION_MNIST", place)
     with pytest.raises(DatasetError, match="apt-get install dataset-fashion-mnist"):
         open_dataset("fashion_mnist", shipped, tmp_path)
     fashion_replica(place, packed=True, train=50)
@@ -114,18 +122,6 @@ def test_cifar100_from_a_replica(shipped: Registry, tmp_path: Path, monkeypatch:
     assert {name: len(split) for name, split in opened.splits.items()} == {"train": 50000, "test": 10000}
     assert np.asarray(opened.splits["train"].images.load(3))[0, 0].tolist() == [3, 0, 0]
     assert opened.class_names == tuple(names)
-
-
-def test_prepare_without_a_network(shipped: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from torchvision import datasets
-
-    def unreachable(*_: object, **__: object) -> None:
-        raise OSError("<urlopen error [Errno -2] Name or service not known>")
-
-    monkeypatch.setattr(datasets.CIFAR100, "download", unreachable)
-    with pytest.raises(DatasetError, match="could not be downloaded.*place cifar-100-python.tar.gz"):
-        prepare(shipped.dataset("cifar100"), tmp_path)
-    prepare(shipped.dataset("digits"), tmp_path)
 
 
 def test_unknown_name(shipped: Registry, tmp_path: Path) -> None:
