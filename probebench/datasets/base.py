@@ -3,24 +3,27 @@
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from probebench.errors import DatasetError, one_line
-from probebench.fingerprint import fingerprint
+from probebench.fingerprint import canonical_json, fingerprint
 
 Labels = npt.NDArray[np.int64]
 
 # Evaluation reads them in this order; a data set has train and test, and may have val.
 SPLITS = ("train", "val", "test")
 
+# Ids that are hashed in one go.
+_TOGETHER = 512
+_Values = TypeVar("_Values", Sequence[str], Labels, npt.NDArray[np.bytes_])
 
 _PNG, _TAIL = b"\x89PNG\r\n\x1a\n", 1024
 # How files of the two most common formats begin, and what their last bytes hold unless they were cut off.
@@ -73,17 +76,17 @@ class FileImages:
     Attributes:
         root: The folder that the names start from.
         names: Paths below it, as bytes in one array: a million take little room, and decoding processes share it.
-        digests: The sha256 of the files' bytes, in the same order.
+        digests: The sha256 of the files' bytes in hexadecimal, as bytes too, in the same order.
     """
 
     root: Path
     names: npt.NDArray[np.bytes_]
-    digests: Sequence[str]
+    digests: npt.NDArray[np.bytes_]
 
     @classmethod
     def below(cls, root: Path, names: Sequence[str], digests: Sequence[str]) -> "FileImages":
-        """Takes the names as text."""
-        return cls(root, np.array([os.fsencode(name) for name in names]), digests)
+        """Takes the names and digests as text."""
+        return cls(root, np.array([os.fsencode(name) for name in names]), np.array(digests, dtype=np.bytes_))
 
     def path(self, position: int) -> Path:
         """Returns the file of one image."""
@@ -119,7 +122,7 @@ class FileImages:
 
     def content(self) -> str:
         """Returns the sha256 over the files' digests."""
-        return fingerprint(list(self.digests))
+        return digests_fingerprint(self.digests)
 
 
 @dataclass(frozen=True)
@@ -155,10 +158,43 @@ class Dataset:
 
 
 def dataset_fingerprint(parts: Mapping[str, tuple[Sequence[str], Labels]]) -> str:
-    """Returns the sha256 over every part's ids and labels, under the part's name."""
-    return fingerprint(
-        {name: {"ids": list(ids), "labels": [int(label) for label in labels]} for name, (ids, labels) in parts.items()}
-    )
+    """Returns the sha256 over every part's ids and labels, under the part's name.
+
+    It is the fingerprint of {part: {"ids": [...], "labels": [...]}}, hashed piece by piece: as one text, a million
+    images would take more memory than they do themselves.
+    """
+
+    def pieces() -> Iterator[str]:
+        yield "{"
+        for number, (name, (ids, labels)) in enumerate(sorted(parts.items())):
+            yield f'{"," * (number > 0)}{canonical_json(name)}:{{"ids":'
+            yield from _list_pieces(ids, list)
+            yield ',"labels":'
+            yield from _list_pieces(labels, np.ndarray.tolist)
+            yield "}"
+        yield "}"
+
+    return _sha256(pieces())
+
+
+def digests_fingerprint(digests: npt.NDArray[np.bytes_]) -> str:
+    """Returns the fingerprint of a list of digests, hashed piece by piece."""
+    return _sha256(_list_pieces(digests, lambda block: [digest.decode() for digest in block]))
+
+
+def _sha256(pieces: Iterator[str]) -> str:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece.encode())
+    return digest.hexdigest()
+
+
+def _list_pieces(values: _Values, listed: Callable[[_Values], list[Any]]) -> Iterator[str]:
+    """Yields the canonical JSON of a list, some thousand values at a time."""
+    yield "["
+    for start in range(0, len(values), _TOGETHER):
+        yield "," * (start > 0) + canonical_json(listed(values[start : start + _TOGETHER]))[1:-1]
+    yield "]"
 
 
 def check_dataset(dataset: Dataset) -> Dataset:
@@ -177,6 +213,16 @@ def check_dataset(dataset: Dataset) -> Dataset:
     if len(np.unique(dataset.splits["train"].labels)) < 2:
         raise DatasetError(f"data set {dataset.id}: a probe needs at least two classes with training images")
     return dataset
+
+
+def identified(dataset: Dataset, kind: str, name: str) -> Dataset:
+    """Returns a data set of the user's under an id for ever: its kind, a name fit for files, and its identity.
+
+    The content is in the id: the same file names with other images (blurred, repaired) are another data set.
+    """
+    name = "".join(character if character.isalnum() or character in "_-" else "_" for character in name)
+    identity = fingerprint([dataset.fingerprint, dataset.content])[:8]
+    return Dataset(f"{kind}{name}-{identity}", dataset.class_names, dataset.splits)
 
 
 def check_utf8(where: str, ids: Sequence[str]) -> None:

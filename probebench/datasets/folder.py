@@ -1,20 +1,24 @@
 """Opens a folder of class folders, with train, val and test subfolders where they exist."""
 
-import hashlib
-import json
 import os
+from array import array
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from probebench.datasets.base import SPLITS, Dataset, FileImages, Labels, Split, check_dataset, check_utf8
+from probebench.datasets.base import SPLITS, Dataset, FileImages, Labels, Split, check_dataset, check_utf8, identified
+from probebench.datasets.memo import FileMemo, Names, Numbers
 from probebench.datasets.splits import Positions, cut_test_part
 from probebench.errors import DatasetError, UsageError
-from probebench.fingerprint import file_sha256, fingerprint
+from probebench.fingerprint import file_sha256
 
 FOLDER = "folder:"
 # The names that people give to parts, in any case.
-_PARTS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
+PART_NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
+
+_Place = TypeVar("_Place")
 
 
 def open_folder(path: Path, root: Path) -> Dataset:
@@ -24,13 +28,13 @@ def open_folder(path: Path, root: Path) -> Dataset:
     """
     if not path.is_dir():
         raise UsageError(f"data set folder {path} does not exist")
-    parts = _find_parts(path)
+    folders = {child.name: child for child in sorted(path.iterdir()) if child.is_dir()}
+    parts = find_parts(folders, f"data set folder {path}")
     roots = parts or {"all": path}
     classes = sorted({child.name for part in roots.values() for child in part.iterdir() if _is_class(child)})
     if not classes:
         raise DatasetError(f"data set folder {path} holds no class folders")
-    place = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
-    memo = _ContentMemo(root / "content" / f"{place}.json")
+    memo = FileMemo(root / "content", path)
     splits = {part: _read_classes(path, folder, classes, memo) for part, folder in roots.items()}
     memo.save()
     if not parts:
@@ -39,94 +43,93 @@ def open_folder(path: Path, root: Path) -> Dataset:
         splits = {"train": _take(whole, train), "test": _take(whole, test)}
     ordered = {part: splits[part] for part in SPLITS if part in splits}
     dataset = check_dataset(Dataset(f"{FOLDER}{path}", tuple(classes), ordered))
-    name = "".join(character if character.isalnum() or character in "_-" else "_" for character in path.resolve().name)
-    # The content is in the id: the same file names with other images (blurred, repaired) are another data set.
-    identity = fingerprint([dataset.fingerprint, dataset.content])[:8]
-    return Dataset(f"{FOLDER}{name}-{identity}", dataset.class_names, dataset.splits)
+    return identified(dataset, FOLDER, path.resolve().name)
 
 
-def _find_parts(path: Path) -> dict[str, Path]:
-    """Returns the folders of the parts; none where the class folders lie in ``path`` itself."""
-    folders = {child.name.lower(): child for child in sorted(path.iterdir()) if child.is_dir()}
-    parts = {part: folders[name] for part, names in _PARTS.items() for name in names if name in folders}
+def find_parts(places: Mapping[str, _Place], where: str) -> dict[str, _Place]:
+    """Returns the places that are named as parts are, by part; none where nothing is named so.
+
+    With train and val but no test, val is the test part.
+
+    Raises:
+        DatasetError: There is a test part without a train part, or a train part alone; the line begins with ``where``.
+    """
+    names = {name.lower(): name for name in places}
+    parts = {part: names[name] for part, known in PART_NAMES.items() for name in known if name in names}
     if "train" not in parts:
         if "test" in parts:
-            raise DatasetError(f"data set folder {path} has {parts['test'].name} but no train beside it")
+            raise DatasetError(f"{where} has {parts['test']} but no train beside it")
         return {}
     if "test" not in parts:
         if "val" not in parts:
-            raise DatasetError(f"data set folder {path} has {parts['train'].name} but neither test nor val beside it")
+            raise DatasetError(f"{where} has {parts['train']} but neither test nor val beside it")
         parts["test"] = parts.pop("val")
-    return parts
+    return {part: places[name] for part, name in parts.items()}
 
 
 def _is_class(path: Path) -> bool:
     return path.is_dir() and not path.name.startswith(".")
 
 
-def _read_classes(top: Path, folder: Path, classes: list[str], memo: "_ContentMemo") -> Split:
+def _read_classes(top: Path, folder: Path, classes: list[str], memo: FileMemo) -> Split:
     from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
-    numbers = {name: number for number, name in enumerate(classes)}
-    found = make_dataset(str(folder), numbers, extensions=IMG_EXTENSIONS, allow_empty=True)
-    paths = [Path(path) for path, _ in found]
-    labels: Labels = np.array([label for _, label in found], dtype=np.int64)
-    ids = tuple(path.relative_to(top).as_posix() for path in paths)
+    ids: list[str] = []
+    names, counts = [], []
+    # Class by class: what Python takes for a list of paths, it then takes for one class at a time.
+    for name in classes:
+        place = folder.absolute()
+        found = make_dataset(str(place), {name: 0}, extensions=IMG_EXTENSIONS, allow_empty=True)
+        before, begin = (folder / name).relative_to(top).as_posix(), len(str(place / name))
+        inside = [before + path[begin:] for path, _ in found]
+        ids += inside
+        names.append(np.array([os.fsencode(one) for one in inside], dtype=np.bytes_))
+        counts.append(len(inside))
     check_utf8(str(folder), ids)
-    split = Split(ids, labels, FileImages.below(top, ids, [memo.digest(path) for path in paths]))
-    _refuse_shared_files(split)
-    return split
+    labels: Labels = np.repeat(np.arange(len(classes), dtype=np.int64), counts)
+    return Split(tuple(ids), labels, _look_at(top, np.concatenate(names), labels, memo))
 
 
-def _refuse_shared_files(split: Split) -> None:
+def _look_at(top: Path, names: Names, labels: Labels, memo: FileMemo) -> FileImages:
+    stats, before = array("Q"), os.fsencode(top) + b"/"
+    for name in names:
+        try:
+            # Path would keep every name in a table of its own.
+            status = os.stat(before + name)  # noqa: PTH116
+        except OSError as error:
+            raise _unreadable(top, name, error) from error
+        # ctime cannot be set back, as cp -p and rsync -t set mtime back.
+        facts = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        stats.extend(fact % 2**64 for fact in facts)
+    table = np.frombuffer(stats, dtype=np.uint64).reshape(-1, 5)
+
+    def read(name: bytes) -> str:
+        try:
+            return file_sha256(top / os.fsdecode(name))
+        except OSError as error:
+            raise _unreadable(top, name, error) from error
+
+    images = FileImages(top, names, memo.digests(names, table[:, 1:], read))
+    _refuse_shared_files(images, labels, table[:, :2])
+    return images
+
+
+def _unreadable(top: Path, name: bytes, error: OSError) -> DatasetError:
+    return DatasetError(f"image {top / os.fsdecode(name)} cannot be read ({error.strerror}); repair or remove it")
+
+
+def _refuse_shared_files(images: FileImages, labels: Labels, files: Numbers) -> None:
     """Refuses one file under two labels: a link that leads back to other classes would relabel their images."""
-    assert isinstance(split.images, FileImages)
-    seen: dict[tuple[int, int], tuple[int, Path]] = {}
-    for position, label in enumerate(split.labels):
-        path = split.images.path(position)
-        status = path.stat()
-        first, where = seen.setdefault((status.st_dev, status.st_ino), (int(label), path))
-        if first != label:
-            raise DatasetError(f"{path} and {where} are one file in two classes; remove the link between them")
+    _, first, which = np.unique(files, axis=0, return_index=True, return_inverse=True)
+    first = first[which.reshape(-1)]
+    wrong = np.flatnonzero(labels != labels[first])
+    if len(wrong):
+        path, where = images.path(wrong[0]), images.path(first[wrong[0]])
+        raise DatasetError(f"{path} and {where} are one file in two classes; remove the link between them")
 
 
 def _take(split: Split, positions: Positions) -> Split:
     assert isinstance(split.images, FileImages)
     images = split.images
-    chosen = FileImages(images.root, images.names[positions], [images.digests[position] for position in positions])
+    chosen = FileImages(images.root, images.names[positions], images.digests[positions])
     return Split(tuple(split.ids[position] for position in positions), split.labels[positions], chosen)
-
-
-class _ContentMemo:
-    """Remembers files' sha256 by path, size, times and inode, so that a second look reads no image again."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            self._before: dict[str, list[object]] = json.loads(path.read_text())
-        except (OSError, ValueError):
-            self._before = {}
-        self._now: dict[str, list[object]] = {}
-
-    def digest(self, path: Path) -> str:
-        """Returns the sha256 of a file's bytes."""
-        try:
-            status = path.stat()
-            # ctime cannot be set back, as cp -p and rsync -t set mtime back.
-            stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-            known = self._before.get(str(path))
-            digest = str(known[-1]) if known and known[:-1] == stamp else file_sha256(path)
-        except OSError as error:
-            raise DatasetError(f"image {path} cannot be read ({error.strerror}); repair or remove it") from error
-        self._now[str(path)] = [*stamp, digest]
-        return digest
-
-    def save(self) -> None:
-        """Keeps what was learnt; a home that cannot be written only costs time."""
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            partial = self._path.with_suffix(".partial")
-            partial.write_text(json.dumps(self._now))
-            partial.replace(self._path)
-        except OSError:
-            return

@@ -1,5 +1,6 @@
 import os
 import re
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 from probebench.datasets.base import FileImages
 from probebench.datasets.loaders import open_dataset
 from probebench.errors import DatasetError, UsageError
+from probebench.fingerprint import file_sha256, fingerprint
 from probebench.registry import Registry
 from tests.conftest import make_images
 
@@ -194,3 +196,58 @@ def test_a_look_at_a_whole_file_decodes_nothing(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(Image, "open", lambda _: pytest.fail("decoded"))
     images.check(0)
     images.check(1)
+
+
+def test_an_id_is_for_ever(shipped: Registry, tmp_path: Path, root: Path) -> None:
+    """Worked out anew from what is on the disk: results of years ago carry these ids."""
+    place = make_images(tmp_path / "my data")
+    opened = open_dataset(f"folder:{place}", shipped, root)
+    parts = {name: {"ids": list(part.ids), "labels": part.labels.tolist()} for name, part in opened.splits.items()}
+    content = {
+        name: fingerprint([file_sha256(place / one) for one in part.ids]) for name, part in opened.splits.items()
+    }
+    identity = fingerprint([fingerprint(parts), fingerprint(content)])[:8]
+    assert opened.id == f"folder:my_data-{identity}"
+
+
+def test_a_damaged_memo_only_costs_time(shipped: Registry, tmp_path: Path, root: Path) -> None:
+    place = make_images(tmp_path / "d")
+    before = open_dataset(f"folder:{place}", shipped, root)
+    (memo,) = (root / "content").iterdir()
+    whole = memo.read_bytes()
+    for damaged in (b"", b"no memo", whole[: len(whole) // 2]):
+        memo.write_bytes(damaged)
+        assert open_dataset(f"folder:{place}", shipped, root).id == before.id
+        assert memo.read_bytes() == whole
+
+
+def test_a_folder_opens_as_the_one_that_it_is_seen_from(
+    shipped: Registry, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = make_images(tmp_path / "d" / "train", seed=1).parent
+    make_images(place / "test", seed=2)
+    before = open_dataset(f"folder:{place}", shipped, root)
+    monkeypatch.chdir(place)
+    after = open_dataset("folder:.", shipped, root)
+    assert after.id == before.id and after.splits["train"].ids == before.splits["train"].ids
+    assert after.splits["test"].images.load(4) == before.splits["test"].images.load(4)
+
+
+def test_opening_takes_little_memory_an_image(shipped: Registry, tmp_path: Path, root: Path) -> None:
+    def peak(classes: int) -> int:
+        place = tmp_path / str(classes)
+        for label in range(classes):
+            folder = place / f"class{label}"
+            folder.mkdir(parents=True)
+            for number in range(100):
+                (folder / f"{number:06d}.png").write_bytes(b"%d %d" % (label, number))
+        open_dataset(f"folder:{place}", shipped, root)
+        tracemalloc.start()
+        opened = open_dataset(f"folder:{place}", shipped, root)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert sum(counts(opened).values()) == 100 * classes
+        return most
+
+    few = peak(10)
+    assert (peak(50) - few) / 4000 < 700
