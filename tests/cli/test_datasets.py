@@ -2,6 +2,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import Ran, make_images
 
 Run = Callable[..., Ran]
@@ -20,6 +22,40 @@ def test_show_opens_the_data_set(run: Run, tmp_path: Path) -> None:
     assert facts["images"] == {"train": 24, "test": 6} and facts["smallest_class"] == {"train": 8, "test": 2}
     assert run("datasets", "show", "folder:nowhere").code == 2
     assert "did you mean digits" in run("datasets", "show", "digit").error
+
+
+def test_show_of_a_set_that_is_not_here_gives_the_entry(run: Run, home: Path) -> None:
+    done = run("datasets", "show", "caltech101")
+    assert done.code == 0 and "metric: mean-per-class" in done.out and "quirk: BACKGROUND_Google" in done.out
+    assert "class counts: train 30, test 1 to 770" in done.out and "splits: train 3030, test 5647" in done.out
+    assert "not on this machine: run probebench datasets prepare caltech101; unpack" in done.out
+    facts = json.loads(run("datasets", "show", "caltech101", "--json").out)
+    assert str(home) in facts["not_on_this_machine"] and "fingerprint" not in facts
+    assert facts["class_names"][:2] == ["off-center face", "centered face"] and facts["classes"] == 101
+
+
+def test_show_of_a_half_unpacked_set_fails(run: Run, home: Path) -> None:
+    (home / "datasets" / "dtd" / "dtd" / "dtd" / "images").mkdir(parents=True)
+    assert "labels/train1.txt is missing" in run("datasets", "show", "dtd").error
+
+
+def test_prepare_several(run: Run, home: Path) -> None:
+    done = run("datasets", "prepare", "digit*", "cassava", "imagenet1k")
+    assert done.code == 1 and "digits is ready: train 898, test 899" in done.out
+    assert f"{home}/datasets/cassava/\n  train.csv  (missing)\n" in done.out
+    assert done.error == "2 of 3 data sets are not ready, as said above: cassava, imagenet1k"
+    assert "Kaggle account" in run("datasets", "prepare", "cassava").error
+
+
+def test_prepare_a_suite_and_see_it_in_the_list(run: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from probebench.datasets import named_memory
+
+    monkeypatch.setattr(named_memory, "DEBIAN_FASHION_MNIST", home / "nowhere")
+    monkeypatch.setattr("torchvision.datasets.FashionMNIST.download", lambda _: None)
+    done = run("datasets", "prepare", "offline")
+    assert done.error == "1 of 2 data sets are not ready, as said above: fashion_mnist"
+    prepared = {spec["id"]: spec["prepared"] for spec in json.loads(run("datasets", "list", "--json").out)}
+    assert prepared["digits"] and not prepared["fashion_mnist"]
 
 
 def test_prepare(run: Run) -> None:

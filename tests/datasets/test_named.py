@@ -13,8 +13,9 @@ from probebench.datasets.loaders import open_named
 from probebench.errors import DatasetError
 from probebench.registry import Registry
 from tests.datasets.replicas import STUDY, Maker, Replica, shrunk
+from tests.datasets.replicas_torchvision import OTHERS
 
-MAKERS = STUDY
+MAKERS = STUDY | OTHERS
 
 
 @pytest.fixture(params=sorted(MAKERS))
@@ -65,8 +66,9 @@ def test_counts_are_those_of_the_entry(replica: Replica) -> None:
     wrong = replica.spec.model_copy(
         update={"splits": replica.spec.splits.model_copy(update={"test": replica.images["test"] + 1})}
     )
-    with pytest.raises(DatasetError, match="found .* where the entry says .*unverified"):
+    with pytest.raises(DatasetError, match="found .* where the entry says") as caught:
         open_named(wrong, replica.root)
+    assert ("the entry marks as unverified" in str(caught.value)) == ("splits" in replica.spec.unverified)
 
 
 def test_class_counts_are_those_of_the_entry(
@@ -192,5 +194,34 @@ def test_camera_images_take_their_first_annotation(
         open_named(made.spec, tmp_path)
 
 
-def test_every_set_of_the_study_has_a_replica(shipped: Registry) -> None:
-    assert set(shipped.suites["study"].datasets) - set(MAKERS) == {"cifar100"}
+def test_pixels_are_upright_and_in_colour(shipped: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision import datasets
+
+    for name, kind in (("stl10", datasets.STL10), ("svhn", datasets.SVHN), ("pcam", datasets.PCAM)):
+        made = OTHERS[name](shipped, tmp_path / name, monkeypatch)
+        split = open_named(made.spec, made.root).splits["test"]
+        library = kind(str(made.root / name), split="test")
+        for position in range(len(split)):
+            image, label = library[position]
+            assert np.array_equal(np.asarray(split.images.load(position)), np.asarray(image))
+            assert split.labels[position] == label
+
+
+def test_patches_and_labels_must_be_as_many(shipped: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = OTHERS["pcam"](shipped, tmp_path, monkeypatch)
+    place = tmp_path / "pcam" / "pcam"
+    (place / "camelyonpatch_level_2_split_test_x.h5").write_bytes(
+        (place / "camelyonpatch_level_2_split_train_x.h5").read_bytes()
+    )
+    with pytest.raises(DatasetError, match="test_x.h5 holds 4 images where .*test_y.h5 has 2 labels"):
+        open_named(made.spec, tmp_path)
+
+
+def test_flower_names_are_the_librarys_own(shipped: Registry) -> None:
+    from torchvision.datasets import Flowers102
+
+    assert list(shipped.dataset("flowers102").classes) == Flowers102.classes
+
+
+def test_every_set_has_a_replica(shipped: Registry) -> None:
+    assert set(shipped.datasets) - set(MAKERS) == {"digits", "fashion_mnist"}
