@@ -1,13 +1,12 @@
 """What a data set is to the rest of probebench."""
 
-import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import IO, Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +48,27 @@ class Images(Protocol):
 
     def content(self) -> str:
         """Returns a sha256 that changes when the content of any image changes."""
+
+
+def decode(source: Path | IO[bytes], name: str) -> Image.Image:
+    """Decodes one image.
+
+    Raises:
+        DatasetError: It cannot be read; the line names it by ``name``.
+    """
+    try:
+        with Image.open(source) as image:
+            image.load()
+            return image
+    # Damaged bytes make decoders raise whatever they stumble over.
+    except Exception as error:
+        reason = "not an image" if isinstance(error, UnidentifiedImageError) else one_line(error, 120)
+        raise DatasetError(f"image {name} cannot be read ({reason}); repair or remove it") from error
+
+
+def looks_whole(head: bytes, tail: bytes) -> bool:
+    """Says whether a JPEG or PNG begins and ends as it must; no for other formats, which must be decoded to tell."""
+    return any(head.startswith(first) and last in tail[-_TAIL:] for first, last in _WHOLE)
 
 
 @dataclass(frozen=True)
@@ -94,9 +114,8 @@ class FileImages:
 
     def load(self, position: int) -> Image.Image:
         """Decodes one file."""
-        with self._opened(position) as image:
-            image.load()
-            return image
+        path = self.path(position)
+        return decode(path, str(path))
 
     def check(self, position: int) -> None:
         """Reads a file's first and last bytes, which takes microseconds; decodes it only if they look wrong."""
@@ -107,22 +126,16 @@ class FileImages:
                 tail = stream.read()
         except OSError:
             head = tail = b""
-        if not any(head.startswith(first) and last in tail for first, last in _WHOLE):
+        if not looks_whole(head, tail):
             self.load(position)
-
-    @contextlib.contextmanager
-    def _opened(self, position: int) -> Iterator[Image.Image]:
-        path = self.path(position)
-        try:
-            with Image.open(path) as image:
-                yield image
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            reason = "not an image" if isinstance(error, UnidentifiedImageError) else one_line(error, 120)
-            raise DatasetError(f"image {path} cannot be read ({reason}); repair or remove it") from error
 
     def content(self) -> str:
         """Returns the sha256 over the files' digests."""
         return digests_fingerprint(self.digests)
+
+    def take(self, positions: npt.NDArray[np.int64]) -> "FileImages":
+        """Returns some of the images."""
+        return FileImages(self.root, self.names[positions], self.digests[positions])
 
 
 @dataclass(frozen=True)
@@ -213,16 +226,6 @@ def check_dataset(dataset: Dataset) -> Dataset:
     if len(np.unique(dataset.splits["train"].labels)) < 2:
         raise DatasetError(f"data set {dataset.id}: a probe needs at least two classes with training images")
     return dataset
-
-
-def identified(dataset: Dataset, kind: str, name: str) -> Dataset:
-    """Returns a data set of the user's under an id for ever: its kind, a name fit for files, and its identity.
-
-    The content is in the id: the same file names with other images (blurred, repaired) are another data set.
-    """
-    name = "".join(character if character.isalnum() or character in "_-" else "_" for character in name)
-    identity = fingerprint([dataset.fingerprint, dataset.content])[:8]
-    return Dataset(f"{kind}{name}-{identity}", dataset.class_names, dataset.splits)
 
 
 def check_utf8(where: str, ids: Sequence[str]) -> None:

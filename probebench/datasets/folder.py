@@ -2,23 +2,17 @@
 
 import os
 from array import array
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
-from probebench.datasets.base import SPLITS, Dataset, FileImages, Labels, Split, check_dataset, check_utf8, identified
+from probebench.datasets.base import Dataset, FileImages, Labels, Split, check_utf8
 from probebench.datasets.memo import FileMemo, Names, Numbers
-from probebench.datasets.splits import Positions, cut_test_part
+from probebench.datasets.parts import assemble, cut, find_parts
 from probebench.errors import DatasetError, UsageError
 from probebench.fingerprint import file_sha256
 
 FOLDER = "folder:"
-# The names that people give to parts, in any case.
-PART_NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
-
-_Place = TypeVar("_Place")
 
 
 def open_folder(path: Path, root: Path) -> Dataset:
@@ -37,34 +31,8 @@ def open_folder(path: Path, root: Path) -> Dataset:
     memo = FileMemo(root / "content", path)
     splits = {part: _read_classes(path, folder, classes, memo) for part, folder in roots.items()}
     memo.save()
-    if not parts:
-        whole = splits["all"]
-        train, test = cut_test_part(whole.ids, whole.labels)
-        splits = {"train": _take(whole, train), "test": _take(whole, test)}
-    ordered = {part: splits[part] for part in SPLITS if part in splits}
-    dataset = check_dataset(Dataset(f"{FOLDER}{path}", tuple(classes), ordered))
-    return identified(dataset, FOLDER, path.resolve().name)
-
-
-def find_parts(places: Mapping[str, _Place], where: str) -> dict[str, _Place]:
-    """Returns the places that are named as parts are, by part; none where nothing is named so.
-
-    With train and val but no test, val is the test part.
-
-    Raises:
-        DatasetError: There is a test part without a train part, or a train part alone; the line begins with ``where``.
-    """
-    names = {name.lower(): name for name in places}
-    parts = {part: names[name] for part, known in PART_NAMES.items() for name in known if name in names}
-    if "train" not in parts:
-        if "test" in parts:
-            raise DatasetError(f"{where} has {parts['test']} but no train beside it")
-        return {}
-    if "test" not in parts:
-        if "val" not in parts:
-            raise DatasetError(f"{where} has {parts['train']} but neither test nor val beside it")
-        parts["test"] = parts.pop("val")
-    return {part: places[name] for part, name in parts.items()}
+    splits = splits if parts else cut(splits["all"])
+    return assemble(f"{FOLDER}{path}", path.resolve().name, tuple(classes), splits)
 
 
 def _is_class(path: Path) -> bool:
@@ -126,10 +94,3 @@ def _refuse_shared_files(images: FileImages, labels: Labels, files: Numbers) -> 
     if len(wrong):
         path, where = images.path(wrong[0]), images.path(first[wrong[0]])
         raise DatasetError(f"{path} and {where} are one file in two classes; remove the link between them")
-
-
-def _take(split: Split, positions: Positions) -> Split:
-    assert isinstance(split.images, FileImages)
-    images = split.images
-    chosen = FileImages(images.root, images.names[positions], images.digests[positions])
-    return Split(tuple(split.ids[position] for position in positions), split.labels[positions], chosen)
