@@ -46,3 +46,4 @@ clean:
 
 docs: $(STAMP)
 	$(BIN)/python -m probebench.cli.reference > docs/cli.md
+	$(BIN)/python -m probebench.registry.dataset_table docs/datasets.md

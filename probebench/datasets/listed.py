@@ -1,19 +1,24 @@
 """Images of sets that have a name: in files, or in one HDF5 file. Their content is read once and then remembered."""
 
 import hashlib
+import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
-from probebench.datasets.base import FileImages
+from probebench.datasets.base import FileImages, digests_fingerprint
 from probebench.errors import DatasetError, one_line
-from probebench.fingerprint import file_sha256, fingerprint
+from probebench.fingerprint import file_sha256
+
+# Files that are read in one go.
+_TOGETHER = 4096
 
 
 @dataclass(frozen=True)
@@ -33,8 +38,12 @@ class ListedImages(FileImages):
 
     def content(self) -> str:
         """Returns the sha256 over the files' sha256, reading them only when one of them has changed."""
-        paths = [self.path(position) for position in range(len(self.names))]
-        return _remembered(self.memo, paths, lambda: fingerprint(_digests(paths)))
+        return _remembered(self.memo, self._files, lambda: digests_fingerprint(_digests(self._files())))
+
+    def _files(self) -> Iterator[bytes]:
+        # Bytes, because Python keeps the text of every Path in a table of its own.
+        before = os.fsencode(self.root) + b"/"
+        return (before + name for name in self.names)
 
 
 @dataclass(frozen=True)
@@ -68,41 +77,44 @@ class HDF5Images:
 
     def content(self) -> str:
         """Returns the sha256 of the file, reading it only when it has changed."""
-        return _remembered(self.memo, [self.file], lambda: file_sha256(self.file))
+        return _remembered(self.memo, lambda: iter([os.fsencode(self.file)]), lambda: file_sha256(self.file))
 
 
-def _digests(paths: Sequence[Path]) -> list[str]:
+def _digests(files: Iterator[bytes]) -> npt.NDArray[np.bytes_]:
+    digests: list[bytes] = []
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(_digest, paths))
+        while some := list(itertools.islice(files, _TOGETHER)):
+            digests += pool.map(_digest, some)
+    return np.array(digests, dtype=np.bytes_)
 
 
-def _digest(path: Path) -> str:
+def _digest(file: bytes) -> bytes:
     try:
-        return file_sha256(path)
+        return file_sha256(Path(os.fsdecode(file))).encode()
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(file, error) from error
 
 
-def _unreadable(path: Path, error: OSError) -> DatasetError:
-    return DatasetError(f"image {path} cannot be read ({error.strerror}); repair or remove it")
+def _unreadable(file: bytes, error: OSError) -> DatasetError:
+    return DatasetError(f"image {os.fsdecode(file)} cannot be read ({error.strerror}); repair or remove it")
 
 
-def _stamp(paths: Iterable[Path]) -> str:
+def _stamp(files: Iterator[bytes]) -> str:
     """Returns the sha256 over names, sizes, times and inodes; ctime cannot be set back, as cp -p sets mtime back."""
     digest = hashlib.sha256()
-    for path in paths:
+    for file in files:
         try:
-            status = path.stat()
+            status = os.stat(file)  # noqa: PTH116
         except OSError as error:
-            raise _unreadable(path, error) from error
-        facts = [os.fsdecode(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-        digest.update(fingerprint(facts).encode())
+            raise _unreadable(file, error) from error
+        facts = (file, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        digest.update(repr(facts).encode())
     return digest.hexdigest()
 
 
-def _remembered(memo: Path, paths: Sequence[Path], compute: Callable[[], str]) -> str:
+def _remembered(memo: Path, files: Callable[[], Iterator[bytes]], compute: Callable[[], str]) -> str:
     """Returns the content of files, from the memo where it still holds."""
-    stamp = _stamp(paths)
+    stamp = _stamp(files())
     try:
         known = json.loads(memo.read_text())
         if known["stamp"] == stamp:

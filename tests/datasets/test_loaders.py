@@ -1,6 +1,8 @@
 import gzip
 import pickle
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,7 +28,8 @@ def test_digits_are_scikit_learns(shipped: Registry, tmp_path: Path) -> None:
         assert np.array_equal(pixels, np.round(bunch.images[position] * 255 / 16))
     assert train.ids[0] == "digits-0000" and test.ids[0] == "digits-0898"
     assert not set(train.ids) & set(test.ids)
-    # The fingerprint is for ever: results carry it.
+    # The fingerprint is for ever: results carry it, and so does the entry.
+    assert opened.fingerprint == shipped.dataset("digits").fingerprint
     assert opened.fingerprint == "508c53ee5584953b74e63fe21343195827f3e5af9228895779d0e8532d0c0430"
 
 
@@ -122,6 +125,17 @@ def test_cifar100_from_a_replica(shipped: Registry, tmp_path: Path, monkeypatch:
     assert {name: len(split) for name, split in opened.splits.items()} == {"train": 50000, "test": 10000}
     assert np.asarray(opened.splits["train"].images.load(3))[0, 0].tolist() == [3, 0, 0]
     assert opened.class_names == tuple(names)
+
+
+@pytest.mark.parametrize("kind", ["wds", "hf"])
+def test_sources_of_the_users_own_go_to_their_opener(
+    kind: str, shipped: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    opener = SimpleNamespace(**{f"open_{kind}": lambda text, root: asked.append((text, root))})
+    monkeypatch.setitem(sys.modules, f"probebench.datasets.{kind}", opener)
+    open_dataset(f"{kind}:a/b:c", shipped, tmp_path)
+    assert asked == [("a/b:c", tmp_path)]
 
 
 def test_unknown_name(shipped: Registry, tmp_path: Path) -> None:
