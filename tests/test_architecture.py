@@ -9,10 +9,11 @@ import pytest
 import probebench
 
 ROOT = Path(probebench.__file__).parent
-LEAVES = {"errors", "fingerprint"}
+LEAVES = {"errors", "fingerprint", "network"}
 ALLOWED = {
     "errors": set(),
     "fingerprint": set(),
+    "network": set(),
     "registry": LEAVES,
     "datasets": LEAVES | {"registry"},
     "probes": LEAVES | {"registry"},
@@ -27,7 +28,10 @@ ALLOWED = {
 # The solver itself: whoever asks for it has asked for torch.
 SOLVER = {"objective", "rows", "problem", "newton", "path", "fits", "logistic", "optimizers", "estimator"}
 # Heavy libraries that must not load with the module, in the parts that promise to start at once.
-LAZY = {"torch", "timm", "open_clip", "torchvision", "sklearn", "scipy", "cuml", "ray", "matplotlib", "jinja2", "rich"}
+LAZY = {
+    *("torch", "timm", "open_clip", "torchvision", "sklearn", "scipy", "cuml", "ray", "matplotlib", "jinja2", "rich"),
+    *("webdataset", "datasets"),
+}
 
 
 def modules() -> list[Path]:
