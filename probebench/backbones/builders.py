@@ -157,7 +157,9 @@ def _open_clip(architecture: Architecture, input_size: int | None, tag: str | No
         raise RegistryError(f"open_clip {open_clip.__version__} has no architecture {name!r}{near}")
     if input_size is not None and tag is not None and "ViT" in name:
         kwargs["force_image_size"] = input_size
-    return open_clip.create_model(name, pretrained=tag, **kwargs)  # type: ignore[no-any-return]
+    # It moves the network to the CPU unless told otherwise, which one on the meta device cannot do.
+    device = torch.get_default_device()
+    return open_clip.create_model(name, pretrained=tag, device=device, **kwargs)  # type: ignore[no-any-return]
 
 
 def _torchvision(architecture: Architecture, input_size: int | None, tag: str | None) -> torch.nn.Module:

@@ -2,6 +2,7 @@
 
 import fnmatch
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ KINDS: dict[str, type[Entry]] = {
     "suites": SuiteSpec,
 }
 E_ = TypeVar("E_", bound=Entry)
+_CHOICE = re.compile(r"(constrained|function)-|(int|float|str|tuple)(\[|$)")
 
 
 def shipped_registry() -> Path:
@@ -32,11 +34,16 @@ def _explain(error: ValidationError) -> str:
     """Says every fault that pydantic found, as ``key: fault`` separated by semicolons."""
     faults = []
     for fault in error.errors():
-        key = ".".join(str(part) for part in fault["loc"]) or "entry"
+        # Of a choice such as number or "unknown", pydantic tells what is wrong with each: one is enough.
+        choice = str(fault["loc"][-1]) if fault["loc"] else ""
+        if choice == "literal['unknown']":
+            continue
+        either = _CHOICE.match(choice) is not None
+        key = ".".join(str(part) for part in fault["loc"][: -1 if either else None]) or "entry"
         message = {"missing": 'missing (write "unknown" where nobody knows)', "extra_forbidden": "unknown key"}.get(
             fault["type"], fault["msg"].removeprefix("Value error, ")
         )
-        faults.append(f"{key}: {message}")
+        faults.append(f"{key}: {message}" + (' (or "unknown")' if either else ""))
     return "; ".join(dict.fromkeys(faults))
 
 

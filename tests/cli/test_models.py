@@ -25,8 +25,10 @@ def test_list_filters(run: Run) -> None:
         spec["id"]
         for spec in json.loads(run("models", "list", "--method", "language-image", "--source", "laion", "--json").out)
     ]
-    assert names == ["laion2b_clip_vit_b_32", "laion_clip_rn50"]
-    assert json.loads(run("models", "list", "--method", "image-image", "--json").out) == []
+    assert {"laion2b_clip_vit_b_32", "laion_clip_rn50"} <= set(names) and "openai_clip_rn50" not in names
+    slip = json.loads(run("models", "list", "--method", "image-image", "--source", "yfcc15m", "--json").out)
+    assert {"image-image"} == {spec["pretraining"]["method"] for spec in slip}
+    assert len(slip) >= 3 and json.loads(run("models", "list", "--source", "nothing", "--json").out) == []
 
 
 def test_show(run: Run) -> None:
@@ -66,3 +68,64 @@ def test_a_broken_entry_is_one_line_in_every_command(run: Run, tmp_path: Path) -
     done = run("models", "list", "--registry", tmp_path)
     assert done.code == 1 and "bad.toml: not TOML" in done.error
     assert run("models", "list", "--registry", tmp_path / "nowhere").code == 2
+
+
+def test_add_then_extract_as_typed(run: Run, tmp_path: Path, home: Path) -> None:
+    import timm
+    import torch
+
+    network = timm.create_model("test_resnet", num_classes=0)
+    torch.save({f"backbone.{name}": value for name, value in network.state_dict().items()}, tmp_path / "simclr.ckpt")
+    typed = ("--arch", "test_resnet", "--library", "timm", "--method", "image-image", "--source", "YFCC15M")
+    added = run("models", "add", "simclr.ckpt", *typed, "--samples", "14_829_396", "--objective", "simclr")
+    assert added.code == 0 and "format: lightly" in added.out
+    assert added.out.splitlines()[-1] == "next: probebench extract --model yfcc15m_simclr_test_resnet"
+    assert "yfcc15m_simclr_test_resnet" in run("models", "list", "--source", "yfcc15m", "--method", "image-image").out
+    extracted = run(
+        "extract",
+        "--model",
+        "yfcc15m_simclr_test_resnet",
+        "--dataset",
+        "digits",
+        "--input-size",
+        "32",
+        "--device",
+        "cpu",
+    )
+    assert extracted.code == 0
+    again = run("models", "add", "simclr.ckpt", *typed, "--objective", "simclr")
+    assert again.code == 2 and "give another --id" in again.error
+
+
+def test_add_into_a_registry_folder(run: Run, tmp_path: Path) -> None:
+    import timm
+    import torch
+
+    torch.save(timm.create_model("test_resnet").state_dict(), tmp_path / "w.pt")
+    typed = ("--arch", "test_resnet", "--library", "timm", "--method", "supervised", "--source", "IN1K", "--id", "mine")
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    assert run("models", "add", "w.pt", *typed, "--registry", mine, "--mean", "0", "0", "0").code == 0
+    assert "mean: 0.0, 0.0, 0.0" in run("models", "show", "mine", "--registry", mine).out
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code", "said"),
+    [
+        (("--arch", "test_resnet", "--samples", "many"), 2, "neither a whole number nor unknown"),
+        (
+            ("--arch", "test_resnet", "--epochs", "some"),
+            2,
+            'epochs: Input should be a valid number, unable to parse string as a number (or "unknown")',
+        ),
+        (("--arch", "nothing_known"), 1, "no architecture 'nothing_known'"),
+        (("--arch", "test_resnet", "--std", "0", "1", "1"), 2, "input.std: std must be positive"),
+    ],
+)
+def test_add_with_wrong_facts(run: Run, tmp_path: Path, wrong: tuple[str, ...], code: int, said: str) -> None:
+    import timm
+    import torch
+
+    torch.save(timm.create_model("test_resnet").state_dict(), tmp_path / "w.pt")
+    ran = run("models", "add", "w.pt", "--library", "timm", "--method", "supervised", "--source", "x", *wrong)
+    assert ran.code == code and said in ran.err
