@@ -131,6 +131,11 @@ def test_what_could_not_be_checked_here_is_marked(spec: CheckpointSpec) -> None:
     remote = spec.weights.scheme in ("https", "hf")
     if remote or (spec.weights.scheme == "user" and spec.weights.keys != "plain"):
         assert "weights.keys" in spec.unverified
+    for key in spec.unverified:
+        value: object = spec
+        for part in key.split("."):
+            value = getattr(value, part)
+        assert value != "unknown", f"{key}: nobody can doubt what nobody knows"
     if spec.weights.scheme != "pkg":
         assert spec.weights.sha256 == ("none" if spec.weights.scheme in ("user", "random") else "unknown")
 
