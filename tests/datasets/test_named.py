@@ -57,6 +57,15 @@ def test_half_unpacked_says_what_is_missing(replica: Replica) -> None:
     assert f"probebench datasets prepare {replica.spec.id}" in message
 
 
+def test_class_names_of_the_files_are_compared_with_the_entry(replica: Replica) -> None:
+    # The files of these four number their classes.
+    if replica.spec.id in ("flowers102", "gtsrb", "svhn", "pcam"):
+        return
+    other = replica.spec.model_copy(update={"classes": replica.spec.classes[::-1]})
+    with pytest.raises(DatasetError, match="class 0 is .* where the entry says|the entry's classes differ"):
+        open_named(other, replica.root)
+
+
 def test_nothing_there_says_how_to_get_it(replica: Replica, tmp_path: Path) -> None:
     with pytest.raises(NotHereError, match=f"prepare {replica.spec.id}; .*{tmp_path}/elsewhere|Kaggle account"):
         open_named(replica.spec, tmp_path / "elsewhere")
@@ -126,6 +135,7 @@ def test_a_fifth_of_each_class_is_the_test_part(
     labels: dict[str, int] = {}
     for split in opened.splits.values():
         labels |= dict(zip(split.ids, split.labels.tolist(), strict=True))
+        assert list(split.ids) == sorted(split.ids)
     last = [in_hash_order("test", [name for name in labels if labels[name] == label])[-1] for label in range(5)]
     assert set(last) == {name for name in opened.splits["test"].ids if labels[name] < 5}
     assert np.bincount(opened.splits["test"].labels).tolist() == [1] * len(opened.class_names)
