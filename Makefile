@@ -46,4 +46,5 @@ clean:
 
 docs: $(STAMP)
 	$(BIN)/python -m probebench.cli.reference > docs/cli.md
+	$(BIN)/python -m probebench.cli.model_table > docs/models.md
 	$(BIN)/python -m probebench.registry.dataset_table docs/datasets.md

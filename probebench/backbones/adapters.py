@@ -60,6 +60,8 @@ ADAPTERS: dict[str, Adapter] = {
     "moco": Adapter(prefixes=("base_encoder.", "encoder_q."), leaves_out=_HEADS, required=True),
     # facebookresearch/SLIP and code made from it: CLIP, SLIP and SimCLR hold the image tower as ``visual``.
     "slip": Adapter(prefixes=("visual.",), leaves_out=_HEADS, required=True),
+    # An OpenCLIP image tower without its text tower: the study trained SimCLR on CLIP's own ResNet-50.
+    "open-clip-visual": Adapter(prefixes=("visual.",), renames=((r"^", "visual."),), required=True),
     "lightly": Adapter(
         prefixes=("backbone.", "teacher_backbone.", "student_backbone."),
         leaves_out=_HEADS,

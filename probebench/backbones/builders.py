@@ -97,9 +97,15 @@ def _describe(spec: CheckpointSpec) -> str:
 def _construct(spec: CheckpointSpec, input_size: int | None, tag: str | None = None, seed: int = 0) -> torch.nn.Module:
     size = None if input_size == spec.input.size else input_size
     try:
-        return construct(spec.architecture, size, tag, seed)
+        module = construct(spec.architecture, size, tag, seed)
     except RegistryError as error:
         raise RegistryError(f"{spec.id}: {error}") from error
+    return image_tower(module) if spec.weights.keys == "open-clip-visual" else module
+
+
+def image_tower(clip: Any) -> torch.nn.Module:
+    """Returns the image half of a CLIP network, under the names that it has in the whole."""
+    return _OpenClipProjected(clip)
 
 
 def construct(

@@ -8,14 +8,14 @@ from typing import Any, cast
 import torch
 
 from probebench.backbones.adapters import ADAPTERS, StateDict, adapt, by_order
-from probebench.backbones.builders import construct
+from probebench.backbones.builders import construct, image_tower
 from probebench.backbones.reading import read_checkpoint, refusal
 from probebench.backbones.weights import Misfit
 from probebench.errors import WeightsError
 from probebench.registry.checkpoint import Architecture, Keys
 
 # Tried in this order: a format that says more about the file comes before one that takes anything.
-_ORDER = ("plain", "slip", "moco", "lightly", "solo-learn", "dino", "vissl", "trunk")
+_ORDER = ("slip", "moco", "lightly", "solo-learn", "dino", "vissl", "trunk")
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,10 @@ def recognise(path: Path, architecture: Architecture, keys: Keys | None = None) 
     """
     content = read_checkpoint(path)
     plain = _network(architecture)
+    halves = {"open-clip-visual": image_tower(plain)} if architecture.library == "open_clip" else {}
     nearest: tuple[int, str, Misfit] | None = None
     refused: WeightsError | None = None
-    for one in _ORDER if keys is None else (keys,):
+    for one in ("plain", *halves, *_ORDER) if keys is None else (keys,):
         try:
             state = adapt(content, cast(Keys, one), path)
             if one == "by-order":
@@ -55,7 +56,8 @@ def recognise(path: Path, architecture: Architecture, keys: Keys | None = None) 
             continue
         for kwargs in _arguments(architecture, plain.state_dict(), state):
             changed = architecture.model_copy(update={"kwargs": {**architecture.kwargs, **kwargs}})
-            misfit = Misfit.between(_network(changed).state_dict() if kwargs else plain.state_dict(), state)
+            network = _network(changed) if kwargs else halves.get(one, plain)
+            misfit = Misfit.between(network.state_dict(), state)
             if not misfit:
                 return Recognised(changed, cast(Keys, one), state)
             if nearest is None or len(misfit) < nearest[0]:

@@ -6,6 +6,8 @@ from typing import Any, get_args
 import click
 
 from probebench.cli.console import print_json, print_table
+from probebench.cli.model_table import architecture, where
+from probebench.cli.model_table import source as source_of
 from probebench.cli.options import home, json_option, own_registry, registry_folders, registry_option
 from probebench.registry.checkpoint import Keys, Library, Method
 
@@ -51,17 +53,14 @@ def list_models(method: str | None, source: str | None, as_json: bool) -> None:
             [
                 spec.id,
                 spec.pretraining.method,
-                " + ".join(one.name for one in spec.pretraining.sources) or "none",
-                f"{spec.architecture.library} {spec.architecture.name}",
+                source_of(spec),
+                architecture(spec),
                 str(spec.input.size),
-                _WHERE.get(spec.weights.scheme, "network, once"),
+                where(spec),
             ]
             for spec in specs
         ],
     )
-
-
-_WHERE = {"pkg": "installed package", "random": "random init", "user": "your file (--weights)", "file": "local file"}
 
 
 @command.command()

@@ -230,6 +230,26 @@ def test_lightly_wraps_a_timm_transformer(tmp_path: Path) -> None:
     assert all(torch.equal(state[name], value) for name, value in own.state_dict().items())
 
 
+def test_an_image_tower_of_open_clip_without_its_text_tower(tmp_path: Path, home: Path) -> None:
+    """The study's SimCLR: SLIP's code around CLIP's own ResNet-50."""
+    import open_clip
+
+    from probebench.backbones.builders import build_backbone, register_weights
+    from tests.conftest import make_entry
+
+    own = open_clip.create_model("RN50").visual.eval()
+    state = nested(own.state_dict(), "module.visual.") | {"module.image_mlp.layer1.weight": torch.ones(4, 1024)}
+    torch.save({"state_dict": state, "args": argparse.Namespace(model="SIMCLR_RN50")}, tmp_path / "w.pt")
+    facts = {"library": "open_clip", "name": "RN50", "features": 1024, "layer": "projected", "size": 224, "uri": "user"}
+    spec = make_entry(tmp_path, **facts)
+    weights = spec.weights.model_copy(update={"keys": "open-clip-visual"})
+    spec = spec.model_copy(update={"weights": weights})
+    register_weights(spec, home, tmp_path / "w.pt")
+    images = torch.rand(1, 3, 224, 224)
+    with torch.inference_mode():
+        assert torch.equal(build_backbone(spec, home).module(images), own(images))
+
+
 def test_a_file_of_another_format_says_what_it_begins_with(tmp_path: Path) -> None:
     torch.save({"state_dict": trunk().state_dict()}, tmp_path / "w.pt")
     for keys in ("slip", "moco", "lightly", "solo-learn"):

@@ -84,6 +84,19 @@ def test_an_open_clip_training_checkpoint(home: Path, tmp_path: Path) -> None:
         assert torch.equal(build_backbone(spec, home).module(images), own.encode_image(images))
 
 
+def test_an_open_clip_image_tower_alone(home: Path, tmp_path: Path) -> None:
+    import open_clip
+
+    own = open_clip.create_model("ViT-S-32-alt").visual.eval()
+    state = {f"module.visual.{name}": value for name, value in own.state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "w.pt")
+    spec = add_checkpoint(tmp_path / "w.pt", facts("open_clip", "ViT-S-32-alt"), home, tmp_path).spec
+    assert spec.weights.keys == "open-clip-visual"
+    images = torch.rand(1, 3, 224, 224)
+    with torch.inference_mode():
+        assert torch.equal(build_backbone(spec, home).module(images), own(images))
+
+
 def test_keys_that_fit_nowhere_are_named_for_the_nearest_format(home: Path, tmp_path: Path) -> None:
     state = timm.create_model("test_resnet", num_classes=0).state_dict()
     first, *_ = state
