@@ -22,14 +22,14 @@ def read_arrays(path: Path, kinds: Mapping[str, str]) -> Arrays | None:
 
     Args:
         path: The .npz file.
-        kinds: The kind of each array (NumPy's letter), by name; all are of one length.
+        kinds: The kind of each array (NumPy's letter), by name; all are of one length, but for ``stamp``.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in kinds}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
-    fits = len({len(array) if array.ndim else -1 for array in arrays.values()}) == 1
+    fits = len({len(array) if array.ndim else -1 for name, array in arrays.items() if name != "stamp"}) == 1
     return arrays if fits and all(arrays[name].dtype.kind == kind for name, kind in kinds.items()) else None
 
 
