@@ -144,8 +144,10 @@ def run_eval(
             except UsageError as error:
                 failures.append(f"{error}; its entry is needed to evaluate its cached features")
                 continue
+            known = registry.datasets.get(group.dataset)
+            metric = known.metric if known else "accuracy"
             cells += [
-                Cell(group, checkpoint, spec, one, draws or spec.draws, backends[spec.id])
+                Cell(group, checkpoint, spec, one, draws or spec.draws, backends[spec.id], metric)
                 for one in asked
                 if not spec.refuses(one)
             ]

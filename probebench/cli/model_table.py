@@ -51,7 +51,9 @@ def _pivot(specs: Sequence[CheckpointSpec]) -> Iterator[str]:
     pairs = {(architecture(spec), spec.pretraining.method, source(spec)) for spec in specs}
     often = Counter(name for name, *_ in pairs)
     shared = sorted((name for name, count in often.items() if count >= _SHARED), key=lambda name: (-often[name], name))
-    counts = Counter((spec.pretraining.method, source(spec), _column(spec, shared)) for spec in specs)
+    counts = Counter[tuple[str, str, str]](
+        (spec.pretraining.method, source(spec), _column(spec, shared)) for spec in specs
+    )
     yield from _head(["method", "source", *shared, "others"], numbers=len(shared) + 1)
     for method in _METHODS:
         for name in sorted({source(spec) for spec in specs if spec.pretraining.method == method}, key=str.lower):

@@ -8,6 +8,7 @@ from probebench.cache.index import FeatureGroup
 from probebench.fingerprint import fingerprint
 from probebench.probes.select import fits_planned
 from probebench.registry.schema import CheckpointSpec, ProtocolSpec, Selection
+from probebench.results.metrics import Metric
 from probebench.results.store import result_path
 
 Shots = int | Literal["full"]
@@ -23,6 +24,7 @@ class Cell:
     Attributes:
         draws: Draws to average over (seeds 0, 1, ...); full data has one.
         backend: Name of the solver, as results record it (probes/backends.py).
+        metric: The data set's own, by its entry.
     """
 
     group: FeatureGroup
@@ -31,6 +33,7 @@ class Cell:
     shots: Shots
     draws: int
     backend: str
+    metric: Metric = "accuracy"
 
     @property
     def seeds(self) -> tuple[int | None, ...]:
@@ -64,6 +67,8 @@ class Cell:
                 "shots": self.shots,
                 "seeds": self.seeds,
                 "backend": self.backend,
+                # Results from before there was a choice keep their names.
+                **({} if self.metric == "accuracy" else {"metric": self.metric}),
             }
         )
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from probebench.cache.key import FeatureKey
 from probebench.datasets.draws import Draw, TrainingPart
@@ -12,6 +13,7 @@ from probebench.evaluate.cell import Cell
 from probebench.probes.select import Selected
 from probebench.registry.schema import CheckpointSpec
 from probebench.results.environment import environment
+from probebench.results.metrics import image_scores
 from probebench.results.schema import CheckpointFacts, Result, ShortClass, SourceFact, Trial
 from probebench.results.stats import interval
 from probebench.results.store import Predictions
@@ -73,10 +75,15 @@ def _trial(chosen: Chosen, score: float) -> Trial:
     )
 
 
+def _rate(scores: npt.NDArray[np.float64]) -> float:
+    # Scores under weights may leave [0, 1] by rounding.
+    return min(max(float(scores.mean()), 0.0), 1.0)
+
+
 def make_result(cell: Cell, chosen: Sequence[Chosen], predictions: Predictions, made: Made) -> Result:
     """Returns the result of a cell; its scores come from the stored predictions and nowhere else."""
-    correct = predictions.y_pred == predictions.y_true
-    trials = [_trial(one, float(row.mean())) for one, row in zip(chosen, correct, strict=True)]
+    scores = image_scores(cell.metric, predictions.y_true, predictions.y_pred)
+    trials = [_trial(one, _rate(row)) for one, row in zip(chosen, scores, strict=True)]
     whole = all(trial.error is None for trial in trials)
     key = cell.group.key
     return Result(
@@ -103,11 +110,11 @@ def make_result(cell: Cell, chosen: Sequence[Chosen], predictions: Predictions, 
             ShortClass(label=short.label, train=short.train, validation=short.validation)
             for short in _short_classes(chosen[0], made.part, predictions)
         ],
-        metric="accuracy",
+        metric=cell.metric,
         n_test=len(predictions.y_true),
         skipped_ids=made.skipped,
-        mean=float(correct.mean()) if whole else None,
-        ci95=interval(correct) if whole else None,
+        mean=_rate(scores) if whole else None,
+        ci95=interval(scores) if whole else None,
         ci95_covers=("draws and test images" if len(trials) > 1 else "test images only") if whole else None,
         predictions=made.stored,
         environment={**environment(), "extraction": made.settings},

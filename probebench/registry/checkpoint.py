@@ -15,7 +15,9 @@ _URI = re.compile(
 
 
 # State-dict adapters: how a trainer's names map onto the architecture's (backbones/adapters.py has the rules).
-Keys = Literal["plain", "by-order", "trunk", "dino", "moco", "slip", "open-clip-visual", "lightly", "solo-learn", "vissl"]
+Keys = Literal[
+    "plain", "by-order", "trunk", "dino", "moco", "slip", "open-clip-visual", "lightly", "solo-learn", "vissl"
+]
 
 
 Library = Literal["timm", "open_clip", "torchvision"]

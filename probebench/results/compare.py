@@ -4,6 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
+from probebench.results.metrics import image_scores
 from probebench.results.schema import Result
 from probebench.results.stats import Comparison, holm, paired
 from probebench.results.store import Predictions
@@ -96,9 +100,13 @@ def comparable(first: Result, second: Result) -> bool:
 
 def compare(pairs: Sequence[tuple[tuple[Result, Predictions], tuple[Result, Predictions]]]) -> list[Pair]:
     """Compares each pair on the same draws and images (``comparable``), with p-values adjusted over all of them."""
-    found = [paired(one.y_pred == one.y_true, other.y_pred == other.y_true) for (_, one), (_, other) in pairs]
+    found = [paired(_scores(*one), _scores(*other)) for one, other in pairs]
     adjusted = holm([comparison.p_value for comparison in found])
     return [
         Pair(first, second, comparison, value)
         for ((first, _), (second, _)), comparison, value in zip(pairs, found, adjusted, strict=True)
     ]
+
+
+def _scores(result: Result, predictions: Predictions) -> npt.NDArray[np.float64]:
+    return image_scores(result.metric, predictions.y_true, predictions.y_pred)

@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from probebench.results.metrics import Metric
+
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Score = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)] | Literal["unknown"]
@@ -59,7 +61,7 @@ class Trial(Record):
         tried: The smallest and the largest strength that were tried.
         validation_loss: Mean log-loss of the choice on validation images, in nats.
         validation_score: Accuracy of the choice on validation images.
-        test_score: Accuracy on the whole test part.
+        test_score: Score on the whole test part, by the metric.
         converged: Whether the solver reached its tolerance at the choice; None where a procedure has none.
         gap: Certified bound on (objective - optimum) / objective at the choice; None where the solver certifies none.
         iterations: The solver's own count at the choice.
@@ -89,7 +91,7 @@ class Result(Record):
     """One run: one checkpoint on one data set at one number of shots under one protocol.
 
     Attributes:
-        shots: Images a class, or "full".
+        shots: Images a class, or "full"; 0 for zero-shot.
         labels_spent: Labelled images used by one draw, training and validation together.
         selection: What the hyper-parameters were chosen on.
         skipped_ids: Images that could not be read and were left out.
@@ -115,12 +117,12 @@ class Result(Record):
     protocol: str
     protocol_version: int
     backend: str | None
-    shots: Annotated[int, Field(ge=1)] | Literal["full"]
+    shots: Annotated[int, Field(ge=0)] | Literal["full"]
     labels_spent: int | None
     selection: Literal["validation", "test", "fixed"]
     trials: list[Trial]
     short_classes: list[ShortClass]
-    metric: Literal["accuracy"]
+    metric: Metric
     n_test: int | None
     skipped_ids: list[str]
     mean: Score | None

@@ -20,16 +20,18 @@ def interval(correct: npt.NDArray[Any]) -> tuple[float, float]:
     Hillis, 2007). The variance is never taken below either factor's own share.
 
     Args:
-        correct: (R, N); 1 where draw i's probe is right on test image j, else 0.
+        correct: (R, N); 1 where draw i's probe is right on test image j, else 0; or other scores whose mean over images
+            is a rate (``image_scores``).
 
     Raises:
         ValueError: There is no draw, no image, or a value is not finite.
     """
     scores = _checked(correct)
     draws, images = scores.shape
-    mean = float(scores.mean())
+    # Scores under weights may leave [0, 1] by rounding.
+    mean = min(max(float(scores.mean()), 0.0), 1.0)
     if draws == 1 or images == 1:
-        return wilson(mean, images)
+        return wilson(mean, _independent(scores[0], mean))
     error, freedom = _crossed(scores)
     if error <= 0:
         return wilson(mean, images)
@@ -60,7 +62,8 @@ def paired(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> Comparison:
     the paired t-test over them. There is nothing random in it, and so no seed.
 
     Args:
-        first: (R, N); 1 where the first checkpoint's probe of draw i is right on test image j, else 0.
+        first: (R, N); 1 where the first checkpoint's probe of draw i is right on test image j, else 0; or other scores
+            of the images (``image_scores``).
         second: The same for the second.
 
     Raises:
@@ -97,6 +100,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
+def _independent(scores: npt.NDArray[np.float64], mean: float) -> float:
+    """Returns how many independent images have a rate's variance as these scores have; N for scores of 0 and 1."""
+    images = len(scores)
+    if np.isin(scores, (0.0, 1.0)).all() or not (variance := float(scores.var())):
+        return images
+    return images * mean * (1 - mean) / variance if 0 < mean < 1 else images
+
+
 def _checked(correct: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     scores = np.asarray(correct, dtype=np.float64)
     if scores.ndim != 2 or 0 in scores.shape or not np.isfinite(scores).all():
@@ -121,7 +132,7 @@ def _crossed(scores: npt.NDArray[np.float64]) -> tuple[float, float]:
     return float(np.sqrt(total / (draws * images))), float(freedom)
 
 
-def wilson(rate: float, count: int) -> tuple[float, float]:
+def wilson(rate: float, count: float) -> tuple[float, float]:
     """Returns Wilson's (1927) 95% interval of a rate over ``count`` independent images."""
     z = _t_quantile(np.inf)
     shrink = 1 + z**2 / count

@@ -254,7 +254,7 @@ def test_a_file_of_another_format_says_what_it_begins_with(tmp_path: Path) -> No
     torch.save({"state_dict": trunk().state_dict()}, tmp_path / "w.pt")
     for keys in ("slip", "moco", "lightly", "solo-learn"):
         with pytest.raises(WeightsError, match=f"is not of the format {keys}: .*begins with conv1.weight"):
-            read_state_dict(tmp_path / "w.pt", keys)  # type: ignore[arg-type]
+            read_state_dict(tmp_path / "w.pt", keys)
 
 
 def test_counters_and_heads_without_outputs_may_be_missing(tmp_path: Path) -> None:

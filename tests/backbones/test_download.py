@@ -13,7 +13,8 @@ CONTENT = bytes(range(256)) * 4096
 class Host(http.server.BaseHTTPRequestHandler):
     """Serves one file, with ranges, and breaks off where it is told to."""
 
-    content, tag, stop_after, ranges = CONTENT, '"one"', None, True
+    content, tag, ranges = CONTENT, '"one"', True
+    stop_after: int | None = None
     asked: list[str | None] = []
 
     def do_GET(self) -> None:

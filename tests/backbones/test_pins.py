@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,7 +67,7 @@ def test_weights_that_a_library_fetched_are_pinned_by_their_tensors(
     own = timm.create_model
 
     def fetched(seed: int) -> None:
-        def create(name: str, pretrained: bool = False, **kwargs: object) -> torch.nn.Module:
+        def create(name: str, pretrained: bool = False, **kwargs: Any) -> torch.nn.Module:
             torch.manual_seed(seed)
             return own(name.split(".")[0], **kwargs)
 
