@@ -235,6 +235,14 @@ def test_the_whole_is_never_on_the_disk(host: Host, root: Path) -> None:
     assert not list((root / "wds" / "shards").glob("*.partial"))
 
 
+def test_an_evicted_shard_stays_readable_where_it_is_open(host: Host, root: Path) -> None:
+    images = bounded(open_wds(remote(host), root), 0)
+    asked = len(host.tars())
+    for position in (0, 10, 20, 1, 11, 21, 2):
+        assert np.array_equal(np.asarray(images.load(position)), PIXELS[position])
+    assert len(kept(root)) == 1 and len(host.tars()) <= asked + 3
+
+
 def test_several_processes_share_the_cache(host: Host, root: Path) -> None:
     images = bounded(open_wds(remote(host), root), 0)
     for place in kept(root):
