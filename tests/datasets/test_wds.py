@@ -216,17 +216,17 @@ def kept(root: Path) -> list[Path]:
     return sorted((root / "wds" / "shards").glob("*.tar"))
 
 
-def bounded(opened: Dataset, limit: int) -> ShardImages:
-    """The training images, with a cache of that many bytes, emptied down to it."""
+def emptied(opened: Dataset) -> ShardImages:
+    """The training images, with a cache that is empty and has room for one shard."""
     images = opened.splits["train"].images
     assert isinstance(images, ShardImages)
-    return replace(images, store=replace(images.store, limit=limit))
+    for place in images.store.folder.glob("*.tar"):
+        place.unlink()
+    return replace(images, store=replace(images.store, limit=0))
 
 
 def test_the_whole_is_never_on_the_disk(host: Host, root: Path) -> None:
-    images = bounded(open_wds(remote(host), root), 0)
-    for place in kept(root):
-        place.unlink()
+    images = emptied(open_wds(remote(host), root))
     asked = len(host.tars())
     for position in range(30):
         assert np.array_equal(np.asarray(images.load(position)), PIXELS[position])
@@ -236,7 +236,7 @@ def test_the_whole_is_never_on_the_disk(host: Host, root: Path) -> None:
 
 
 def test_an_evicted_shard_stays_readable_where_it_is_open(host: Host, root: Path) -> None:
-    images = bounded(open_wds(remote(host), root), 0)
+    images = emptied(open_wds(remote(host), root))
     asked = len(host.tars())
     for position in (0, 10, 20, 1, 11, 21, 2):
         assert np.array_equal(np.asarray(images.load(position)), PIXELS[position])
@@ -244,9 +244,7 @@ def test_an_evicted_shard_stays_readable_where_it_is_open(host: Host, root: Path
 
 
 def test_several_processes_share_the_cache(host: Host, root: Path) -> None:
-    images = bounded(open_wds(remote(host), root), 0)
-    for place in kept(root):
-        place.unlink()
+    images = emptied(open_wds(remote(host), root))
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         for position, found in enumerate(pool.map(images.load, range(30), chunksize=5)):
             assert np.array_equal(np.asarray(found), PIXELS[position])
@@ -265,9 +263,7 @@ def test_an_image_takes_little_memory(tmp_path: Path, root: Path) -> None:
 
 
 def test_a_look_at_streamed_images_streams_nothing(host: Host, root: Path) -> None:
-    images = bounded(open_wds(remote(host), root), 0)
-    for place in kept(root):
-        place.unlink()
+    images = emptied(open_wds(remote(host), root))
     asked = len(host.asked)
     for position in range(30):
         images.check(position)
@@ -276,10 +272,8 @@ def test_a_look_at_streamed_images_streams_nothing(host: Host, root: Path) -> No
 
 def test_a_streamed_shard_that_changed_is_refused(host: Host, tmp_path: Path, root: Path) -> None:
     opened = open_wds(remote(host), root)
-    for place in kept(root):
-        place.unlink()
+    images = emptied(opened)
     write_shards(tmp_path / "served" / "cars" / "train" / "%03d.tar", range(10, 40))
-    images = bounded(opened, 10**9)
     with pytest.raises(DatasetError, match="train/000.tar is not what it was when it was first read; restore it"):
         images.load(0)
 
@@ -321,10 +315,8 @@ def test_a_server_that_lacks_a_shard_or_does_not_answer(host: Host, root: Path) 
     opened = open_wds(remote(host), root)
     host.stop()
     assert_same(open_wds(remote(host), root), {"train": range(30), "test": range(30, 40)})
-    for place in kept(root):
-        place.unlink()
     with pytest.raises(DatasetError, match=r"002.tar cannot be read \(the network cannot be reached\); mend that and"):
-        bounded(opened, 10**9).load(29)
+        emptied(opened).load(29)
 
 
 def test_a_transfer_that_is_cut_off(host: Host, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -481,11 +473,10 @@ def test_without_webdataset(tmp_path: Path, root: Path, monkeypatch: pytest.Monk
 def test_features_of_streamed_images_are_those_of_the_arrays(host: Host, root: Path, tmp_path: Path) -> None:
     backbone = build_backbone(make_entry(tmp_path), tmp_path)
     opened = open_wds(remote(host), root)
+    emptied(opened)
     arrays = {"train": ArrayImages(PIXELS[:30]), "test": ArrayImages(PIXELS[30:])}
     splits = {name: Split(split.ids, split.labels, arrays[name]) for name, split in opened.splits.items()}
     options = Options("cpu", "fp32", 8, 2)
-    for place in kept(root):
-        place.unlink()
     found = extract(backbone, opened, tmp_path / "streamed", options)
     expected = extract(backbone, Dataset("arrays", opened.class_names, splits), tmp_path / "arrays", options)
     for one, other in zip(found, expected, strict=True):
