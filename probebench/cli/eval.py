@@ -1,5 +1,6 @@
 """``probebench eval``: results from the cache."""
 
+import fnmatch
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from probebench.cli.options import (
     engine_option,
     home,
     input_size_option,
+    is_source,
     out_option,
     parse_shots,
     registry_folders,
@@ -35,7 +37,10 @@ if TYPE_CHECKING:
     help="Checkpoint id; repeats, takes comma lists and globs.  [default: everything cached]",
 )
 @click.option(
-    "--dataset", "datasets", multiple=True, help="Data set id or folder:PATH; repeats, takes comma lists and globs."
+    "--dataset",
+    "datasets",
+    multiple=True,
+    help="Data set id, suite, folder:PATH, wds:SHARDS or hf:NAME; repeats, takes comma lists and globs.",
 )
 @click.option(
     "--shots",
@@ -243,7 +248,7 @@ def _dataset_names(registry: "Registry", patterns: Sequence[str], cached: set[st
 
     names: dict[str, str | None] = {}
     for pattern in split_list(patterns):
-        if pattern.startswith("folder:") and Path(pattern.removeprefix("folder:")).expanduser().is_dir():
+        if _must_be_opened(pattern, cached):
             from probebench.datasets.loaders import open_dataset
 
             names[open_dataset(pattern, registry, home() / "datasets").id] = pattern
@@ -253,6 +258,13 @@ def _dataset_names(registry: "Registry", patterns: Sequence[str], cached: set[st
             suite = registry.suites.get(name)
             names.update({one: one if name == pattern else None for one in (suite.datasets if suite else [name])})
     return names
+
+
+def _must_be_opened(pattern: str, cached: set[str]) -> bool:
+    """Whether a name says where a data set lies, and is no id or glob of what is cached."""
+    if pattern.startswith("folder:"):
+        return Path(pattern.removeprefix("folder:")).expanduser().is_dir()
+    return is_source(pattern) and not fnmatch.filter(cached, pattern)
 
 
 def _warn_about(result: Any, prescribed: bool) -> None:

@@ -12,6 +12,7 @@ from probebench.cli.options import (
     engine_option,
     home,
     input_size_option,
+    is_source,
     registry_folders,
     registry_option,
     split_list,
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from probebench.extract import Extracted, Options
     from probebench.registry import Registry
 
-DEFAULT_SUITE = "offline"
-
 
 @click.command(name="extract")
 @click.option(
@@ -35,8 +34,8 @@ DEFAULT_SUITE = "offline"
     "--dataset",
     "datasets",
     multiple=True,
-    help="Data set id, suite or folder:PATH; repeats, takes comma lists and globs.  "
-    f"[default: the suite {DEFAULT_SUITE}]",
+    help="Data set id, suite, folder:PATH, wds:SHARDS or hf:NAME; repeats, takes comma lists and globs.  [default: the "
+    "suite study once its sets are prepared, else offline]",
 )
 @click.option(
     "--weights",
@@ -94,13 +93,14 @@ def command(
 
     A second call finds them and does nothing; an interrupted one goes on where it stopped.
     """
+    from probebench.datasets.loaders import default_suite
     from probebench.registry import Registry
 
     registry = Registry.load(registry_folders())
     chosen = choose_models(registry, models)
     if weights is not None and len(chosen) != 1:
         raise UsageError(f"--weights is for one model, and {len(chosen)} were named")
-    names = choose_datasets(registry, datasets or (DEFAULT_SUITE,))
+    names = choose_datasets(registry, datasets or (default_suite(registry, home() / "datasets"),))
     if weights is None and len(chosen) == 1:
         from probebench.backbones.user_weights import require_weights
 
@@ -130,12 +130,12 @@ def choose_models(registry: "Registry", patterns: Sequence[str]) -> list[str]:
 
 
 def choose_datasets(registry: "Registry", patterns: Sequence[str]) -> list[str]:
-    """Expands --dataset: suites become their data sets, folder:PATH stays as it is."""
+    """Expands --dataset: suites become their data sets, sources stay as they are."""
     from probebench.registry.load import expand
 
     chosen: dict[str, None] = {}
     for pattern in split_list(patterns):
-        if pattern.startswith("folder:"):
+        if is_source(pattern):
             chosen[pattern] = None
             continue
         for name in expand("data set", [pattern], [*registry.datasets, *registry.suites], "probebench datasets list"):

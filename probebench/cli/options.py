@@ -125,10 +125,19 @@ def parse_shots(text: str) -> list[Any]:
     return list(shots)
 
 
+def is_source(text: str) -> bool:
+    """Says whether a data set is named by where it lies, not by an id of the registry."""
+    return text.startswith(("folder:", "wds:", "hf:"))
+
+
 def split_list(texts: Sequence[str]) -> list[str]:
-    """Splits comma lists; a folder whose own path holds a comma stays whole where it exists."""
+    """Splits comma lists; a source whose own name holds a comma stays whole."""
     parts: list[str] = []
     for text in texts:
-        whole = text.startswith("folder:") and Path(text.removeprefix("folder:")).expanduser().is_dir()
-        parts += [text] if whole else [part.strip() for part in text.split(",") if part.strip()]
+        folder = text.startswith("folder:") and Path(text.removeprefix("folder:")).expanduser().is_dir()
+        parts += (
+            [text]
+            if folder or text.startswith(("wds:", "hf:"))
+            else [part.strip() for part in text.split(",") if part.strip()]
+        )
     return parts

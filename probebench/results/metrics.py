@@ -20,8 +20,8 @@ def image_scores(
     class averaged over the K classes of the test part, image j of class c with n_c of the N images weighs
     w_j = N / (K n_c). Classes are fixed and only images within them vary, so the class's accuracy over all draws, m_c,
     is taken out of the weighing: s_ij = w_j (a_ij - m_c) + mean of m_c. That leaves every draw's mean as it is,
-    whatever m_c, and ``interval`` and ``paired`` see the variance of images within classes alone. A class of few images says
-    little of its own accuracy, so m_c is drawn towards the mean over classes as by four images more.
+    whatever m_c, and ``interval`` and ``paired`` see the variance of images within classes alone. A class of few
+    images says little of its own accuracy, so m_c is drawn towards the mean over classes as by four images more.
 
     Args:
         metric: Which.
