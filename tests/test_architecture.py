@@ -22,7 +22,9 @@ ALLOWED = {
     "cache": LEAVES | {"registry"},
     "engine": set(),
     "extract": LEAVES | {"registry", "backbones", "datasets", "cache", "engine"},
-    "evaluate": LEAVES | {"registry", "cache", "datasets", "probes", "results", "engine"},
+    "facts": {"registry", "cache", "results"},
+    "evaluate": LEAVES | {"registry", "cache", "datasets", "probes", "results", "engine", "facts"},
+    "zeroshot": LEAVES | {"registry", "backbones", "cache", "datasets", "results", "facts"},
     "leaderboard": LEAVES | {"registry", "results"},
 }
 # The solver itself: whoever asks for it has asked for torch.

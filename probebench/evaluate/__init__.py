@@ -1,7 +1,7 @@
 """From the cache to results: draws, a strength chosen on validation data, and one look at the test part."""
 
 from probebench.evaluate.cell import EVALUATOR_VERSION, Cell, Shots
-from probebench.evaluate.record import checkpoint_facts
 from probebench.evaluate.run import evaluate, evaluate_all
+from probebench.facts import checkpoint_facts
 
 __all__ = ["EVALUATOR_VERSION", "Cell", "Shots", "checkpoint_facts", "evaluate", "evaluate_all"]

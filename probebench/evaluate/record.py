@@ -6,15 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from probebench.cache.key import FeatureKey
 from probebench.datasets.draws import Draw, TrainingPart
 from probebench.datasets.draws import ShortClass as ShortClass_
 from probebench.evaluate.cell import Cell
+from probebench.facts import checkpoint_facts
 from probebench.probes.select import Selected
-from probebench.registry.schema import CheckpointSpec
 from probebench.results.environment import environment
 from probebench.results.metrics import image_scores
-from probebench.results.schema import CheckpointFacts, Result, ShortClass, SourceFact, Trial
+from probebench.results.schema import Result, ShortClass, Trial
 from probebench.results.stats import interval
 from probebench.results.store import Predictions
 
@@ -132,23 +131,3 @@ def _short_classes(chosen: Chosen, part: TrainingPart, predictions: Predictions)
     for label in np.setdiff1d(predictions.y_true, labels).tolist():
         short[label] = ShortClass_(label, 0, 0)
     return [short[label] for label in sorted(short)]
-
-
-def checkpoint_facts(spec: CheckpointSpec, key: FeatureKey, width: int) -> CheckpointFacts:
-    """Gathers the facts that the study groups results by.
-
-    What the features were made with comes from their key, since an entry may have been edited since; what only the
-    entry knows comes from there.
-    """
-    return CheckpointFacts(
-        title=spec.title,
-        method=spec.pretraining.method,
-        objective=spec.pretraining.objective,
-        sources=[SourceFact(name=source.name, samples=source.samples) for source in spec.pretraining.sources],
-        samples_seen=spec.pretraining.samples_seen,
-        labels=spec.pretraining.labels,
-        curation=spec.pretraining.curation,
-        architecture=f"{key.architecture.library}/{key.architecture.name}",
-        layer=key.layer,
-        features=width,
-    )
