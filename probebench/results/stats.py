@@ -47,11 +47,15 @@ class Comparison:
         difference: Mean score of the first less that of the second.
         ci95: Its 95% interval.
         p_value: Two-sided; that a difference at least as large comes from draws and images alone.
+        error: Standard error of the difference; 0 where nothing varies.
+        freedom: Its degrees of freedom.
     """
 
     difference: float
     ci95: tuple[float, float]
     p_value: float
+    error: float
+    freedom: float
 
 
 def paired(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> Comparison:
@@ -81,12 +85,35 @@ def paired(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> Comparison:
         single = scores.ravel()
         freedom = max(len(single) - 1.0, 1.0)
         error = float(single.std(ddof=1) / np.sqrt(len(single))) if len(single) > 1 else 0.0
+    return _comparison(mean, error, freedom)
+
+
+def mean_comparison(comparisons: Sequence[Comparison]) -> Comparison:
+    """Combines the comparisons of two checkpoints on several data sets into that of their mean scores.
+
+    The data sets are fixed and independent of one another, so the variance of the mean difference over D of them is the
+    sum of theirs over D squared; its degrees of freedom are Welch's (1947).
+
+    Raises:
+        ValueError: There is none.
+    """
+    if not comparisons:
+        raise ValueError("a mean needs at least one comparison")
+    difference = float(np.mean([one.difference for one in comparisons]))
+    variances = np.array([one.error**2 for one in comparisons])
+    total = float(variances.sum())
+    freedom = total**2 / sum(one.error**4 / one.freedom for one in comparisons) if total > 0 else np.inf
+    return _comparison(difference, float(np.sqrt(total)) / len(comparisons), float(freedom))
+
+
+def _comparison(difference: float, error: float, freedom: float) -> Comparison:
     if error <= 0:
-        return Comparison(mean, (mean, mean), 1.0 if mean == 0 else 0.0)
+        return Comparison(difference, (difference, difference), 1.0 if difference == 0 else 0.0, 0.0, np.inf)
     from scipy.special import stdtr
 
     half = _t_quantile(freedom) * error
-    return Comparison(mean, (mean - half, mean + half), float(2 * stdtr(freedom, -abs(mean) / error)))
+    p_value = float(2 * stdtr(freedom, -abs(difference) / error))
+    return Comparison(difference, (difference - half, difference + half), p_value, error, freedom)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

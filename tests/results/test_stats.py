@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from probebench.results.stats import holm, interval, paired, wilson
+from probebench.results.stats import holm, interval, mean_comparison, paired, wilson
 
 
 @pytest.mark.parametrize(("rate", "count"), [(0.0, 10), (0.5, 10), (0.9, 100), (1.0, 899), (0.933, 899)])
@@ -125,3 +125,23 @@ def test_holm_by_hand_and_never_below_the_raw_value() -> None:
 def test_unlike_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="same draws and images"):
         paired(np.ones((2, 3)), np.ones((2, 4)))
+
+
+def test_the_mean_over_two_data_sets_is_scipys_welch_test() -> None:
+    generator = np.random.default_rng(3)
+    pairs = [(generator.random((1, images)) < 0.7, generator.random((1, images)) < 0.6) for images in (80, 300)]
+    found = mean_comparison([paired(*pair) for pair in pairs])
+    first, second = (np.subtract(*(scores[0].astype(float) for scores in pair)) for pair in pairs)
+    expected = stats.ttest_ind(first, -second, equal_var=False)
+    assert found.difference == pytest.approx((first.mean() + second.mean()) / 2)
+    assert found.p_value == pytest.approx(expected.pvalue)
+    assert found.freedom == pytest.approx(expected.df)
+    low, high = expected.confidence_interval()
+    assert found.ci95 == pytest.approx((low / 2, high / 2))
+
+
+def test_a_mean_of_comparisons_without_spread_or_without_any() -> None:
+    same = paired(np.ones((2, 3)), np.ones((2, 3)))
+    assert mean_comparison([same, same]).p_value == 1
+    with pytest.raises(ValueError, match="at least one"):
+        mean_comparison([])
