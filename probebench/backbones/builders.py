@@ -43,6 +43,27 @@ def build_backbone(spec: CheckpointSpec, home: Path, input_size: int | None = No
         WeightsError: The weights are missing, damaged, out of reach or of another architecture.
         RegistryError: The library does not know the architecture, or its feature width differs from the entry.
     """
+    return _finish(spec, _with_weights(spec, home, input_size), input_size)
+
+
+def build_language_image(spec: CheckpointSpec, home: Path, input_size: int | None = None) -> tuple[Any, str]:
+    """Builds a language-image checkpoint whole, image and text tower, in evaluation mode.
+
+    Returns:
+        open_clip's network, and the weights digest that its backbone has too.
+
+    Raises:
+        UsageError: The checkpoint has no text tower, or needs a user's file that was not given.
+        WeightsError: The weights are missing, damaged, out of reach or of another architecture.
+        RegistryError: open_clip does not know the architecture.
+    """
+    if spec.architecture.library != "open_clip" or spec.weights.keys == "open-clip-visual":
+        raise UsageError(f"{spec.id} has no text tower to compare images with; zero-shot takes open_clip checkpoints")
+    module = _with_weights(spec, home, input_size).eval().requires_grad_(False)
+    return module, state_digest(module.state_dict())
+
+
+def _with_weights(spec: CheckpointSpec, home: Path, input_size: int | None) -> torch.nn.Module:
     require_weights(spec, home)
     registered = UserWeights.find(home, spec.id)
     if registered is not None:
@@ -64,7 +85,7 @@ def build_backbone(spec: CheckpointSpec, home: Path, input_size: int | None = No
         path = locate(spec, home)
         module = _construct(spec, input_size)
         _load_file(module, spec, path)
-    return _finish(spec, module, input_size)
+    return module
 
 
 def register_weights(spec: CheckpointSpec, home: Path, path: Path) -> UserWeights:

@@ -136,7 +136,7 @@ def run_eval(
     from probebench.probes.backends import backend_name
 
     index = read_index(home())
-    groups, failures = _choose(registry, index, models, datasets, input_size)
+    groups, failures = choose_groups(registry, index, models, datasets, input_size)
     specs = [registry.protocol(name) for name in protocols]
     backends = {spec.id: backend_name(spec, backend) for spec in specs}
     cells = []
@@ -184,7 +184,7 @@ def run_eval(
         raise ProbebenchError(failures[-1])
 
 
-def _choose(
+def choose_groups(
     registry: "Registry", index: "Index", models: Sequence[str], datasets: Sequence[str], input_size: int | None
 ) -> tuple[list["FeatureGroup"], list[str]]:
     """Returns the cached extractions asked for, and one line for each thing asked for that is not there."""

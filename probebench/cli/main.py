@@ -16,6 +16,7 @@ _COMMANDS = {
     "datasets": ("datasets", "List, show and prepare data sets."),
     "extract": ("extract", "Run images through a checkpoint and keep the features."),
     "eval": ("eval", "Probe the cached features on few-shot draws and full data."),
+    "zeroshot": ("zeroshot", "Compare cached image embeddings with class names in words."),
     "cache": ("cache", "List, verify and remove cached features."),
     "results": ("results", "List results."),
     "leaderboard": ("leaderboard", "Build the leaderboard page from results."),

@@ -2,6 +2,5 @@
 
 from probebench.evaluate.cell import EVALUATOR_VERSION, Cell, Shots
 from probebench.evaluate.run import evaluate, evaluate_all
-from probebench.facts import checkpoint_facts
 
-__all__ = ["EVALUATOR_VERSION", "Cell", "Shots", "checkpoint_facts", "evaluate", "evaluate_all"]
+__all__ = ["EVALUATOR_VERSION", "Cell", "Shots", "evaluate", "evaluate_all"]

@@ -1,0 +1,103 @@
+"""``probebench zeroshot``: language-image checkpoints without any labelled image."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from probebench.cli.eval import choose_groups
+from probebench.cli.options import home, input_size_option, is_source, out_option, registry_folders, registry_option
+from probebench.cli.results import print_results
+from probebench.errors import ProbebenchError
+
+if TYPE_CHECKING:
+    from probebench.registry import Registry
+    from probebench.zeroshot import Prompts
+
+
+@click.command(name="zeroshot")
+@click.option(
+    "--model", "models", multiple=True, required=True, help="Checkpoint id; repeats, takes comma lists and globs."
+)
+@click.option(
+    "--dataset",
+    "datasets",
+    multiple=True,
+    help="Data set id, suite, folder:PATH, wds:SHARDS or hf:NAME; repeats.  [default: everything cached]",
+)
+@click.option(
+    "--template",
+    "templates",
+    multiple=True,
+    metavar="TEXT",
+    help="Prompt with {} for the class name; repeats, and prompts are averaged.  [default: the data set's own, else \"a "
+    'photo of a {}."]',
+)
+@input_size_option
+@out_option
+@registry_option
+def command(
+    models: tuple[str, ...], datasets: tuple[str, ...], templates: tuple[str, ...], input_size: int | None, out: Path
+) -> None:
+    """Classify cached test features by class names in words, through the checkpoint's own text tower.
+
+    Only open_clip checkpoints have one. Nothing is trained and nothing is chosen.
+    """
+    from probebench.cache.index import read_index
+    from probebench.registry import Registry
+    from probebench.zeroshot import zeroshot
+
+    _check_templates(templates)
+    registry = Registry.load(registry_folders())
+    groups, failures = choose_groups(registry, read_index(home()), models, datasets, input_size)
+    sources = {name: pattern for pattern in datasets if is_source(pattern) for name in [_opened_id(registry, pattern)]}
+    results = []
+    for group in groups:
+        try:
+            checkpoint = registry.checkpoint(group.model)
+            prompts = _prompts(registry, group.dataset, sources.get(group.dataset), templates)
+            known = registry.datasets.get(group.dataset)
+            metric = known.metric if known else "accuracy"
+            results.append(zeroshot(group, checkpoint, prompts, metric, home(), out)[0])
+        except ProbebenchError as error:
+            failures.append(str(error))
+    if results:
+        print_results(results)
+        click.echo(f"results are in {out}")
+    for failure in failures[:-1]:
+        click.echo(f"error: {failure}", err=True)
+    if failures:
+        raise ProbebenchError(failures[-1])
+
+
+def _check_templates(templates: tuple[str, ...]) -> None:
+    for template in templates:
+        if template.count("{}") != 1 or template.count("{") != 1 or template.count("}") != 1:
+            raise click.UsageError(f"--template {template!r} needs {{}} once, in the place of the class name")
+
+
+def _opened_id(registry: "Registry", pattern: str) -> str:
+    from probebench.datasets.loaders import open_dataset
+
+    return open_dataset(pattern, registry, home() / "datasets").id
+
+
+def _prompts(registry: "Registry", dataset: str, source: str | None, templates: tuple[str, ...]) -> "Prompts":
+    """Returns the names and templates of a data set: its entry's, or a source's class names in a plain sentence.
+
+    Raises:
+        ProbebenchError: A source was not named, so that its class names are out of reach.
+    """
+    from probebench.zeroshot import DEFAULT_TEMPLATES, Prompts
+
+    spec = registry.datasets.get(dataset)
+    if spec is not None:
+        return Prompts(spec.readable_classes, templates or spec.templates or DEFAULT_TEMPLATES)
+    if source is None:
+        raise ProbebenchError(
+            f"{dataset}: name it by --dataset folder:PATH (wds:, hf:), so that its classes can be read"
+        )
+    from probebench.datasets.loaders import open_dataset
+
+    names = open_dataset(source, registry, home() / "datasets").class_names
+    return Prompts(tuple(name.replace("_", " ") for name in names), templates or DEFAULT_TEMPLATES)
