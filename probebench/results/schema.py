@@ -36,7 +36,7 @@ class CheckpointFacts(Record):
     curation: str
     architecture: str
     layer: str
-    features: int
+    features: int | Literal["unknown"]
 
 
 class ShortClass(Record):
