@@ -26,6 +26,7 @@ ALLOWED = {
     "evaluate": LEAVES | {"registry", "cache", "datasets", "probes", "results", "engine", "facts"},
     "zeroshot": LEAVES | {"registry", "backbones", "cache", "datasets", "results", "facts"},
     "leaderboard": LEAVES | {"registry", "results"},
+    "study": LEAVES | {"registry", "results"},
 }
 # The solver itself: whoever asks for it has asked for torch.
 SOLVER = {"objective", "rows", "problem", "newton", "path", "fits", "logistic", "optimizers", "estimator"}
