@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     "templates",
     multiple=True,
     metavar="TEXT",
-    help="Prompt with {} for the class name; repeats, and prompts are averaged.  [default: the data set's own, else \"a "
-    'photo of a {}."]',
+    help="Prompt with {} for the class name; repeats, and prompts are averaged.  [default: the data set's own, else "
+    "'a photo of a {}.']",
 )
 @input_size_option
 @out_option
@@ -94,9 +94,7 @@ def _prompts(registry: "Registry", dataset: str, source: str | None, templates: 
     if spec is not None:
         return Prompts(spec.readable_classes, templates or spec.templates or DEFAULT_TEMPLATES)
     if source is None:
-        raise ProbebenchError(
-            f"{dataset}: name it by --dataset folder:PATH (wds:, hf:), so that its classes can be read"
-        )
+        raise ProbebenchError(f"{dataset}: name it by --dataset folder:PATH (wds:, hf:), where its names are")
     from probebench.datasets.loaders import open_dataset
 
     names = open_dataset(source, registry, home() / "datasets").class_names
