@@ -64,7 +64,7 @@ class Options:
             cluster_gpus: GPUs of the cluster that will compute; None: this machine will.
 
         Raises:
-            UsageError: The device is not there.
+            UsageError: The device is not there, or cannot compile in that dtype.
         """
         here = cluster_gpus is None
         gpu = torch.cuda.is_available() if here else bool(cluster_gpus)
@@ -74,6 +74,11 @@ class Options:
             raise UsageError(f"no CUDA device {'on this machine' if here else 'in the cluster'}; use --device cpu")
         if dtype == "auto":
             dtype = "bf16" if device == "cuda" and (not here or torch.cuda.is_bf16_supported()) else "fp32"
+        if device == "cpu" and dtype != "fp32" and compile != "off":
+            # Inductor's code for half precision on CPUs crashes the process (torch 2.15, EfficientNet-Lite0 at 32 px).
+            if compile == "on":
+                raise UsageError(f"--compile on with --dtype {dtype} takes a GPU; leave out one of them")
+            compile = "off"
         return cls(device, cast(Dtype, dtype), batch_size, workers, on_error, compile)
 
     def first_batch(self, side: int) -> int:

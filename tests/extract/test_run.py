@@ -481,3 +481,11 @@ def test_two_processes_on_one_key_make_one_file(home: Path, tmp_path: Path) -> N
     assert [process.returncode for process in both] == [0, 0]
     assert sum("60 images in" in text for text in said) >= 1 and all("60 images" in text for text in said)
     assert len(stored_files(home)) == 2 and stored_files(home, partial=True) == []
+
+
+def test_half_precision_is_not_compiled_on_cpus() -> None:
+    for dtype in ("bf16", "fp16"):
+        assert Options.resolve("cpu", dtype).compile == "off"
+        with pytest.raises(UsageError, match=f"--compile on with --dtype {dtype} takes a GPU"):
+            Options.resolve("cpu", dtype, compile="on")
+    assert Options.resolve("cpu", "fp32").compile == "auto"
