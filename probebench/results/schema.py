@@ -66,6 +66,7 @@ class Trial(Record):
         gap: Certified bound on (objective - optimum) / objective at the choice; None where the solver certifies none.
         iterations: The solver's own count at the choice.
         unconverged: Strengths of the grid at which it did not.
+        left_out: Values of the grid that could not be tried: numbers of neighbours above that of the training rows.
         error: Why the trial failed.
     """
 
@@ -84,6 +85,7 @@ class Trial(Record):
     iterations: int | None = None
     tried: tuple[float, float] | None = None
     unconverged: list[float]
+    left_out: list[float] = Field(default=[], exclude_if=lambda value: not value)
     error: str | None = None
 
 
