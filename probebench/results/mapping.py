@@ -1,0 +1,183 @@
+"""What the columns of somebody else's table mean: the map that ``probebench results import`` reads."""
+
+import re
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from probebench.errors import UsageError, did_you_mean
+from probebench.results.metrics import Metric
+
+Shots = Annotated[int, Field(ge=0)] | Literal["full"]
+Samples = Annotated[int, Field(ge=0)] | Literal["unknown"]
+Role = Literal[
+    "method", "architecture", "source", "samples", "epochs", "labels", "curation", "dataset", "shots", "score", "n_test"
+]
+REQUIRED: tuple[Role, ...] = ("method", "architecture", "source", "dataset")
+_DELIMITERS = {"tab": "\t", "comma": ",", "semicolon": ";"}
+_SIZED = re.compile(r"(?P<name>.*?)[\s_-]*(?P<count>\d+(?:\.\d+)?)(?P<unit>[kmb])", re.IGNORECASE | re.DOTALL)
+Meaning = TypeVar("Meaning")
+_UNITS = {"k": 10**3, "m": 10**6, "b": 10**9}
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MethodWord(_Part):
+    """What a word for the pre-training method means; it may also say how the checkpoint was transferred.
+
+    Attributes:
+        labels: Where the pre-training's supervision came from, whatever the source usually has.
+        without: Wide columns whose figures mean something else for this word and are passed over.
+    """
+
+    method: Literal["supervised", "language-image", "image-image", "none"]
+    objective: str
+    kind: Literal["probe", "knn", "ridge", "zeroshot", "finetune"] | None = None
+    mode: str | None = None
+    labels: str | None = None
+    without: list[str] = []
+
+
+class SourceWord(_Part):
+    """What a word for a pre-training source means.
+
+    Attributes:
+        samples: None where a size follows the word, as in LAION2.7m.
+        method: "none" where the word stands for no pre-training at all.
+    """
+
+    name: str
+    samples: Samples | None = None
+    labels: str = "unknown"
+    curation: str = "unknown"
+    method: Literal["none"] | None = None
+
+
+class TableMap(_Part):
+    """A map of columns and words.
+
+    Attributes:
+        model: How checkpoints are named, with columns in braces.
+        columns: Which column says what; a wide table has no ``shots`` and no ``score``.
+        constants: What the table leaves unsaid because it is the same in all rows.
+        shots: Wide: column of scores -> shots. Long: word -> shots, where it is not a number.
+        settings: Columns of hyper-parameters of the transfer; rows that differ in them alone share a cell.
+        pretraining: Columns of hyper-parameters of the pre-training; kept, and part of what a checkpoint is.
+        ignore: Columns that are passed over.
+        failed: Cells that stand for a run that failed.
+        blank: Cells that stand for a run that never was; an empty cell always does.
+        test_images: Data set -> shots -> test images behind one figure.
+    """
+
+    title: str
+    paper: str = "unknown"
+    url: str = "unknown"
+    delimiter: Literal["tab", "comma", "semicolon"] | None = None
+    scale: Literal["percent", "fraction"]
+    selection: Literal["validation", "test", "fixed"]
+    protocol: Annotated[str, Field(pattern=r"^[A-Za-z0-9._]+$")]
+    kind: Literal["probe", "knn", "ridge", "zeroshot", "finetune"] = "finetune"
+    mode: str = "full"
+    metric: Metric = "accuracy"
+    failed: list[str] = []
+    blank: list[str] = []
+    model: str
+    columns: dict[Role, str]
+    constants: dict[Role, str] = {}
+    settings: list[str] = []
+    pretraining: list[str] = []
+    ignore: list[str] = []
+    shots: dict[str, Shots] = {}
+    methods: dict[str, MethodWord]
+    architectures: dict[str, str] = {}
+    datasets: dict[str, str] = {}
+    sources: dict[str, SourceWord]
+    test_images: dict[str, dict[str, Annotated[int, Field(ge=1)]]] = {}
+
+    @model_validator(mode="after")
+    def _says_enough(self) -> "TableMap":
+        said = set(self.columns) | set(self.constants)
+        if lacking := [role for role in REQUIRED if role not in said]:
+            raise ValueError(f"name a column or a constant for {', '.join(lacking)}")
+        if "score" in self.columns and "shots" not in said:
+            raise ValueError("a long table needs a column or a constant for shots")
+        if "score" not in self.columns and not self.shots:
+            raise ValueError("name the score column of a long table, or the columns of a wide one under [shots]")
+        return self
+
+    @property
+    def wide(self) -> bool:
+        """Says whether scores stand in one column for each number of shots."""
+        return "score" not in self.columns
+
+    @property
+    def named(self) -> list[str]:
+        """Lists every column that the map uses or passes over."""
+        scores = list(self.shots) if self.wide else []
+        return [*self.columns.values(), *self.settings, *self.pretraining, *scores, *self.ignore]
+
+    def separator(self, header: str) -> str:
+        """Returns the character between cells: the one named, else the one that yields most columns of the map."""
+        if self.delimiter:
+            return _DELIMITERS[self.delimiter]
+        named = set(self.named)
+        return max(_DELIMITERS.values(), key=lambda one: len(named & {part.strip(' "') for part in header.split(one)}))
+
+
+def find_word(words: dict[str, Meaning], text: str) -> Meaning | None:
+    """Looks a word up, whatever its case."""
+    return next((meaning for word, meaning in words.items() if word.casefold() == text.casefold()), None)
+
+
+def read_source(words: dict[str, SourceWord], text: str) -> tuple[SourceWord, Samples] | None:
+    """Reads a source and its size in one word: a known word as it stands, else one and a number with k, m or b.
+
+    None where the name is unknown, or where it needs a size and has none.
+    """
+    whole = find_word(words, text)
+    if whole is not None and whole.samples is not None:
+        return whole, whole.samples
+    match = _SIZED.fullmatch(text)
+    named = find_word(words, match["name"]) if match else None
+    if match is None or named is None:
+        return (whole, "unknown") if whole is not None else None
+    return named, round(float(match["count"]) * _UNITS[match["unit"].lower()])
+
+
+def shipped_maps() -> list[str]:
+    """Names the maps that come with probebench."""
+    folder = files("probebench.results") / "maps"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def read_map(name: str) -> TableMap:
+    """Reads a map from a file, or one that comes with probebench by its name.
+
+    Raises:
+        UsageError: There is no such map, or it is malformed.
+    """
+    path = Path(name)
+    if not path.is_file():
+        if name not in shipped_maps():
+            known = shipped_maps()
+            raise UsageError(
+                f"no map {name!r}: neither a file nor one of {', '.join(known)}{did_you_mean(name, known)}"
+            )
+        text = (files("probebench.results") / "maps" / f"{name}.toml").read_text(encoding="utf-8")
+    try:
+        if path.is_file():
+            text = path.read_text(encoding="utf-8")
+        return TableMap.model_validate(tomllib.loads(text))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"map {name} is not TOML: {error}") from error
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in one['loc']) or 'map'}: {one['msg'].removeprefix('Value error, ')}"
+            for one in error.errors()
+        )
+        raise UsageError(f"map {name}: {problems}") from error
