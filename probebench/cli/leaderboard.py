@@ -1,15 +1,22 @@
-"""``probebench leaderboard``: the page."""
+"""``probebench leaderboard``: verify what is submitted, and build the page."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from probebench.cli.console import print_json
+from probebench.cli.options import home, json_option, registry_folders, registry_option
 from probebench.cli.results import load_results
+
+if TYPE_CHECKING:
+    from probebench.leaderboard.reproduce import Rerun
+    from probebench.leaderboard.verify import Verified
 
 
 @click.group(name="leaderboard")
 def command() -> None:
-    """Build the leaderboard page from results."""
+    """Verify submissions, and build the leaderboard page from results."""
 
 
 @command.command()
@@ -33,3 +40,84 @@ def build(results: Path, out: Path) -> None:
 
     page = build_site(load_results(results), out)
     click.echo(f"wrote {page}; open it in a browser")
+
+
+@command.command()
+@click.argument("path", type=click.Path(path_type=Path), default=Path("leaderboard"))
+@click.option(
+    "--reproduce", "count", type=click.IntRange(0), default=0, metavar="N", help="Run N random cells from the weights."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Names the choice of these cells.")
+@registry_option
+@json_option
+def verify(path: Path, count: int, seed: int, as_json: bool) -> None:
+    """Compute again every score, mean, interval, digest and draw under PATH, and list all that is wrong.
+
+    PATH is a leaderboard, its submissions/ or results/, or one submission.  [default: leaderboard]
+
+    What needs data or weights that are not on this machine is listed apart, as not checked here. A cell that is run
+    again must come within 0.2 points (1 point in half precision) or two test images of its mean, and in the recorded
+    setting give the same predictions.
+    """
+    from probebench.leaderboard.reproduce import reproduce
+    from probebench.leaderboard.verify import verify as verify_all
+    from probebench.registry import Registry
+
+    verified = verify_all(path, Registry.load(registry_folders()), home() / "datasets")
+    reruns = []
+    for rerun in reproduce(verified, count, seed, home(), lambda line: click.echo(line, err=True)):
+        reruns.append(rerun)
+        if rerun.fault:
+            verified.findings.fail(rerun.entered.path, rerun.fault)
+    if as_json:
+        print_json(_as_json(verified, reruns))
+    else:
+        _print(verified, reruns)
+    if not verified.ok:
+        raise click.exceptions.Exit(1)
+
+
+def _print(verified: "Verified", reruns: "list[Rerun]") -> None:
+    findings = verified.findings
+    for one in findings.notes:
+        click.echo(f"note: {one}")
+    for one in findings.unchecked:
+        click.echo(f"not checked here: {one}")
+    for rerun in reruns:
+        name = "/".join(rerun.entered.path.parts[-3:])
+        if rerun.why_not:
+            click.echo(f"not reproducible here: {name}: {rerun.why_not}")
+        elif not rerun.fault:
+            how = "in the recorded setting, " if rerun.exact else "in another setting, "
+            click.echo(f"reproduced: {name}: {how}mean {rerun.mean:.4f}, {rerun.moved} predictions moved")
+    for one in findings.failures:
+        click.echo(f"error: {one}", err=True)
+    again = f", {sum(rerun.mean is not None for rerun in reruns)} run again" if reruns else ""
+    click.echo(
+        f"{len(verified.entered)} results ({verified.submissions} submissions), {verified.scored} scored again{again}: "
+        f"{len(findings.failures)} failures, {len(findings.unchecked)} not checked here, {len(findings.notes)} notes"
+    )
+
+
+def _as_json(verified: "Verified", reruns: "list[Rerun]") -> dict[str, Any]:
+    findings = verified.findings
+    lists = {"failures": findings.failures, "not_checked": findings.unchecked, "notes": findings.notes}
+    return {
+        "ok": verified.ok,
+        "results": len(verified.entered),
+        "submissions": verified.submissions,
+        "scored": verified.scored,
+        **{name: [{"file": one.file, "what": one.what} for one in found] for name, found in lists.items()},
+        "reruns": [
+            {
+                "file": "/".join(rerun.entered.path.parts[-3:]),
+                "recorded_mean": rerun.entered.result.mean,
+                "mean": rerun.mean,
+                "exact_setting": rerun.exact,
+                "moved": rerun.moved,
+                "fault": rerun.fault,
+                "not_reproducible": rerun.why_not,
+            }
+            for rerun in reruns
+        ],
+    }

@@ -19,7 +19,8 @@ _COMMANDS = {
     "zeroshot": ("zeroshot", "Compare cached image embeddings with class names in words."),
     "cache": ("cache", "List, verify and remove cached features."),
     "results": ("results", "List results."),
-    "leaderboard": ("leaderboard", "Build the leaderboard page from results."),
+    "submit": ("submit", "Gather a checkpoint's results for a pull request."),
+    "leaderboard": ("leaderboard", "Verify submissions, and build the leaderboard page."),
     "quickstart": ("quickstart", "The whole way, offline: four checkpoints, digits, a table and a page."),
 }
 

@@ -1,0 +1,75 @@
+"""``probebench submit``: a checkpoint's results, ready for a pull request."""
+
+from pathlib import Path
+
+import click
+
+from probebench.cli.console import warn
+from probebench.cli.options import home, input_size_option, registry_folders, registry_option, split_list
+
+
+@click.command(name="submit")
+@click.option("--model", required=True, help="Checkpoint id.")
+@click.option(
+    "--dataset",
+    "datasets",
+    multiple=True,
+    help="Data sets to cover; repeats, takes suites, comma lists and globs.  [default: the suite offline]",
+)
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("results"),
+    show_default=True,
+    help="Results folder.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("leaderboard/submissions"),
+    show_default=True,
+    help="Folder of submissions.",
+)
+@click.option(
+    "--protocol",
+    "protocols",
+    multiple=True,
+    default=("default",),
+    show_default=True,
+    help="Protocols whose results go in, beside default; repeats, takes comma lists.",
+)
+@input_size_option
+@registry_option
+def command(
+    model: str,
+    datasets: tuple[str, ...],
+    results: Path,
+    out: Path,
+    protocols: tuple[str, ...],
+    input_size: int | None,
+) -> None:
+    """Gather a checkpoint's entry, results, draws and predictions into OUT/MODEL, and verify them.
+
+    A set is complete with 1, 5 and 10 shots, of five draws or more, and full data under the default protocol on every
+    data set. Everything that is missing, stale or damaged is listed, each with the command that mends it.
+    """
+    from probebench.cli.extract import choose_datasets
+    from probebench.leaderboard.rules import SUITE
+    from probebench.leaderboard.submit import Asked, submit
+    from probebench.registry import Registry
+
+    registry = Registry.load(registry_folders())
+    entry = registry.checkpoint(model)
+    names = tuple(split_list(protocols))
+    covered = tuple(registry.dataset(name).id for name in choose_datasets(registry, datasets or (SUITE,)))
+    asked = Asked(entry, covered, names, input_size)
+    folder, gathered = submit(asked, results, out, registry, home() / "datasets")
+    for note in gathered.notes:
+        warn(note)
+    for problem in gathered.problems:
+        click.echo(f"error: {problem}", err=True)
+    if folder is None:
+        click.echo("nothing was written", err=True)
+        raise click.exceptions.Exit(1)
+    click.echo(f"{folder}: {len(gathered.results)} results, complete and verified")
+    click.echo(f"next: git add {folder}, commit, and open a pull request")

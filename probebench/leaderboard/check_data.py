@@ -1,0 +1,160 @@
+"""What a result must satisfy against the data themselves, where they are on this machine.
+
+Data sets, draws and keys are imported where they are used: what needs none of them starts at once.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+import numpy as np
+
+from probebench.errors import DatasetError
+from probebench.registry.load import Registry
+from probebench.registry.schema import CheckpointSpec, ProtocolSpec
+from probebench.results.schema import Result
+from probebench.results.store import Predictions
+
+if TYPE_CHECKING:
+    from probebench.datasets.base import Dataset
+    from probebench.datasets.draws import Draw, TrainingPart
+    from probebench.evaluate.cell import Cell
+
+
+@dataclass
+class DataHere:
+    """Opens the data sets of this machine, each once.
+
+    Attributes:
+        registry: Entries.
+        root: The folder that holds data sets (the home's ``datasets``).
+    """
+
+    registry: Registry
+    root: Path
+    _opened: "dict[str, Dataset | str]" = field(default_factory=dict)
+
+    def open(self, name: str) -> "Dataset | str":
+        """Returns a data set of the registry, or why it cannot be read here."""
+        if name not in self._opened:
+            from probebench.datasets.loaders import open_named
+
+            try:
+                self._opened[name] = open_named(self.registry.dataset(name), self.root)
+            except (DatasetError, OSError) as error:
+                self._opened[name] = str(error)
+        return self._opened[name]
+
+
+def evaluator_version() -> int:
+    """Returns the evaluator's version now."""
+    from probebench.evaluate.cell import EVALUATOR_VERSION
+
+    return EVALUATOR_VERSION
+
+
+def check_against_data(result: Result, predictions: Predictions, dataset: "Dataset") -> Iterator[str]:
+    """Yields where a result's images, labels and train fingerprint are not the data set's, whatever its kind."""
+    if result.dataset_fingerprint != dataset.fingerprint:
+        yield f"its data set's fingerprint is not that of the {dataset.id} on this machine"
+    train, test = dataset.splits["train"], dataset.splits["test"]
+    skipped = set(result.skipped_ids)
+    if shared := set(train.ids) & set(predictions.test_ids):
+        yield f"test id {min(shared)} is of the training part"
+    kept = np.array([name not in skipped for name in test.ids], dtype=bool)
+    if predictions.test_ids != tuple(name for name in test.ids if name not in skipped):
+        yield "test ids are not those of the data set's whole test part"
+    elif not np.array_equal(predictions.y_true, test.labels[kept]):
+        yield f"{int((predictions.y_true != test.labels[kept]).sum())} test labels are not the data set's"
+    if result.train_fingerprint is not None and result.train_fingerprint != _part(result, dataset).fingerprint:
+        yield f"its train fingerprint is not that of the {dataset.id} on this machine"
+    yield from _check_skipped(skipped, dataset)
+
+
+def _check_skipped(skipped: set[str], dataset: "Dataset") -> Iterator[str]:
+    """Yields images that were left out of a result and can be read here."""
+    places = {name: (part, at) for part in dataset.splits.values() for at, name in enumerate(part.ids)}
+    for name in sorted(skipped):
+        if name not in places:
+            yield f"skipped id {name} is not in the data set"
+            continue
+        split, position = places[name]
+        try:
+            split.images.load(position)
+        except DatasetError:
+            continue
+        yield f"{name} was left out, and can be read here"
+
+
+def check_probe(
+    path: Path, result: Result, entry: CheckpointSpec, protocol: ProtocolSpec, dataset: "Dataset"
+) -> Iterator[str]:
+    """Yields where a probe's draws are not the registry's, or its features or evaluation not those of its entry.
+
+    The key of the features and the name of the file follow from all that decides the numbers, so both are computed
+    again: other preprocessing, pixels, an older extractor, protocol or evaluator show here.
+    """
+    cell = cell_of_result(result, entry, protocol, dataset)
+    part = _part(result, dataset)
+    own = "val" in dataset.splits and cell.selection.method == "own-split-or-holdout" and result.shots == "full"
+    yield from _check_draws(result, cell, part, own, set(dataset.splits["test"].ids))
+    for name, told in sorted((result.feature_key or {}).items()):
+        if cell.group.key.model_copy(update={"split": name}).digest != told:
+            yield f"its {name} features are not those of the entry {entry.id} on these images: extract and eval again"
+    if not path.stem.endswith(cell.digest[:8]):
+        yield "its name's digest is not that of this cell: made by an older evaluator or otherwise; eval again"
+
+
+def _check_draws(result: Result, cell: "Cell", part: "TrainingPart", own: bool, test: set[str]) -> Iterator[str]:
+    from probebench.evaluate.material import draw_for
+
+    for trial in result.trials:
+        if (trial.draw_seed is None) != (result.shots == "full"):
+            continue
+        draw = draw_for(cell, part, trial.draw_seed, own)
+        name = "the one draw" if trial.draw_seed is None else f"draw {trial.draw_seed}"
+        if trial.draw_digest != draw.digest:
+            yield f"{name} is not the registry's: its digest is {trial.draw_digest[:8]}, not {draw.digest[:8]}"
+        if trial.train != len(draw.train) or (not own and trial.validation != len(draw.validation)):
+            held = len(draw.validation)
+            yield f"{name} has {len(draw.train)} + {held} images, not {trial.train} + {trial.validation}"
+        if touched := test & set(_ids(part, draw)):
+            yield f"{name} touches the test image {min(touched)}"
+
+
+def _ids(part: "TrainingPart", draw: "Draw") -> list[str]:
+    return [part.ids[position] for position in np.concatenate([draw.train, draw.validation]).tolist()]
+
+
+def _part(result: Result, dataset: "Dataset") -> "TrainingPart":
+    """Returns what could be drawn, less the images that the result skipped."""
+    from probebench.datasets.draws import TrainingPart
+
+    train, skipped = dataset.splits["train"], set(result.skipped_ids)
+    kept = np.array([name not in skipped for name in train.ids], dtype=bool)
+    if kept.all():
+        return TrainingPart(train.ids, train.labels)
+    ids = [name for name in train.ids if name not in skipped]
+    return TrainingPart(ids, train.labels[kept], (train.ids, train.labels))
+
+
+def cell_of_result(result: Result, entry: CheckpointSpec, protocol: ProtocolSpec, dataset: "Dataset") -> "Cell":
+    """Returns the cell that a probe's result says it is of, with the key of its features and without their files."""
+    from probebench.cache.index import FeatureGroup
+    from probebench.cache.key import FeatureKey
+    from probebench.evaluate.cell import Cell
+
+    key = FeatureKey(
+        architecture=entry.architecture,
+        weights_digest=result.weights_digest or "unknown",
+        layer=entry.output.layer,
+        preprocessing=entry.input.at_size(result.input_size),
+        dtype=cast(Literal["fp32", "fp16", "bf16"], result.dtype),
+        dataset_fingerprint=dataset.fingerprint,
+        split="train",
+        content=dataset.content,
+    )
+    group = FeatureGroup(result.model, result.dataset, key, {}, (), 0.0)
+    backend = result.backend or "unknown"
+    return Cell(group, entry, protocol, result.shots, len(result.trials), backend, result.metric)

@@ -1,0 +1,216 @@
+"""What one result must satisfy by itself: its place, protocol, selection, trials, predictions, scores and facts."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from probebench.errors import ResultError
+from probebench.fingerprint import file_sha256
+from probebench.leaderboard.rules import protocol_of, shots_text
+from probebench.leaderboard.safe import read_arrays
+from probebench.registry.dataset import DatasetSpec
+from probebench.registry.load import Registry
+from probebench.registry.protocol import ProtocolSpec
+from probebench.registry.schema import CheckpointSpec
+from probebench.results.metrics import image_scores
+from probebench.results.schema import CheckpointFacts, Result, SourceFact, Trial
+from probebench.results.stats import interval
+from probebench.results.store import Predictions
+
+# Sums and special functions of other machines and versions differ in the last digits, and no honest number by more.
+CLOSE = 1e-9
+# Zero-shot classification has no choices and no entry in the registry; this is the version of probebench.zeroshot.
+ZEROSHOT, ZEROSHOT_VERSION = "zeroshot", 1
+
+
+def check_place(path: Path, result: Result) -> Iterator[str]:
+    """Yields what is wrong with where a result lies: model/dataset/kind-protocol-shots-digest8.json."""
+    if path.parent.parent.name != result.model:
+        yield f"is of model {result.model!r}, which its folder is not"
+    if path.parent.name != result.dataset.replace(":", "-"):
+        yield f"is of data set {result.dataset!r}, which its folder is not"
+    stem = f"{result.kind}-{result.protocol}-{result.shots}-"
+    if not (path.stem.startswith(stem) and re.fullmatch(r"[0-9a-f]{8}", path.stem.removeprefix(stem))):
+        yield f"must be called {stem}DIGEST.json, with eight hexadecimal digits"
+    if result.predictions and result.predictions.get("file") != path.with_suffix(".npz").name:
+        yield f"names the predictions {result.predictions.get('file')!r}, and must name {path.with_suffix('.npz').name}"
+
+
+def check_rules(result: Result, registry: Registry) -> Iterator[str]:
+    """Yields what a result says against the registry's data sets and protocols, and against itself."""
+    if result.provenance != "measured":
+        yield f"is {result.provenance}, and the leaderboard holds measured results only"
+    dataset = registry.datasets.get(result.dataset)
+    if dataset is None:
+        yield f"data set {result.dataset!r} is not in the registry, so nobody else can check it"
+    else:
+        yield from _check_dataset(result, dataset)
+    yield from _check_protocol(result, registry)
+    if (result.kind == "zeroshot") != (result.shots == 0):
+        yield f"kind {result.kind} at {shots_text(result.shots)}"
+    if result.feature_key and not {"test"} <= set(result.feature_key) <= {"train", "val", "test"}:
+        yield f"feature keys of {', '.join(sorted(result.feature_key))}, where train, test and perhaps val belong"
+
+
+def _check_dataset(result: Result, dataset: DatasetSpec) -> Iterator[str]:
+    if result.metric != dataset.metric:
+        yield f"metric is {result.metric}, and {dataset.id} is scored by {dataset.metric}"
+    if dataset.fingerprint not in ("unknown", result.dataset_fingerprint):
+        yield f"the data set's fingerprint is not that of the registry's {dataset.id}"
+    if result.n_test is not None and not 0 <= dataset.splits.test - result.n_test <= len(result.skipped_ids):
+        yield f"{result.n_test} test images and {len(result.skipped_ids)} skipped, of {dataset.splits.test}"
+
+
+def _check_protocol(result: Result, registry: Registry) -> Iterator[str]:
+    if result.kind == "zeroshot":
+        known, version = ZEROSHOT, ZEROSHOT_VERSION
+    else:
+        spec = protocol_of(registry, result.protocol)
+        if spec is None:
+            yield f"protocol {result.protocol!r} is not in the registry"
+            return
+        known, version = spec.id, spec.version
+        probe = {"probe": "logistic"}.get(result.kind, result.kind)
+        if getattr(spec, "probe", "finetune") != probe:
+            yield f"kind {result.kind}, which protocol {result.protocol} is not for"
+        yield from _check_selection(result, spec)
+    if result.protocol != known:
+        yield f"protocol {result.protocol!r}, where {known!r} belongs"
+    elif result.protocol_version != version:
+        stale = "stale" if result.protocol_version < version else "unknown"
+        yield f"{stale} version {result.protocol_version} of protocol {known}, now {version}; run it again"
+
+
+def _check_selection(result: Result, spec: object) -> Iterator[str]:
+    """Yields how a selection differs from what its protocol allows; one on test labels is shown and never ranked."""
+    if isinstance(spec, ProtocolSpec):
+        chosen = spec.full if result.shots == "full" else spec.few_shot
+        # A probe falls back to its fixed value where a draw leaves no validation image.
+        allowed = {"fixed"} if chosen.method == "fixed" else {"validation", "fixed"}
+    else:
+        allowed = {str(getattr(spec, "selection", "fixed"))}
+        chosen = None
+    for what, selection in [("selection", result.selection), *((_name(t), t.selection) for t in result.trials)]:
+        if selection not in allowed:
+            yield f"{what} is {selection}, and protocol {result.protocol} selects on {' or '.join(sorted(allowed))}"
+    if any(trial.selection == "validation" for trial in result.trials) and result.selection == "fixed":
+        yield "selection is fixed, and a trial's is validation"
+    if all(trial.selection != result.selection for trial in result.trials):
+        yield f"selection is {result.selection}, and no trial's is"
+    if chosen is not None and chosen.method in ("validation-draw", "own-split-or-holdout", "holdout"):
+        for trial in result.trials:
+            if (trial.validation > 0) != (trial.selection == "validation") and trial.error is None:
+                yield f"{_name(trial)}: selection is {trial.selection} with {trial.validation} validation images"
+
+
+def _name(trial: Trial) -> str:
+    return "the one draw" if trial.draw_seed is None else f"draw {trial.draw_seed}"
+
+
+def check_trials(result: Result) -> Iterator[str]:
+    """Yields what is wrong with the list of draws."""
+    seeds = [trial.draw_seed for trial in result.trials]
+    one = result.shots in (0, "full")
+    # Several seeds of a fine-tune at full data train on the same images.
+    if one and result.kind != "finetune" and seeds != [None]:
+        yield f"draws {seeds}, where {shots_text(result.shots)} has one, without a seed"
+    if not one and seeds != list(range(len(seeds))):
+        yield f"draws {seeds}, where 0, 1, ... belong: a draw is missing or was chosen"
+    digests = {trial.draw_digest for trial in result.trials}
+    if not one and len(digests) < len(result.trials):
+        yield "two draws are the same"
+    for trial in result.trials:
+        if trial.error is not None or trial.test_score is None:
+            yield f"{_name(trial)} failed, so there is no score; run it again"
+    first = result.trials[0]
+    if result.labels_spent != first.train + first.validation:
+        yield f"{result.labels_spent} labels spent, and {_name(first)} has {first.train} + {first.validation}"
+
+
+def read_checked(path: Path, result: Result) -> Predictions:
+    """Reads a result's predictions.
+
+    Raises:
+        ResultError: They are missing, damaged, not those that the result names, or hold what they must not.
+    """
+    file = path.with_suffix(".npz")
+    if not file.is_file() or file.is_symlink():
+        raise ResultError("is missing, so nothing can be scored again")
+    if file_sha256(file) != (result.predictions or {}).get("sha256"):
+        raise ResultError(f"its sha256 is not the one in {path.name}")
+    return read_arrays(file)
+
+
+def check_predictions(result: Result, predictions: Predictions, classes: int | None) -> Iterator[str]:
+    """Yields what is wrong with arrays, before anything is scored.
+
+    Args:
+        result: Whose they are.
+        predictions: Test ids, labels and predictions.
+        classes: Classes of the data set, where it is known.
+    """
+    images = len(predictions.test_ids)
+    shape = (len(result.trials), images)
+    if not images or predictions.y_true.shape != (images,) or predictions.y_pred.shape != shape:
+        yield (
+            f"predictions have shape {predictions.y_pred.shape} for {predictions.y_true.shape} labels, {images} ids "
+            f"and {len(result.trials)} trials"
+        )
+        return
+    if images != result.n_test:
+        yield f"n_test is {result.n_test}, and {images} images are predicted"
+    if len(set(predictions.test_ids)) < images:
+        yield "a test image is predicted twice"
+    if skipped := set(predictions.test_ids) & set(result.skipped_ids):
+        yield f"{min(skipped)} is skipped and predicted"
+    for what, values in (("labels", predictions.y_true), ("predictions", predictions.y_pred)):
+        if values.min() < 0 or (classes is not None and values.max() >= classes):
+            yield f"{what} run from {values.min()} to {values.max()}, and the data set has {classes or 'other'} classes"
+
+
+def check_scores(result: Result, predictions: Predictions) -> Iterator[str]:
+    """Yields every number that does not follow from the predictions: each trial's score, the mean and its interval."""
+    scores = image_scores(result.metric, predictions.y_true, predictions.y_pred)
+    for trial, row in zip(result.trials, scores, strict=True):
+        if (fault := _differs(trial.test_score, float(row.mean()))) is not None:
+            yield f"{_name(trial)}: test_score {fault}"
+    if (fault := _differs(result.mean, float(scores.mean()))) is not None:
+        yield f"mean {fault}"
+    for what, told, found in zip(("low", "high"), result.ci95 or (None, None), interval(scores), strict=True):
+        if (fault := _differs(told, found)) is not None:
+            yield f"the interval's {what} end {fault}"
+    covers = "draws and test images" if len(result.trials) > 1 else "test images only"
+    if result.ci95_covers != covers:
+        yield f"ci95_covers is {result.ci95_covers}, and {len(result.trials)} draws cover {covers}"
+
+
+def _differs(told: float | None, found: float) -> str | None:
+    found = min(max(found, 0.0), 1.0)
+    if told is not None and abs(told - found) <= CLOSE:
+        return None
+    return f"is {'missing' if told is None else f'{told:.6f}'}, and the predictions give {found:.6f}"
+
+
+def facts_of(spec: CheckpointSpec) -> CheckpointFacts:
+    """Returns the facts that a result of this entry states."""
+    training = spec.pretraining
+    return CheckpointFacts(
+        title=spec.title,
+        method=training.method,
+        objective=training.objective,
+        sources=[SourceFact(name=source.name, samples=source.samples) for source in training.sources],
+        samples_seen=training.samples_seen,
+        labels=training.labels,
+        curation=training.curation,
+        architecture=f"{spec.architecture.library}/{spec.architecture.name}",
+        layer=spec.output.layer,
+        features=spec.output.features,
+    )
+
+
+def check_facts(result: Result, spec: CheckpointSpec) -> Iterator[str]:
+    """Yields the facts that a result states otherwise than its checkpoint's entry."""
+    told, entry = result.checkpoint.model_dump(), facts_of(spec).model_dump()
+    for name, value in entry.items():
+        if told[name] != value:
+            yield f"{name} is {told[name]!r}, and the entry of {spec.id} says {value!r}"

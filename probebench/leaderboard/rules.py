@@ -1,0 +1,86 @@
+"""What a submission is: the cells that make it complete, the files that it may hold, and its manifest."""
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from probebench.registry.entry import Id
+from probebench.registry.load import Registry
+from probebench.results.schema import Digest, Record, Result
+
+Shots = int | Literal["full"]
+
+# A complete set: on every data set that it covers, all of SHOTS under PROTOCOL, few-shot cells over DRAWS draws or
+# more. It covers the suite SUITE unless its author names other data sets of the registry (submit --dataset).
+PROTOCOL = "default"
+SHOTS: tuple[Shots, ...] = (1, 5, 10, "full")
+DRAWS = 5
+SUITE = "offline"
+
+MANIFEST = "manifest.json"
+# Text and small binary data, and bytes of each at most. The largest real predictions, 5 draws of ImageNet's 50,000 test
+# images, take about 2 MB.
+LARGEST = {".json": 4 << 20, ".toml": 64 << 10, ".md": 256 << 10, ".npz": 32 << 20}
+
+
+class Manifest(Record):
+    """What a submission holds and what produced it.
+
+    Attributes:
+        weights_digest: sha256 over the checkpoint's tensors.
+        evaluator_version: Version of the evaluator that gathered it.
+        protocols: Version of each protocol.
+        datasets: Fingerprint of each data set.
+        draws: Digest of each draw, by "data set/protocol/shots".
+        files: sha256 of each file, by its path below the submission.
+    """
+
+    schema_version: Literal[1] = 1
+    model: Id
+    weights_digest: Digest
+    evaluator_version: Annotated[int, Field(ge=1)]
+    protocols: dict[str, int]
+    datasets: dict[str, Digest]
+    draws: dict[str, list[Digest]]
+    files: dict[str, Digest]
+
+
+def lacking(results: Iterable[Result], datasets: Iterable[str]) -> list[tuple[str, Shots, str]]:
+    """Returns the cells that a complete set needs and these results lack: data set, shots, and what is wrong."""
+    draws = {
+        (result.dataset, result.shots): len(result.trials)
+        for result in results
+        if result.kind == "probe" and result.protocol == PROTOCOL
+    }
+    found: list[tuple[str, Shots, str]] = []
+    for dataset in datasets:
+        for shots in SHOTS:
+            needed = 1 if shots == "full" else DRAWS
+            have = draws.get((dataset, shots))
+            if have is None:
+                found.append((dataset, shots, "is missing"))
+            elif have < needed:
+                found.append((dataset, shots, f"has {have} of {needed} draws"))
+    return found
+
+
+def shots_text(shots: Shots) -> str:
+    """Writes a number of shots as people say it."""
+    if shots == "full":
+        return "full data"
+    return {0: "zero shots", 1: "1 shot"}.get(shots, f"{shots} shots")
+
+
+def cell_of(result: Result) -> tuple[object, ...]:
+    """Returns what two results must not share: the same number, told twice."""
+    return (
+        *(result.model, result.dataset, result.kind, result.mode, result.protocol, result.shots),
+        *(result.input_size, result.dtype, result.checkpoint.layer),
+    )
+
+
+def protocol_of(registry: Registry, name: str) -> Any:
+    """Returns the protocol or the fine-tuning recipe of that id; None where the registry knows neither."""
+    recipes: Mapping[str, Any] = getattr(registry, "recipes", {})
+    return registry.protocols.get(name) or recipes.get(name)

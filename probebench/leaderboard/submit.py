@@ -1,0 +1,245 @@
+"""Gathers a checkpoint's results into a submission, or says everything that keeps it from being one."""
+
+import os
+import shutil
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from probebench.errors import ResultError, UsageError
+from probebench.fingerprint import file_sha256
+from probebench.leaderboard.check_data import evaluator_version
+from probebench.leaderboard.check_result import check_facts
+from probebench.leaderboard.check_submission import draws_of
+from probebench.leaderboard.rules import LARGEST, MANIFEST, PROTOCOL, Manifest, lacking, protocol_of, shots_text
+from probebench.leaderboard.verify import verify
+from probebench.registry.load import Registry
+from probebench.registry.schema import CheckpointSpec
+from probebench.registry.write import entry_text
+from probebench.results.schema import Result
+from probebench.results.store import read_predictions, read_result, write_whole
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be submitted.
+
+    Attributes:
+        entry: The checkpoint's.
+        datasets: Data sets that the submission must cover; it covers no others.
+        protocols: Protocols whose results go in; the default one is always among them.
+        input_size: Which results, where there are some at several sizes.
+    """
+
+    entry: CheckpointSpec
+    datasets: tuple[str, ...]
+    protocols: tuple[str, ...] = (PROTOCOL,)
+    input_size: int | None = None
+
+    def extract(self, dataset: str) -> str:
+        """Returns the command that extracts what is missing."""
+        return f"probebench extract --model {self.entry.id} --dataset {dataset}{self._size}"
+
+    def eval(self, results: Path, dataset: str, shots: object = None, protocol: str = PROTOCOL) -> str:
+        """Returns the command that evaluates what is missing."""
+        flags = f" --shots {shots}" if shots is not None else ""
+        flags += f" --protocol {protocol}" if protocol != PROTOCOL else ""
+        flags += f" --out {results}" if results != Path("results") else ""
+        return f"probebench eval --model {self.entry.id} --dataset {dataset}{self._size}{flags}"
+
+    @property
+    def _size(self) -> str:
+        return f" --input-size {self.input_size}" if self.input_size else ""
+
+
+@dataclass
+class Gathered:
+    """Results that go into a submission, with their files, and what is wrong with them, each with its mend."""
+
+    results: dict[Path, Result] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def submit(asked: Asked, results: Path, out: Path, registry: Registry, datasets: Path) -> tuple[Path | None, Gathered]:
+    """Writes a submission into ``out``, the same bytes for the same results, and verifies it before it takes its place.
+
+    Args:
+        asked: What to submit.
+        results: The results folder.
+        out: The folder of submissions.
+        registry: Entries and protocols.
+        datasets: The folder that holds data sets.
+
+    Returns:
+        The submission's folder, None where something is missing or wrong; and what was gathered.
+
+    Raises:
+        UsageError: There are no results, or the place is taken by something that is no submission.
+        OSError: The folder cannot be written.
+    """
+    if not results.is_dir():
+        raise UsageError(f"results folder {results} does not exist; run probebench eval first, or name it")
+    target = out / asked.entry.id
+    if target.exists() and not (target / MANIFEST).is_file():
+        raise UsageError(f"{target} is there and is no submission; move it away, or name another --out")
+    gathered = gather(asked, results, registry)
+    if gathered.problems:
+        return None, gathered
+    # Beside the target, so that it can take its place at once; and in a folder of the same name, which verify compares.
+    workshop = out / f".{asked.entry.id}.{os.getpid()}.partial"
+    try:
+        _write(workshop / asked.entry.id, asked.entry, gathered.results)
+        verified = verify(workshop / asked.entry.id, registry, datasets)
+        gathered.problems += [f"{one}; make that result again" for one in verified.findings.failures]
+        gathered.notes += [str(one) for one in (*verified.findings.notes, *verified.findings.unchecked)]
+        if gathered.problems:
+            return None, gathered
+        if target.exists():
+            shutil.rmtree(target)
+        (workshop / asked.entry.id).replace(target)
+        return target, gathered
+    finally:
+        shutil.rmtree(workshop, ignore_errors=True)
+
+
+def gather(asked: Asked, folder: Path, registry: Registry) -> Gathered:
+    """Chooses the results that belong in a submission, and lists everything that is missing, stale or damaged."""
+    gathered, candidates, stale = Gathered(), dict[Path, Result](), dict[Path, Result]()
+    for path in sorted((folder / asked.entry.id).glob("*/*.json")):
+        result = _read(path, asked, gathered)
+        if result is None:
+            continue
+        spec = protocol_of(registry, result.protocol)
+        current = spec is None or result.protocol_version == spec.version
+        (candidates if current else stale)[path] = result
+    for cell, members in _by_cell(candidates).items():
+        chosen = _choose(members, gathered)
+        if chosen is not None:
+            gathered.results[chosen] = candidates[chosen]
+        stale = {one: result for one, result in stale.items() if _cell(result) != cell}
+    _check(asked, gathered, folder)
+    for path, result in stale.items():
+        now = protocol_of(registry, result.protocol).version
+        gathered.problems.append(
+            f"{path} is stale: version {result.protocol_version} of protocol {result.protocol}, now {now}; "
+            f"run: {asked.eval(folder, result.dataset, result.shots, result.protocol)}"
+        )
+    _check_complete(asked, gathered, folder, {_cell(result) for result in stale.values()})
+    return gathered
+
+
+def _read(path: Path, asked: Asked, gathered: Gathered) -> Result | None:
+    """Reads a result that is to go in, with its predictions; None where it is not."""
+    try:
+        result = read_result(path)
+        wanted = (
+            (result.dataset in asked.datasets and result.protocol in {PROTOCOL, *asked.protocols})
+            and result.provenance == "measured"
+            and asked.input_size in (None, result.input_size)
+        )
+        if not wanted:
+            return None
+        read_predictions(path, result)
+    except ResultError as error:
+        gathered.problems.append(str(error))
+        return None
+    if path.with_suffix(".npz").stat().st_size > LARGEST[".npz"]:
+        gathered.problems.append(f"{path.with_suffix('.npz')} is too large for a submission")
+    return result
+
+
+def _cell(result: Result) -> tuple[object, ...]:
+    return result.dataset, result.kind, result.mode, result.protocol, result.shots
+
+
+def _by_cell(results: dict[Path, Result]) -> dict[tuple[object, ...], dict[Path, Result]]:
+    cells: dict[tuple[object, ...], dict[Path, Result]] = defaultdict(dict)
+    for path, result in results.items():
+        cells[_cell(result)][path] = result
+    return cells
+
+
+def _choose(members: dict[Path, Result], gathered: Gathered) -> Path | None:
+    """Returns the result of a cell: the one with the most draws; several that differ otherwise are a problem."""
+    sizes = sorted({str(result.input_size) for result in members.values()})
+    some = next(iter(members.values()))
+    what = f"{some.dataset} at {shots_text(some.shots)} under {some.protocol}"
+    if len(sizes) > 1:
+        gathered.problems.append(
+            f"{what} has results at {' and '.join(sizes)} px; say which with --input-size {sizes[0]}"
+        )
+        return None
+    most = max(len(result.trials) for result in members.values())
+    best = [path for path, result in members.items() if len(result.trials) == most]
+    if len(best) > 1:
+        gathered.problems.append(f"{what} has several results; keep one: rm {' or rm '.join(map(str, best))}")
+        return None
+    return best[0]
+
+
+def _check(asked: Asked, gathered: Gathered, folder: Path) -> None:
+    """Adds what is wrong with the chosen results: facts that differ from the entry, weights that differ, failures."""
+    digests: dict[str | None, list[Path]] = defaultdict(list)
+    for path, result in gathered.results.items():
+        digests[result.weights_digest].append(path)
+        again = f"rm {path} && {asked.eval(folder, result.dataset, result.shots, result.protocol)}"
+        if faults := list(check_facts(result, asked.entry)):
+            gathered.problems.append(
+                f"{path} was made with another entry ({'; '.join(faults)}); if the entry is right: {again}"
+            )
+        if result.mean is None:
+            gathered.problems.append(f"{path} has a trial that failed; run: {again}")
+    if len(digests) < 2:
+        return
+    for digest, paths in digests.items():
+        places = ",".join(sorted({path.parent.name for path in paths}))
+        gathered.problems.append(
+            f"the results on {places} are of weights {str(digest)[:12]}, and others of other weights; remove those of "
+            f"the wrong ones, then run: {asked.extract(places)} && {asked.eval(folder, places)}"
+        )
+
+
+def _check_complete(asked: Asked, gathered: Gathered, folder: Path, stale: set[tuple[object, ...]]) -> None:
+    """Adds the cells that are missing, less those of which a stale result was told already."""
+    known = {cell[0] for cell in stale} | {result.dataset for result in gathered.results.values()}
+    told = {(dataset, shots) for dataset, _, _, protocol, shots in stale if protocol == PROTOCOL}
+    for dataset, shots, fault in lacking(gathered.results.values(), asked.datasets):
+        if dataset in known and (dataset, shots) not in told:
+            command = asked.eval(folder, dataset, shots)
+            gathered.problems.append(f"{dataset} at {shots_text(shots)} {fault}; run: {command}")
+    for dataset in asked.datasets:
+        if dataset not in known:
+            gathered.problems.append(
+                f"{dataset} has no results; run: {asked.extract(dataset)} && {asked.eval(folder, dataset)}"
+            )
+    have = {result.protocol for result in gathered.results.values()} | {cell[3] for cell in stale}
+    for protocol in asked.protocols:
+        if protocol not in have and protocol != PROTOCOL:
+            gathered.problems.append(
+                f"protocol {protocol} has no results; "
+                f"run: {asked.eval(folder, ','.join(asked.datasets), protocol=protocol)}"
+            )
+
+
+def _write(folder: Path, entry: CheckpointSpec, results: dict[Path, Result]) -> None:
+    """Writes entry, results as they are, predictions, and the manifest over all of them."""
+    write_whole(folder / f"{entry.id}.toml", entry_text(entry).encode())
+    for path in results:
+        for file in (path, path.with_suffix(".npz")):
+            write_whole(folder / path.parent.name / file.name, file.read_bytes())
+    ordered = sorted(results.values(), key=lambda result: (result.dataset, result.protocol))
+    manifest = Manifest(
+        model=entry.id,
+        weights_digest=ordered[0].weights_digest or "",
+        evaluator_version=evaluator_version(),
+        protocols={result.protocol: result.protocol_version for result in ordered},
+        datasets={result.dataset: result.dataset_fingerprint or "" for result in ordered},
+        draws=draws_of(ordered),
+        files={
+            path.relative_to(folder).as_posix(): file_sha256(path)
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        },
+    )
+    write_whole(folder / MANIFEST, (manifest.model_dump_json(indent=1) + "\n").encode())

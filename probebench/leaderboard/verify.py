@@ -1,0 +1,234 @@
+"""Verifies results and submissions: everything that can be computed again is, and every fault is told."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from probebench.errors import ResultError, UsageError
+from probebench.leaderboard.check_across import Entered, check_across, check_same_data
+from probebench.leaderboard.check_data import DataHere, check_against_data, check_probe
+from probebench.leaderboard.check_result import (
+    check_facts,
+    check_place,
+    check_predictions,
+    check_rules,
+    check_scores,
+    check_trials,
+    read_checked,
+)
+from probebench.leaderboard.check_submission import check_entry, check_files, check_manifest, read_manifest
+from probebench.leaderboard.findings import Findings
+from probebench.leaderboard.rules import MANIFEST
+from probebench.leaderboard.safe import sound_files
+from probebench.registry.load import Registry
+from probebench.registry.protocol import ProtocolSpec
+from probebench.registry.schema import CheckpointSpec
+from probebench.results.schema import Result
+from probebench.results.store import Predictions, read_result
+
+
+@dataclass
+class Verified:
+    """What a verification found.
+
+    Attributes:
+        findings: Failures, what could not be checked here, and notes.
+        entered: The results that could be read.
+        entries: Entry of each checkpoint, the registry's before a submission's own.
+        submissions: How many submissions there were.
+        scored: How many predictions files were scored again.
+        here: The data sets of this machine.
+    """
+
+    findings: Findings
+    entered: list[Entered]
+    entries: dict[str, CheckpointSpec]
+    submissions: int
+    scored: int
+    here: DataHere
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed."""
+        return not self.findings.failures
+
+
+def verify(path: Path, registry: Registry, datasets: Path) -> Verified:
+    """Verifies a leaderboard, a folder of submissions or of results, or one submission; it raises nothing on bad files.
+
+    Args:
+        path: A folder with results/ and submissions/ in it, one of these two, or one submission.
+        registry: Entries and protocols.
+        datasets: The folder that holds data sets; what it lacks is listed as not checked here.
+
+    Raises:
+        UsageError: There is no such folder.
+    """
+    if not path.is_dir():
+        raise UsageError(f"{path} is no folder; name a leaderboard, its submissions/ or results/, or one submission")
+    run = _Verification(path, registry, DataHere(registry, datasets))
+    with run.findings.guard(path):
+        run.look(path)
+        run.compare()
+    run.findings.failures.sort()
+    return Verified(run.findings, run.entered, run.entries, run.submissions, run.scored, run.here)
+
+
+class _Verification:
+    """One run over all files."""
+
+    def __init__(self, root: Path, registry: Registry, here: DataHere) -> None:
+        self.findings, self.registry, self.here = Findings(root), registry, here
+        self.entered: list[Entered] = []
+        self.entries = dict(registry.checkpoints)
+        self.submissions = self.scored = 0
+
+    def look(self, path: Path) -> None:
+        """Goes through whatever kind of folder this is."""
+        if path.parent.name == "submissions" or (path / MANIFEST).exists():
+            self._submission(path)
+        elif path.name == "submissions" or any((child / MANIFEST).exists() for child in path.iterdir()):
+            self._all_submissions(path)
+        elif any((path / name).is_dir() for name in ("results", "submissions")):
+            self._leaderboard(path)
+        else:
+            self._results(path)
+
+    def _leaderboard(self, path: Path) -> None:
+        for child in self._children(path):
+            if child.name == "results":
+                self._results(child)
+            elif child.name == "submissions":
+                self._all_submissions(child)
+            else:
+                self.findings.fail(child, "does not belong here: only results/ and submissions/ do")
+
+    def _all_submissions(self, path: Path) -> None:
+        for child in self._children(path):
+            with self.findings.guard(child):
+                self._submission(child)
+
+    def _children(self, path: Path) -> Iterator[Path]:
+        """Yields real folders; all else but a README.md is a failure."""
+        for child in sorted(path.iterdir()):
+            if child.is_symlink():
+                self.findings.fail(child, f"is a symbolic link to {child.readlink()}")
+            elif child.is_dir():
+                yield child
+            elif child.name != "README.md":
+                self.findings.fail(child, "does not belong here")
+
+    def _results(self, folder: Path) -> None:
+        files = [path for path in sound_files(folder, self.findings) if path != folder / "README.md"]
+        for path in files:
+            if len(path.relative_to(folder).parts) != 3 or path.suffix not in (".json", ".npz"):
+                self.findings.fail(path, "does not belong here: results are model/dataset/*.json with an .npz each")
+        found = self._read([path for path in files if len(path.relative_to(folder).parts) == 3])
+        for path, result in found:
+            if result.model not in self.entries:
+                self.findings.fail(path, f"model {result.model!r} is not in the registry")
+
+    def _submission(self, folder: Path) -> None:
+        self.submissions += 1
+        files = sound_files(folder, self.findings)
+        before = len(self.entered)
+        with self.findings.guard(folder / f"{folder.name}.toml"):
+            entry, faults = check_entry(folder, self.registry)
+            for fault in faults:
+                self.findings.fail(folder / f"{folder.name}.toml", fault)
+            if entry is not None:
+                self.entries[folder.name] = entry
+        inside = {path: path.relative_to(folder).parts for path in files}
+        for path, parts in inside.items():
+            own = parts in ((MANIFEST,), (f"{folder.name}.toml",), ("README.md",))
+            if not own and not (len(parts) == 2 and path.suffix in (".json", ".npz")):
+                self.findings.fail(path, "does not belong here: a submission holds dataset/*.json with an .npz each")
+        self._read([path for path in files if len(inside[path]) == 2])
+        try:
+            if folder / MANIFEST not in files and (folder / MANIFEST).exists():
+                return
+            manifest = read_manifest(folder / MANIFEST)
+        except ResultError as error:
+            self.findings.fail(folder / MANIFEST, str(error))
+            return
+        for path, fault in check_files(folder, manifest, files):
+            self.findings.fail(path, fault)
+        for fault in check_manifest(folder, manifest, self.entered[before:]):
+            self.findings.fail(folder / MANIFEST, fault)
+
+    def _read(self, files: list[Path]) -> list[tuple[Path, Result]]:
+        """Checks each result and its predictions; an .npz without a JSON is a failure."""
+        found: list[tuple[Path, Result]] = []
+        jsons = [path for path in files if path.suffix == ".json"]
+        for path in sorted(set(files) - set(jsons)):
+            if path.with_suffix(".json") not in jsons:
+                self.findings.fail(path, "belongs to no result")
+        for path in jsons:
+            with self.findings.guard(path):
+                try:
+                    result = read_result(path)
+                except ResultError as error:
+                    self.findings.fail(path, str(error).removeprefix(f"result {path} ").rsplit("; remove it", 1)[0])
+                    continue
+                found.append((path, result))
+                predictions = self._check(path, result, set(files))
+                self.entered.append(Entered(path, result, predictions))
+        return found
+
+    def _check(self, path: Path, result: Result, sound: set[Path]) -> Predictions | None:
+        for fault in (*check_place(path, result), *check_rules(result, self.registry)):
+            self.findings.fail(path, fault)
+        if result.provenance != "measured" or not result.trials:
+            return None
+        entry = self.entries.get(result.model)
+        faults = [*check_trials(result), *(check_facts(result, entry) if entry else ())]
+        for fault in faults:
+            self.findings.fail(path, fault)
+        if result.environment.get("dirty"):
+            self.findings.note(path, "was made by code with changes that no commit holds")
+        if result.selection == "test":
+            self.findings.note(path, "is selected on test labels: shown, never ranked")
+        npz = path.with_suffix(".npz")
+        try:
+            if npz.exists() and npz not in sound:
+                return None
+            predictions = read_checked(path, result)
+        except ResultError as error:
+            self.findings.fail(npz, str(error))
+            return None
+        dataset = self.registry.datasets.get(result.dataset)
+        faults = list(check_predictions(result, predictions, len(dataset.classes) if dataset else None))
+        if not faults:
+            faults = list(check_scores(result, predictions))
+            self.scored += 1
+        for fault in faults:
+            self.findings.fail(path, fault)
+        if dataset is not None and predictions.y_true.shape == (len(predictions.test_ids),):
+            self._check_data(path, result, predictions, entry)
+        return predictions
+
+    def _check_data(self, path: Path, result: Result, predictions: Predictions, entry: CheckpointSpec | None) -> None:
+        """Compares a result with the data, where they are here."""
+        dataset = self.here.open(result.dataset)
+        if isinstance(dataset, str):
+            self.findings.pass_over(path, f"draws, test ids and labels: {dataset}")
+            return
+        for fault in check_against_data(result, predictions, dataset):
+            self.findings.fail(path, fault)
+        protocol = self.registry.protocols.get(result.protocol)
+        if entry is None or not isinstance(protocol, ProtocolSpec) or protocol.version != result.protocol_version:
+            return
+        if result.kind in ("probe", "ridge", "knn"):
+            for fault in check_probe(path, result, entry, protocol, dataset):
+                self.findings.fail(path, fault)
+
+    def compare(self) -> None:
+        """Compares results with one another."""
+        measured = [one for one in self.entered if one.result.provenance == "measured" and one.result.trials]
+        elsewhere = [one for one in measured if self._is_elsewhere(one)]
+        for path, fault in (*check_across(measured), *check_same_data(elsewhere)):
+            self.findings.fail(path, fault)
+
+    def _is_elsewhere(self, one: Entered) -> bool:
+        name = one.result.dataset
+        return name not in self.registry.datasets or isinstance(self.here.open(name), str)
