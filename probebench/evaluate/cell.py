@@ -6,12 +6,19 @@ from typing import Literal
 
 from probebench.cache.index import FeatureGroup
 from probebench.fingerprint import fingerprint
-from probebench.probes.select import fits_planned
+from probebench.probes.grid import fits_planned
 from probebench.registry.schema import CheckpointSpec, ProtocolSpec, Selection
 from probebench.results.metrics import Metric
 from probebench.results.store import result_path
 
 Shots = int | Literal["full"]
+
+# How results name each probe: their kind and mode.
+KINDS: dict[str, tuple[Literal["probe", "ridge", "knn"], str]] = {
+    "logistic": ("probe", "logistic"),
+    "ridge": ("ridge", "closed-form"),
+    "knn": ("knn", "cosine"),
+}
 
 # Raise it when the same cache and protocol would give other numbers.
 EVALUATOR_VERSION = 2
@@ -34,6 +41,16 @@ class Cell:
     draws: int
     backend: str
     metric: Metric = "accuracy"
+
+    @property
+    def kind(self) -> Literal["probe", "ridge", "knn"]:
+        """The kind of its result."""
+        return KINDS[self.protocol.probe][0]
+
+    @property
+    def mode(self) -> str:
+        """The variant of that kind."""
+        return KINDS[self.protocol.probe][1]
 
     @property
     def seeds(self) -> tuple[int | None, ...]:
@@ -75,5 +92,5 @@ class Cell:
     def path(self, out: Path) -> Path:
         """Returns where the result goes under a results folder."""
         return result_path(
-            out, self.group.model, self.group.dataset, "probe", self.protocol.id, self.shots, self.digest
+            out, self.group.model, self.group.dataset, self.kind, self.protocol.id, self.shots, self.digest
         )

@@ -70,6 +70,7 @@ def _trial(chosen: Chosen, score: float) -> Trial:
         gap=selected.probe.gap if selected else None,
         iterations=selected.probe.iterations if selected else None,
         unconverged=list(selected.unconverged) if selected else [],
+        left_out=list(selected.left_out) if selected else [],
         error=chosen.error,
     )
 
@@ -87,8 +88,8 @@ def make_result(cell: Cell, chosen: Sequence[Chosen], predictions: Predictions, 
     key = cell.group.key
     return Result(
         provenance="measured",
-        kind="probe",
-        mode=cell.protocol.probe,
+        kind=cell.kind,
+        mode=cell.mode,
         model=cell.group.model,
         weights_digest=key.weights_digest,
         checkpoint=checkpoint_facts(cell.checkpoint, key, made.width),

@@ -71,8 +71,9 @@ def evaluate(cell: Cell, out: Path, tick: Callable[[int], None] = lambda fits: N
         part, width = _training_part(train), train.width
         chosen = _choose(cell, train, part, own, fit, budget)
         digests, settings, skipped = {"train": train.key.digest}, dict(train.settings), list(train.skipped.ids)
-    chosen_in = time.perf_counter() - started
-    with FeatureFile(cell.group.paths["test"]) as test:
+        chosen_in = time.perf_counter() - started
+        # Neighbours that do not fit into memory are read again as they vote, so the training file is still open.
+        test = stack.enter_context(FeatureFile(cell.group.paths["test"]))
         predictions = _predict(test, [one.selected for one in chosen])
         digests["test"] = test.key.digest
         skipped += test.skipped.ids

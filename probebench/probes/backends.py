@@ -5,6 +5,8 @@ from functools import partial
 
 from probebench.errors import UsageError
 from probebench.probes.base import Backend
+from probebench.probes.knn import fit_paths as knn_paths
+from probebench.probes.ridge import fit_paths as ridge_paths
 from probebench.probes.select import Fitters
 from probebench.registry.schema import ProtocolSpec
 
@@ -36,8 +38,15 @@ def backend_name(protocol: ProtocolSpec, asked: str) -> str:
     """Returns what results record as their backend: the exact solver, or the procedure that the protocol names.
 
     Raises:
-        UsageError: A backend was asked for by name, and the protocol prescribes its own procedure.
+        UsageError: A backend was asked for by name, and the protocol has its own.
     """
+    if protocol.probe != "logistic":
+        if asked != "auto":
+            raise UsageError(
+                f"--backend is for logistic probes; {protocol.probe} is computed by NumPy, exactly: "
+                f"leave --backend out for protocol {protocol.id}"
+            )
+        return "numpy"
     if protocol.solver.name == "exact":
         return "torch" if asked == "auto" else asked
     if asked != "auto":
@@ -54,6 +63,13 @@ def fitters(protocol: ProtocolSpec, backend: str) -> Fitters:
         UsageError: The backend cannot run here.
     """
     solver = protocol.solver
+    if protocol.probe == "ridge":
+        ridge = partial(ridge_paths, constant=protocol.constant)
+        return lambda rate, last: ridge
+    if protocol.probe == "knn":
+        assert protocol.temperature
+        knn = partial(knn_paths, temperature=protocol.temperature)
+        return lambda rate, last: knn
     if solver.name == "exact":
         exact = EXACT[backend]()
         return lambda rate, last: exact

@@ -107,12 +107,47 @@ def blocks(features: Any) -> Iterator[tuple[slice, Matrix]]:
         yield slice(start, stop), np.asarray(source.read(np.arange(start, stop)), dtype=np.float64)
 
 
+# Of each row: the log-loss in nats, NaN where a probe has none, and whether the label is hit, NaN where it diverged.
+Judged = tuple[Matrix, Matrix]
+
+
+class Probe(Protocol):
+    """A finished probe: what choosing and predicting need of it."""
+
+    @property
+    def strength(self) -> float:
+        """The value of the protocol's grid that it was fitted at."""
+
+    @property
+    def converged(self) -> bool | None:
+        """Whether the solver reached its tolerance; None where there is nothing to reach."""
+
+    @property
+    def gap(self) -> float | None:
+        """Certified bound on (objective - optimum) / objective; None where none is certified."""
+
+    @property
+    def iterations(self) -> int | None:
+        """The solver's own count; None where it has none."""
+
+    @property
+    def finite(self) -> bool:
+        """Whether it can predict; a fit that diverged cannot."""
+
+    def predict(self, features: Matrix) -> Labels:
+        """Returns a label for each row of features (N, D), (N,)."""
+
+    @classmethod
+    def judge(cls, path: Sequence[Any], features: Matrix, labels: Labels) -> list[Judged]:
+        """Says how each probe of one draw does on rows whose labels the draw has; all of them at once."""
+
+
 @dataclass(frozen=True)
-class FittedProbe:
-    """A linear probe fitted at one strength: log p(class | x) = log_softmax(coef x + intercept).
+class Linear:
+    """A linear probe: it predicts the class of the highest score coef x + intercept, ties to the smaller label.
 
     Attributes:
-        strength: C, which multiplies the summed loss, or the weight decay of a protocol that has that instead.
+        strength: C, which multiplies the summed loss; or what else the protocol has a grid of.
         classes: The K labels present in the draw; no other is ever predicted.
         coef: (K, D).
         intercept: (K,).
@@ -125,14 +160,39 @@ class FittedProbe:
     classes: Labels
     coef: Matrix
     intercept: Matrix
-    converged: bool | None
+    converged: bool | None = None
     gap: float | None = None
     iterations: int | None = None
+
+    @property
+    def finite(self) -> bool:
+        """Whether all coefficients are numbers."""
+        return bool(np.isfinite(self.coef).all())
 
     def scores(self, features: Matrix) -> Matrix:
         """Returns coef x + intercept, (N, K)."""
         scores: Matrix = features @ self.coef.T + self.intercept
         return scores
+
+    def predict(self, features: Matrix) -> Labels:
+        """Returns the label of the highest score for each row, (N,)."""
+        labels: Labels = self.classes[np.argmax(self.scores(features), axis=1)]
+        return labels
+
+    @classmethod
+    def judge(cls, path: Sequence["Linear"], features: Matrix, labels: Labels) -> list[Judged]:
+        """Returns hits; scores that are no log-probabilities have no log-loss."""
+        return [without_loss(probe.predict(features) == labels) for probe in path]
+
+
+def without_loss(hits: npt.NDArray[np.bool_]) -> Judged:
+    """Returns the judgement of a probe that knows no probabilities."""
+    return np.full(len(hits), np.nan), hits.astype(np.float64)
+
+
+@dataclass(frozen=True)
+class FittedProbe(Linear):
+    """A logistic probe fitted at one strength: log p(class | x) = log_softmax(coef x + intercept)."""
 
     def log_probabilities(self, features: Matrix) -> Matrix:
         """Returns log p (N, K) for features (N, D)."""
@@ -141,10 +201,16 @@ class FittedProbe:
         logs: Matrix = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
         return logs
 
-    def predict(self, features: Matrix) -> Labels:
-        """Returns the label of the highest score for each row, (N,)."""
-        labels: Labels = self.classes[np.argmax(self.scores(features), axis=1)]
-        return labels
+    @classmethod
+    def judge(cls, path: Sequence[Any], features: Matrix, labels: Labels) -> list[Judged]:
+        """Returns log-losses and hits of each probe."""
+        return [probe._judged(features, labels) for probe in path]
+
+    def _judged(self, features: Matrix, labels: Labels) -> Judged:
+        logs = self.log_probabilities(features)
+        losses = -logs[np.arange(len(labels)), np.searchsorted(self.classes, labels)]
+        # A probe that diverged has no score; argmax over NaN would make one up.
+        return losses, np.where(np.isfinite(losses), self.classes[logs.argmax(axis=1)] == labels, np.nan)
 
 
 # Called with the number of fits that were just finished.
@@ -156,8 +222,10 @@ class Backend(Protocol):
 
     def __call__(
         self, trains: Sequence[Labelled], strengths: Sequence[float], tell: Tell = ...
-    ) -> list[list[FittedProbe]]:
+    ) -> Sequence[Sequence[Probe]]:
         """Returns, for each draw's rows, one probe a strength in the order of the strengths.
+
+        Strengths that cannot be fitted to so few rows (k above their number) are left out.
 
         Raises:
             ValueError: Features are not finite, or a draw has one class only.

@@ -36,7 +36,11 @@ class Preparation:
         first = cls(protocol.normalize == "l2")
         if protocol.standardize:
             mean, variance = _moments(features, first)
-            first = cls(first.l2, mean, np.sqrt(np.where(variance > 0, variance, 1.0)))
+            # What rounding leaves of a constant feature is no spread; the bound is scikit-learn's.
+            rounding = as_source(features).shape[0] * np.finfo(np.float64).eps
+            constant = variance <= rounding * variance + (rounding * mean) ** 2
+            deviation = np.sqrt(variance) + (protocol.epsilon or 0.0)
+            first = cls(first.l2, mean, np.where(constant, 1.0, deviation))
         if protocol.scale == "none":
             return first
         _, variance = _moments(features, first)

@@ -7,7 +7,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from probebench.probes.base import Backend, FittedProbe, Labelled, Matrix, Tell, blocks
+from probebench.probes.base import Backend, Judged, Labelled, Matrix, Probe, Tell, blocks
+from probebench.probes.grid import beyond, strengths
 from probebench.probes.prepare import Joined, Preparation, PreparedRows
 from probebench.registry.schema import ProtocolSpec
 
@@ -43,13 +44,14 @@ class Selected:
         chosen: The hyper-parameters by name.
         on_edge: Whether the choice is the smallest or largest value of the protocol's grid, or lies beyond it; None
             where nothing was chosen.
-        loss: Mean validation log-loss at the choice, in nats.
+        loss: Mean validation log-loss at the choice, in nats; None where a probe has none.
         score: Validation accuracy at the choice.
         unconverged: Strengths at which the solver stopped short of its tolerance.
         tried: The smallest and the largest strength that were tried.
+        left_out: Values of the grid that cannot be fitted to so few rows.
     """
 
-    probe: FittedProbe
+    probe: Probe
     preparation: Preparation
     how: Literal["validation", "fixed"]
     chosen: dict[str, float]
@@ -58,23 +60,7 @@ class Selected:
     score: float | None
     unconverged: tuple[float, ...]
     tried: tuple[float, float]
-
-
-def strengths(protocol: ProtocolSpec) -> list[float]:
-    """Returns the protocol's grid, ascending."""
-    grid = protocol.grid
-    return [float(value) for value in np.logspace(grid.start, grid.stop, grid.num)]
-
-
-def fits_planned(protocol: ProtocolSpec, folds: int) -> int:
-    """Returns how many fits choosing takes for one draw, less those of a widened grid."""
-    grid = protocol.grid
-    tries = grid.num
-    if grid.coarse:
-        step = (grid.num - 1) // (grid.coarse - 1)
-        tries = grid.coarse + 2 * (step.bit_length() - 1)
-    again = protocol.refit or folds > 1
-    return tries * max(folds, 1) * max(len(protocol.solver.learning_rates), 1) + again
+    left_out: tuple[float, ...] = ()
 
 
 @dataclass
@@ -83,7 +69,7 @@ class _Tried:
 
     losses: Matrix
     hits: Matrix
-    probe: FittedProbe
+    probe: Probe
     converged: bool
 
     def standard_error(self, criterion: str) -> float:
@@ -170,7 +156,9 @@ def _try(cases: Sequence[_Case], rate: float | None, values: Sequence[float], fi
             )
     for case in cases:
         for value in values:
-            folds = scored[id(case), float(value)]
+            folds = scored.get((id(case), float(value)), [])
+            if not folds or len(folds) < len(case.pairs):
+                continue
             case.tried[rate, float(value)] = _Tried(
                 np.concatenate([one.losses for one in folds]),
                 np.concatenate([one.hits for one in folds]),
@@ -179,21 +167,13 @@ def _try(cases: Sequence[_Case], rate: float | None, values: Sequence[float], fi
             )
 
 
-def _scores(path: Sequence[FittedProbe], preparation: Preparation, held: Labelled) -> list[tuple[Matrix, Matrix]]:
+def _scores(path: Sequence[Probe], preparation: Preparation, held: Labelled) -> list[Judged]:
     """Returns log-loss and hit of each validation row, for each probe; rows are read once."""
-    losses = [np.empty(len(held)) for _ in path]
-    hits = [np.empty(len(held)) for _ in path]
-    for rows, block in blocks(held.features):
-        prepared, labels = preparation(block), held.labels[rows]
-        for number, probe in enumerate(path):
-            logs = probe.log_probabilities(prepared)
-            own = np.searchsorted(probe.classes, labels)
-            losses[number][rows] = -logs[np.arange(len(labels)), own]
-            # A probe that diverged has no score; argmax over NaN would make one up.
-            hits[number][rows] = np.where(
-                np.isfinite(losses[number][rows]), probe.classes[logs.argmax(axis=1)] == labels, np.nan
-            )
-    return list(zip(losses, hits, strict=True))
+    judged = [path[0].judge(path, preparation(block), held.labels[rows]) for rows, block in blocks(held.features)]
+    return [
+        (np.concatenate([losses for losses, _ in own]), np.concatenate([hits for _, hits in own]))
+        for own in zip(*judged, strict=True)
+    ]
 
 
 def _widen(cases: Sequence[_Case], rate: float | None, protocol: ProtocolSpec, fit: Backend, tell: Tell) -> None:
@@ -202,18 +182,14 @@ def _widen(cases: Sequence[_Case], rate: float | None, protocol: ProtocolSpec, f
     All values of a side are fitted in one call, where each starts from the last; those beyond the end of the walk do
     not count as tried.
     """
-    grid = protocol.grid
-    if not grid.widen:
-        return
-    step = (grid.stop - grid.start) / (grid.num - 1)
     on_grid = strengths(protocol)
-    for side, edge, end in ((-1, grid.start, on_grid[0]), (1, grid.stop, on_grid[-1])):
-        there = [case for case in cases if best_value(case.tried, protocol)[1] == end]
-        values = [float(10.0 ** (edge + side * number * step)) for number in range(1, round(grid.widen / step) + 1)]
+    sides: tuple[tuple[Literal[-1, 1], float], ...] = ((-1, on_grid[0]), (1, on_grid[-1]))
+    for side, end in sides:
+        values = beyond(protocol, side)
+        there = [case for case in cases if values and best_value(case.tried, protocol)[1] == end]
         _try(there, rate, values, fit, tell)
         for case in there:
-            beyond = [(value, case.tried.pop((rate, value))) for value in values]
-            for value, one in beyond:
+            for value, one in [(value, case.tried.pop((rate, value))) for value in values]:
                 case.tried[rate, value] = one
                 if best_value(case.tried, protocol)[1] != value:
                     break
@@ -248,14 +224,14 @@ def best_value(tried: dict[tuple[float | None, float], _Tried], protocol: Protoc
     """
     grid = strengths(protocol)
     inside = [key for key in sorted(tried, key=_smallest) if grid[0] <= key[1] <= grid[-1]]
-    beyond = [key for key in sorted(tried, key=_smallest) if key not in inside]
+    outside = [key for key in sorted(tried, key=_smallest) if key not in inside]
 
     def cost(key: tuple[float | None, float]) -> float:
         one = tried[key]
         value = float(one.losses.mean() if protocol.criterion == "log-loss" else -one.hits.mean())
         return value if np.isfinite(value) else np.inf
 
-    best = min([*inside, *beyond], key=cost)
+    best = min([*inside, *outside], key=cost)
     if cost(best) == np.inf:
         raise FloatingPointError("no value of the grid gave a probe with finite scores; training diverged at each")
     if protocol.rule == "one-standard-error":
@@ -290,25 +266,28 @@ def _finish(case: _Case, protocol: ProtocolSpec, fitters: Fitters, tell: Tell) -
         if probe.converged is False:
             short = tuple(sorted({*short, value}))
     grid = strengths(protocol)
+    tried = {value for _, value in case.tried}
+    loss = float(best.losses.mean())
     return Selected(
         probe,
         preparation,
         "validation",
         _named(name, value, rate),
         value <= grid[0] or value >= grid[-1],
-        float(best.losses.mean()),
+        None if np.isnan(loss) else loss,
         float(best.hits.mean()),
         short,
-        (min(tried for _, tried in case.tried), max(tried for _, tried in case.tried)),
+        (min(tried), max(tried)),
+        () if protocol.grid.coarse else tuple(value for value in grid if value not in tried),
     )
 
 
 def _fit_whole(
     train: Labelled, value: float, rate: float | None, protocol: ProtocolSpec, fitters: Fitters, tell: Tell
-) -> tuple[FittedProbe, Preparation]:
+) -> tuple[Probe, Preparation]:
     preparation = Preparation.of(train.features, protocol)
     ((probe,),) = fitters(rate, True)([_prepared(train, preparation)], [value], tell)
-    if not np.isfinite(probe.coef).all():
+    if not probe.finite:
         raise FloatingPointError(f"training diverged at the chosen {protocol.grid.parameter} = {value:g}")
     return probe, preparation
 

@@ -6,27 +6,55 @@ from pydantic import Field, model_validator
 
 from probebench.registry.entry import Entry, Id, Text
 
+Positive = Annotated[float, Field(gt=0)]
+
+# What each kind of probe has a grid of.
+PARAMETERS = {"logistic": ("C", "weight_decay"), "ridge": ("alpha",), "knn": ("k",)}
+
+
+def _unset(value: object) -> bool:
+    """Says whether a field is left out of dumps: one that came later must not rename the results from before it."""
+    return value is None or value == ()
+
 
 class Grid(Entry):
-    """The values that are tried: 10 ** linspace(start, stop, num).
+    """The values that are tried: 10 ** linspace(start, stop, num), or ``values`` as they stand.
 
     Attributes:
-        parameter: "C" multiplies the summed loss, as in scikit-learn; "weight_decay" is the optimizer's.
+        parameter: "C" multiplies the summed loss, as in scikit-learn; "weight_decay" is the optimizer's; "alpha"
+            multiplies ridge's penalty; "k" is a number of neighbours.
+        values: Ascending.
         search: "all" fits every value; "coarse-to-fine" fits ``coarse`` values spread over the grid and then halves the
             step around the best, as the CLIP authors do.
         widen: Decades by which a grid whose edge is chosen is widened on that side, in its own steps.
     """
 
-    parameter: Literal["C", "weight_decay"]
-    start: float
-    stop: float
-    num: Annotated[int, Field(ge=1)]
+    parameter: Literal["C", "weight_decay", "alpha", "k"]
+    start: float | None = None
+    stop: float | None = None
+    num: Annotated[int, Field(ge=1)] | None = None
+    values: tuple[Positive, ...] = Field(default=(), exclude_if=_unset)
     search: Literal["all", "coarse-to-fine"] = "all"
     coarse: Annotated[int, Field(ge=2)] | None = None
     widen: Annotated[float, Field(ge=0, le=12)] = 0.0
 
     @model_validator(mode="after")
+    def _values_or_a_range(self) -> "Grid":
+        spread = (self.start, self.stop, self.num)
+        if any(one is None for one in spread) if not self.values else any(one is not None for one in spread):
+            raise ValueError("a grid has start, stop and num, or values and none of these")
+        if list(self.values) != sorted(set(self.values)):
+            raise ValueError("values must ascend")
+        if self.values and (self.search != "all" or self.widen):
+            raise ValueError('values go with search = "all" and no widen')
+        if self.parameter == "k" and not (self.values and all(value.is_integer() for value in self.values)):
+            raise ValueError("k needs values, and they are whole numbers")
+        return self
+
+    @model_validator(mode="after")
     def _fits_together(self) -> "Grid":
+        if self.start is None or self.stop is None or self.num is None:
+            return self
         if (self.search == "coarse-to-fine") != (self.coarse is not None):
             raise ValueError('coarse goes with search = "coarse-to-fine", which needs it')
         if self.coarse is not None and (self.num - 1) % (self.coarse - 1):
@@ -52,7 +80,7 @@ class Selection(Entry):
     most: Annotated[int, Field(ge=1)] | None = None
     folds: Annotated[int, Field(ge=2)] | None = None
     share: Annotated[float, Field(gt=0, lt=1)] | None = None
-    value: Annotated[float, Field(gt=0)] | None = None
+    value: Positive | None = None
 
     @model_validator(mode="after")
     def _its_own_parameter(self) -> "Selection":
@@ -67,8 +95,9 @@ class Solver(Entry):
     """How a probe is fitted.
 
     Attributes:
-        name: "exact" is the optimum of the objective, by whatever backend is asked for. The others reproduce published
-            procedures, which stop where they stop: "lbfgs" is scikit-learn's, "adamw" and "sgd" are torch's.
+        name: "exact" is the optimum of the objective, by whatever backend is asked for, or for knn the true
+            neighbours. The others reproduce published procedures, which stop where they stop: "lbfgs" is
+            scikit-learn's, "adamw" and "sgd" are torch's.
         max_iter: Iterations of L-BFGS.
         learning_rates: Rates that are tried; each goes through the grid.
         epochs: Passes over the training rows.
@@ -79,7 +108,7 @@ class Solver(Entry):
 
     name: Literal["exact", "lbfgs", "adamw", "sgd"]
     max_iter: Annotated[int, Field(ge=1)] | None = None
-    learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    learning_rates: tuple[Positive, ...] = ()
     epochs: Annotated[int, Field(ge=1)] | None = None
     final_epochs: Annotated[int, Field(ge=1)] | None = None
     batch_size: Annotated[int, Field(ge=1)] | None = None
@@ -103,13 +132,18 @@ class ProtocolSpec(Entry):
     Attributes:
         source: The paper or code that it follows.
         selects_on: One sentence for readers: what the choice is made on.
+        probe: "logistic"; "ridge", least squares on targets of -1 and 1; "knn", a vote of the rows nearest by cosine.
         normalize: "l2" divides each row by its norm, first of all.
         standardize: Then each feature is centred and divided by its standard deviation over the training rows.
+        epsilon: Added to each standard deviation.
         scale: Then "rms" divides by the root mean squared norm of the centred training rows.
         criterion: What is best: the smallest mean log-loss or the highest accuracy on validation images.
         rule: "one-standard-error" takes the smallest value whose criterion is within one standard error of the best.
         refit: Whether the last fit is on training and validation images together.
         fallback: Value taken where no validation image is left; the result then says selection = "fixed".
+        constant: ridge: a feature of this value, penalised like the others, stands for the intercept, which is
+            unpenalised without it.
+        temperature: knn: a neighbour at cosine s has exp(s / temperature) votes.
         shots: Numbers of shots that its authors report; eval's default for it.
         draws: Draws that they average over, likewise.
     """
@@ -119,9 +153,10 @@ class ProtocolSpec(Entry):
     title: Text
     source: Text
     selects_on: Text
-    probe: Literal["logistic"]
+    probe: Literal["logistic", "ridge", "knn"]
     normalize: Literal["none", "l2"]
     standardize: bool
+    epsilon: Positive | None = Field(default=None, exclude_if=_unset)
     scale: Literal["rms", "none"]
     criterion: Literal["log-loss", "accuracy"]
     rule: Literal["best", "one-standard-error"]
@@ -129,6 +164,8 @@ class ProtocolSpec(Entry):
     fallback: Annotated[float, Field(ge=0)]
     shots: tuple[Annotated[int, Field(ge=1)] | Literal["full"], ...] = (1, 5, 10, "full")
     draws: Annotated[int, Field(ge=1)] = 5
+    constant: Positive | None = Field(default=None, exclude_if=_unset)
+    temperature: Positive | None = Field(default=None, exclude_if=_unset)
     solver: Solver
     grid: Grid
     few_shot: Selection
@@ -140,10 +177,35 @@ class ProtocolSpec(Entry):
             raise ValueError("few_shot: a draw has no split of its own; use validation-draw, k-fold, holdout or fixed")
         if self.full.method in ("validation-draw", "k-fold"):
             raise ValueError("full: use own-split-or-holdout, holdout or fixed")
-        if (self.solver.name in ("exact", "lbfgs")) != (self.grid.parameter == "C"):
+        return self
+
+    @model_validator(mode="after")
+    def _grid_fits_its_probe(self) -> "ProtocolSpec":
+        if self.grid.parameter not in PARAMETERS[self.probe]:
+            raise ValueError(f"grid.parameter is {' or '.join(PARAMETERS[self.probe])} for the {self.probe} probe")
+        if (self.grid.parameter == "weight_decay") != (self.solver.name in ("adamw", "sgd")):
             raise ValueError("grid.parameter is C for exact and lbfgs, and weight_decay for adamw and sgd")
-        if self.grid.parameter == "C" and self.fallback <= 0:
-            raise ValueError("fallback is a strength C and must be positive")
+        if self.grid.parameter != "weight_decay" and self.fallback <= 0:
+            raise ValueError(f"fallback is a value of {self.grid.parameter} and must be positive")
+        fixed = [self.fallback, *(one.value for one in (self.few_shot, self.full) if one.value)]
+        if self.grid.parameter == "k" and not all(value.is_integer() for value in fixed):
+            raise ValueError("fallback and a fixed value are numbers of neighbours k: whole numbers")
+        return self
+
+    @model_validator(mode="after")
+    def _each_probe_has_its_own(self) -> "ProtocolSpec":
+        if self.probe != "logistic" and (self.solver.name, self.criterion, self.rule) != ("exact", "accuracy", "best"):
+            raise ValueError(
+                f'{self.probe} takes solver "exact", criterion "accuracy" and rule "best": it has no log-loss'
+            )
+        if (self.probe == "knn") != (self.temperature is not None):
+            raise ValueError("temperature goes with the knn probe, which needs it")
+        if self.probe == "knn" and (self.normalize, self.standardize, self.scale) != ("l2", False, "none"):
+            raise ValueError('knn goes by cosine: normalize = "l2", standardize = false, scale = "none"')
+        if self.constant is not None and self.probe != "ridge":
+            raise ValueError("constant goes with the ridge probe")
+        if self.epsilon is not None and not self.standardize:
+            raise ValueError("epsilon goes with standardize = true")
         return self
 
     def refuses(self, shots: int | Literal["full"]) -> str | None:

@@ -7,7 +7,8 @@ import pytest
 from probebench.probes import sklearn_, torch_
 from probebench.probes.backends import fitters
 from probebench.probes.base import Backend, FittedProbe, Labelled, Tell
-from probebench.probes.select import Fitters, Material, Selected, fits_planned, select, strengths
+from probebench.probes.grid import fits_planned, strengths
+from probebench.probes.select import Fitters, Material, Selected, select
 from probebench.registry import ProtocolSpec, Registry
 from tests.probes.test_sklearn import blobs
 

@@ -7,16 +7,20 @@ import numpy as np
 import pytest
 
 from probebench.errors import RegistryError
-from probebench.probes.select import strengths
+from probebench.fingerprint import fingerprint
+from probebench.probes.grid import strengths
 from probebench.registry import ProtocolSpec, Registry
 from probebench.registry.load import read_entry, shipped_registry
 
+# Of version 2, which the shipped results were made under.
+DEFAULT_V2 = "ecbfb3363c481313eb7741e597c3bf84aa045d0fecda7b9dd658488781ae9954"
 SPECS = Registry.load(environ={}).protocols
 
 
 def test_the_protocols_that_there_are() -> None:
     assert set(SPECS) == {
-        "clip_benchmark", "clip_lbfgs", "default", "default_1se", "dinov2_logreg", "elevater", "mieb"
+        "big_vision_lsr", "clip_benchmark", "clip_lbfgs", "default", "default_1se", "dinov2_logreg", "elevater", "knn",
+        "mieb", "ridge",
     }  # fmt: skip
 
 
@@ -38,6 +42,9 @@ def test_each_cites_its_source_and_says_what_it_selects_on(spec: ProtocolSpec) -
         ("mieb", np.ones(1)),
         ("clip_benchmark", np.logspace(-6, 2, 97)),
         ("elevater", np.logspace(-6, 6, 97)),
+        ("ridge", np.logspace(-2, 7, 19)),
+        ("big_vision_lsr", [2.0**10]),
+        ("knn", [10, 20, 100, 200]),
     ],
 )
 def test_grids_are_the_published_ones(name: str, grid: Any) -> None:
@@ -52,6 +59,19 @@ def test_what_the_published_procedures_do() -> None:
     assert SPECS["clip_benchmark"].normalize == "l2" and SPECS["clip_benchmark"].solver.name == "adamw"
     assert SPECS["elevater"].few_shot.share == 0.2 and SPECS["elevater"].solver.name == "sgd"
     assert SPECS["elevater"].standardize and SPECS["default"].scale == "rms"
+    assert SPECS["knn"].temperature == 0.07
+    lsr = SPECS["big_vision_lsr"]
+    assert (lsr.constant, lsr.epsilon, lsr.shots, lsr.draws) == (100.0, 1e-5, (1, 5, 10, 25), 3)
+
+
+def test_fields_that_came_later_rename_no_result() -> None:
+    """The digest of a result covers the protocol; one that says nothing new must be dumped as it was before."""
+    later = {"epsilon", "constant", "temperature"}
+    for name in ("default", "elevater"):
+        dump = SPECS[name].model_dump(mode="json")
+        assert not later & dump.keys() and "values" not in dump["grid"]
+    assert later & SPECS["knn"].model_dump(mode="json").keys() == {"temperature"}
+    assert fingerprint(SPECS["default"].model_dump(mode="json")) == DEFAULT_V2
 
 
 @pytest.mark.parametrize(
@@ -73,6 +93,23 @@ def test_what_the_published_procedures_do() -> None:
         ("clip_lbfgs", "coarse = 7", "coarse = 7\nwiden = 2.0", "widen needs"),
         ("clip_lbfgs", "max_iter = 1000", "", "takes max_iter"),
         ("clip_benchmark", "batch_size = 64", "", "takes batch_size, epochs"),
+        ("default", 'probe = "logistic"', 'probe = "ridge"', "grid.parameter is alpha for the ridge probe"),
+        ("ridge", 'parameter = "alpha"', 'parameter = "C"', "grid.parameter is alpha"),
+        ("ridge", "num = 19", "", "start, stop and num, or values"),
+        ("ridge", "num = 19", "num = 19\nvalues = [1.0]", "start, stop and num, or values"),
+        ("ridge", 'criterion = "accuracy"', 'criterion = "log-loss"', "it has no log-loss"),
+        ("ridge", "fallback = 1000.0", "fallback = 0.0", "must be positive"),
+        ("ridge", "fallback = 1000.0", "fallback = 1000.0\ntemperature = 0.07", "temperature goes with the knn"),
+        ("ridge", "standardize = true", "standardize = false\nepsilon = 1e-5", "epsilon goes with"),
+        ("big_vision_lsr", "values = [1024.0]", "values = [1024.0, 2.0]", "must ascend"),
+        ("big_vision_lsr", "values = [1024.0]", "values = [1024.0]\nwiden = 1.0", "no widen"),
+        ("knn", "temperature = 0.07", "", "temperature goes with the knn"),
+        ("knn", "temperature = 0.07", "temperature = 0.07\nconstant = 1.0", "constant goes with"),
+        ("knn", 'normalize = "l2"', 'normalize = "none"', "knn goes by cosine"),
+        ("knn", "values = [10.0, 20.0, 100.0, 200.0]", "values = [10.5]", "whole numbers"),
+        ("knn", "values = [10.0, 20.0, 100.0, 200.0]", "start = 0.0\nstop = 1.0\nnum = 2", "k needs values"),
+        ("knn", "fallback = 20.0", "fallback = 2.5", "whole numbers"),
+        ("knn", 'name = "exact"', 'name = "lbfgs"\nmax_iter = 3', 'takes solver "exact"'),
     ],
 )  # fmt: skip
 def test_each_fault_is_named(tmp_path: Path, name: str, before: str, after: str, said: str) -> None:

@@ -1,0 +1,140 @@
+"""k nearest neighbours by cosine, exact, with DINO's weighted vote; all k from one search.
+
+A row x has the k training rows x_j of highest cosine s_j = <x, x_j> / (||x|| ||x_j||), and class c the votes
+
+    v_c = sum of exp(s_j / temperature) over those x_j whose label is c        N training rows of D features, float64
+
+(facebookresearch/dino, eval_knn.py). The class of most votes is predicted; equal votes go to the smaller label. Of rows
+that are equally near, up to the rounding of a float64 product, the one that comes first in the feature file counts. A
+row of zeros has cosine 0 with all others.
+
+Rows are unit vectors when they come here: the protocol's preparation makes them so. Training rows are read in blocks
+and only the best k of each query are kept, so memory does not grow with their number.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from probebench.probes.base import Judged, Labelled, Labels, Matrix, Tell, blocks, without_loss
+
+# Queries that meet a block of training rows at once: their cosines are 16 MiB of float64.
+QUERIES = 512
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """A kNN probe: the training rows of a draw, and how many of them vote.
+
+    Attributes:
+        strength: k; all rows vote where there are fewer.
+        classes: The K labels present in the draw, ascending.
+        rows: Unit rows (N, D), an array or a row source, which must stay readable.
+        own: Position of each row's label in ``classes``, (N,).
+        temperature: Of the vote.
+    """
+
+    strength: float
+    classes: Labels
+    rows: Any
+    own: Labels
+    temperature: float
+    converged: bool | None = None
+    gap: float | None = None
+    iterations: int | None = None
+
+    @property
+    def finite(self) -> bool:
+        """True: nothing is trained that could diverge."""
+        return True
+
+    def predict(self, features: Matrix) -> Labels:
+        """Returns the label of most votes for each unit row, (n,)."""
+        return _vote([self], features)[0]
+
+    @classmethod
+    def judge(cls, path: Sequence["Neighbours"], features: Matrix, labels: Labels) -> list[Judged]:
+        """Returns hits, for every k from one search; a class without a neighbour has no log-loss."""
+        return [without_loss(predicted == labels) for predicted in _vote(path, features)]
+
+
+def fit_paths(
+    trains: Sequence[Labelled], strengths: Sequence[float], tell: Tell = lambda fits: None, *, temperature: float
+) -> list[list[Neighbours]]:
+    """Returns one probe per draw and k; those above the number of rows are left out, but for the smallest.
+
+    Raises:
+        ValueError: Features are not finite, or a draw has one class only.
+    """
+    paths = []
+    for train in trains:
+        classes, own = np.unique(train.labels, return_inverse=True)
+        if len(classes) < 2:
+            raise ValueError("a draw has one class only; a probe needs at least two")
+        if not all(np.isfinite(block).all() for _, block in blocks(train.features)):
+            raise ValueError("features are not finite")
+        kept = [k for k in strengths if k <= max(len(train), min(strengths))]
+        paths.append([Neighbours(float(k), classes, train.features, own, temperature) for k in kept])
+        tell(len(strengths))
+    return paths
+
+
+def _vote(path: Sequence[Neighbours], features: Matrix) -> list[Labels]:
+    """Returns the labels that each probe of a path predicts; they differ in k alone."""
+    first = path[0]
+    wanted = [min(int(probe.strength), len(first.own)) for probe in path]
+    cosines, places = nearest(first.rows, features, max(wanted))
+    # Relative to the nearest neighbour, which changes no order and cannot overflow.
+    weights = np.exp((cosines - cosines[:, :1]) / first.temperature)
+    voters = first.own[places]
+    votes, counted, predicted = np.zeros((len(features), len(first.classes))), 0, {}
+    everyone = np.arange(len(features))
+    for k in sorted(set(wanted)):
+        for rank in range(counted, k):
+            votes[everyone, voters[:, rank]] += weights[:, rank]
+        counted = k
+        predicted[k] = first.classes[votes.argmax(axis=1)]
+    return [predicted[k] for k in wanted]
+
+
+def nearest(rows: Any, queries: Matrix, k: int) -> tuple[Matrix, npt.NDArray[np.int64]]:
+    """Finds the k rows of the highest inner product with each query.
+
+    Args:
+        rows: (N, D), an array or a row source, N >= k.
+        queries: (n, D).
+        k: How many.
+
+    Returns:
+        Products (n, k), highest first, and positions of the rows (n, k); the earlier row first where they are equal.
+    """
+    best = np.full((len(queries), k), -np.inf)
+    places = np.full((len(queries), k), -1, dtype=np.int64)
+    for span, block in blocks(rows):
+        fresh = np.arange(span.start, span.stop)
+        for start in range(0, len(queries), QUERIES):
+            part = slice(start, start + QUERIES)
+            products = queries[part] @ block.T
+            open_ = products.max(axis=1) > best[part].min(axis=1)
+            if open_.any():
+                best[part][open_], places[part][open_] = _merge(
+                    best[part][open_], places[part][open_], products[open_], fresh
+                )
+    order = np.argsort(-best, axis=1, kind="stable")
+    return np.take_along_axis(best, order, axis=1), np.take_along_axis(places, order, axis=1)
+
+
+def _merge(
+    best: Matrix, places: npt.NDArray[np.int64], products: Matrix, fresh: npt.NDArray[np.int64]
+) -> tuple[Matrix, npt.NDArray[np.int64]]:
+    """Keeps the k highest of those held and the new ones, in the order of the rows; the earlier of equal ones."""
+    k = best.shape[1]
+    values = np.hstack([best, products])
+    cut = np.partition(values, -k, axis=1)[:, -k, None]
+    above, level = values > cut, values == cut
+    keep = above | (level & (level.cumsum(axis=1) <= k - above.sum(axis=1, keepdims=True)))
+    known = np.hstack([places, np.broadcast_to(fresh, products.shape)])
+    return values[keep].reshape(-1, k), known[keep].reshape(-1, k)

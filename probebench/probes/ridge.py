@@ -1,0 +1,130 @@
+"""Ridge regression on the labels, in closed form: every strength from one eigendecomposition.
+
+The objective over N prepared rows x_i of D features and K classes, with targets Y (N, K) of 1 at the row's own class
+and -1 elsewhere, as scikit-learn's RidgeClassifier states it (summed over rows, not averaged):
+
+    ||Y - X W - 1 b'||^2 + alpha ||W||^2               W (D, K), b (K,) unpenalised
+
+With b free the optimum has W on centred rows Xc and b = mean of Y - W' mean of x:
+
+    N >= D:  W = (Xc'Xc + alpha I)^-1 Xc'Y        Xc'Xc = Q diag(e) Q' is (D, D), summed up block by block
+    N <  D:  W = Xc' (Xc Xc' + alpha I)^-1 Y      Xc Xc' = Q diag(e) Q' is (N, N)
+
+so that both are left diag(1 / (e + alpha)) right, where only the diagonal depends on alpha. All is float64.
+
+Where a protocol has a constant feature instead, as big_vision does, rows are (x, constant), not centred, there is no b,
+and the weight of the constant is penalised like the others.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from probebench.probes.base import Labelled, Linear, Matrix, Tell, blocks
+
+
+def fit_paths(
+    trains: Sequence[Labelled],
+    strengths: Sequence[float],
+    tell: Tell = lambda fits: None,
+    *,
+    constant: float | None = None,
+) -> list[list[Linear]]:
+    """Fits one probe per draw and strength alpha.
+
+    Args:
+        trains: Prepared rows of each draw.
+        strengths: Values of alpha, positive.
+        tell: Called with the number of fits that were just finished.
+        constant: A feature of this value, penalised, in place of the intercept.
+
+    Raises:
+        ValueError: Features are not finite, or a draw has one class only.
+    """
+    paths = []
+    for train in trains:
+        design = _Design.of(train, constant)
+        left, values, right = _wide(design) if len(train) < design.width else _tall(design)
+        paths.append([_probe(design, alpha, left @ (right / (values + alpha)[:, None])) for alpha in strengths])
+        tell(len(strengths))
+    return paths
+
+
+@dataclass(frozen=True)
+class _Design:
+    """The rows and targets of the least-squares problem, read in blocks.
+
+    Attributes:
+        own: Position of each row's label in ``classes``, (N,).
+        centre: Subtracted from rows, (D,); zeros where there is a constant.
+        level: Subtracted from targets, (K,); likewise.
+    """
+
+    features: object
+    classes: npt.NDArray[np.int64]
+    own: npt.NDArray[np.int64]
+    centre: Matrix
+    level: Matrix
+    constant: float | None
+
+    @classmethod
+    def of(cls, train: Labelled, constant: float | None) -> "_Design":
+        classes, own, counts = np.unique(train.labels, return_inverse=True, return_counts=True)
+        if len(classes) < 2:
+            raise ValueError("a draw has one class only; a probe needs at least two")
+        centre, level = np.zeros(train.source.shape[1]), np.zeros(len(classes))
+        if constant is None:
+            for _, block in blocks(train.features):
+                centre += block.sum(axis=0) / len(train)
+            level = 2.0 * counts / len(train) - 1.0
+        return cls(train.features, classes, own, centre, level, constant)
+
+    @property
+    def width(self) -> int:
+        """Features, the constant among them."""
+        return len(self.centre) + (self.constant is not None)
+
+    def parts(self) -> Iterator[tuple[Matrix, Matrix]]:
+        """Yields rows (n, width) and their targets (n, K), block by block."""
+        for place, block in blocks(self.features):
+            rows = block - self.centre
+            if self.constant is not None:
+                rows = np.hstack([rows, np.full((len(rows), 1), self.constant)])
+            targets = np.where(self.own[place, None] == np.arange(len(self.classes)), 1.0, -1.0) - self.level
+            yield rows, targets
+
+
+def _tall(design: _Design) -> tuple[Matrix, Matrix, Matrix]:
+    """Returns left (D, D), e (D,) and right (D, K) from Xc'Xc; memory does not grow with the rows."""
+    gram, moments = np.zeros((design.width, design.width)), np.zeros((design.width, len(design.classes)))
+    for rows, targets in design.parts():
+        gram += rows.T @ rows
+        moments += rows.T @ targets
+    values, vectors = _spectrum(gram)
+    return vectors, values, vectors.T @ moments
+
+
+def _wide(design: _Design) -> tuple[Matrix, Matrix, Matrix]:
+    """Returns left (D, N), e (N,) and right (N, K) from Xc Xc', with fewer rows than features."""
+    parts = list(design.parts())
+    rows, targets = np.vstack([one for one, _ in parts]), np.vstack([one for _, one in parts])
+    values, vectors = _spectrum(rows @ rows.T)
+    return rows.T @ vectors, values, vectors.T @ targets
+
+
+def _spectrum(gram: Matrix) -> tuple[Matrix, Matrix]:
+    if not np.isfinite(gram).all():
+        raise ValueError("features are not finite, or too large to be squared")
+    values, vectors = np.linalg.eigh(gram)
+    # A Gram matrix has none below zero but for rounding.
+    return np.maximum(values, 0.0), vectors
+
+
+def _probe(design: _Design, alpha: float, weights: Matrix) -> Linear:
+    if design.constant is None:
+        intercept = design.level - design.centre @ weights
+    else:
+        weights, intercept = weights[:-1], design.constant * weights[-1]
+    return Linear(float(alpha), design.classes, np.ascontiguousarray(weights.T), intercept)
