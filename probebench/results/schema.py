@@ -99,7 +99,7 @@ class Result(Record):
         skipped_ids: Images that could not be read and were left out.
         mean: Mean test score over the trials; None when a trial failed.
         ci95: Its 95% interval; None when a trial failed.
-        ci95_covers: What varies in the interval: with one draw, test images only.
+        ci95_covers: What varies in the interval: with one draw and one training, test images only.
         predictions: Name and sha256 of the .npz with test_ids, y_true and y_pred (trials, n_test).
     """
 
@@ -129,7 +129,7 @@ class Result(Record):
     skipped_ids: list[str]
     mean: Score | None
     ci95: tuple[Score, Score] | None
-    ci95_covers: Literal["draws and test images", "test images only"] | None
+    ci95_covers: Literal["draws and test images", "training seeds and test images", "test images only"] | None
     predictions: dict[str, str] | None
     environment: dict[str, Any]
     timings: dict[str, float]
