@@ -25,6 +25,8 @@ ALLOWED = {
     "facts": {"registry", "cache", "results"},
     "evaluate": LEAVES | {"registry", "cache", "datasets", "probes", "results", "engine", "facts"},
     "zeroshot": LEAVES | {"registry", "backbones", "cache", "datasets", "results", "facts"},
+    "finetune": LEAVES
+    | {"registry", "backbones", "cache", "datasets", "probes", "results", "engine", "facts", "zeroshot"},
     "leaderboard": LEAVES | {"registry", "results"},
     "study": LEAVES | {"registry", "results"},
 }
@@ -75,7 +77,7 @@ def test_imports_flow_one_way(path: Path) -> None:
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_heavy_libraries_load_lazily(path: Path) -> None:
     own = part(path)
-    if own in ("backbones", "extract") or (own == "probes" and path.stem in SOLVER):
+    if own in ("backbones", "extract", "finetune") or (own == "probes" and path.stem in SOLVER):
         return
     heavy = LAZY | ({"h5py"} if own not in ("cache", "evaluate") else set())
     names = {name.split(".")[0] for name in imported(ast.parse(path.read_text()), top_level=True)}

@@ -17,6 +17,7 @@ _COMMANDS = {
     "extract": ("extract", "Run images through a checkpoint and keep the features."),
     "eval": ("eval", "Probe the cached features on few-shot draws and full data."),
     "zeroshot": ("zeroshot", "Compare cached image embeddings with class names in words."),
+    "finetune": ("finetune", "Train whole networks on the draws of the probes."),
     "cache": ("cache", "List, verify and remove cached features."),
     "results": ("results", "List results."),
     "submit": ("submit", "Gather a checkpoint's results for a pull request."),

@@ -4,7 +4,7 @@ import fnmatch
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -12,7 +12,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from probebench.errors import RegistryError, UsageError, did_you_mean, one_line
-from probebench.registry.schema import CheckpointSpec, DatasetSpec, Entry, ProtocolSpec, SuiteSpec
+from probebench.registry.schema import CheckpointSpec, DatasetSpec, Entry, ProtocolSpec, RecipeSpec, SuiteSpec
 
 KINDS: dict[str, type[Entry]] = {
     "checkpoints": CheckpointSpec,
@@ -81,10 +81,22 @@ def read_entry(path: Path, kind: type[E_]) -> E_:
     return entry
 
 
-def _collect(folder: Path, kind: type[E_], into: dict[str, E_], problems: list[str], seen: dict[str, Path]) -> None:
-    for path in sorted(folder.glob("*.toml")):
+def _schema_of(path: Path, kind: str) -> type[Entry]:
+    """Returns the schema of an entry: protocols that fine-tune have one of their own."""
+    if kind != "protocols":
+        return KINDS[kind]
+    try:
+        probe = tomllib.loads(path.read_text(encoding="utf-8")).get("probe")
+    except (OSError, ValueError):
+        # read_entry says what is wrong with it.
+        return ProtocolSpec
+    return RecipeSpec if probe == "finetune" else ProtocolSpec
+
+
+def _collect(folder: Path, kind: str, into: dict[str, Entry], problems: list[str], seen: dict[str, Path]) -> None:
+    for path in sorted((folder / kind).glob("*.toml")):
         try:
-            entry = read_entry(path, kind)
+            entry = read_entry(path, _schema_of(path, kind))
         except RegistryError as error:
             problems.append(str(error))
             continue
@@ -98,11 +110,15 @@ def _collect(folder: Path, kind: type[E_], into: dict[str, E_], problems: list[s
 
 @dataclass(frozen=True)
 class Registry:
-    """All entries by id. ``problems`` lists the entries that could not be read, one line each."""
+    """All entries by id; ``recipes`` are the protocols that fine-tune.
+
+    ``problems`` lists the entries that could not be read, one line each.
+    """
 
     checkpoints: Mapping[str, CheckpointSpec]
     datasets: Mapping[str, DatasetSpec]
     protocols: Mapping[str, ProtocolSpec]
+    recipes: Mapping[str, RecipeSpec]
     suites: Mapping[str, SuiteSpec]
     folders: tuple[Path, ...]
     problems: tuple[str, ...]
@@ -133,15 +149,19 @@ class Registry:
                 raise UsageError(f"registry folder {folder} does not exist; check --registry and PROBEBENCH_REGISTRY")
         entries: dict[str, dict[str, Entry]] = {kind: {} for kind in KINDS}
         problems: list[str] = []
-        for kind, schema in KINDS.items():
+        for kind in KINDS:
             seen: dict[str, Path] = {}
             for folder in folders:
-                _collect(folder / kind, schema, entries[kind], problems, seen)
+                _collect(folder, kind, entries[kind], problems, seen)
         for suite in entries["suites"].values():
             assert isinstance(suite, SuiteSpec)
             problems += [
                 f"suite {suite.id}: no data set {name!r}" for name in suite.datasets if name not in entries["datasets"]
             ]
+        protocols = entries["protocols"]
+        entries["recipes"] = {name: entry for name, entry in protocols.items() if isinstance(entry, RecipeSpec)}
+        entries["protocols"] = {name: protocols[name] for name in protocols.keys() - entries["recipes"].keys()}
+        entries["protocols"] = dict(sorted(entries["protocols"].items()))
         return cls(**entries, folders=tuple(folders), problems=tuple(problems))  # type: ignore[arg-type]
 
     def checkpoint(self, name: str) -> CheckpointSpec:
@@ -154,7 +174,32 @@ class Registry:
 
     def protocol(self, name: str) -> ProtocolSpec:
         """Returns the protocol of that id; raises UsageError with the nearest names."""
+        if name in self.recipes:
+            raise UsageError(f"protocol {name} fine-tunes; run it with probebench finetune --protocol {name}")
         return _get("protocol", self.protocols, name, f"known: {', '.join(sorted(self.protocols))}")
+
+    def recipe(self, name: str) -> RecipeSpec:
+        """Returns the fine-tune protocol of that id; raises UsageError with the nearest names."""
+        if name in self.protocols:
+            raise UsageError(f"protocol {name} is for probes; run it with probebench eval --protocol {name}")
+        return _get("fine-tune protocol", self.recipes, name, f"known: {', '.join(sorted(self.recipes))}")
+
+    def expand_protocols(self, patterns: Iterable[str]) -> list[str]:
+        """Expands comma lists and globs into ids of probe protocols; one that fine-tunes is refused by name."""
+        return self._expand(patterns, self.protocols, self.recipes, self.protocol)
+
+    def expand_recipes(self, patterns: Iterable[str]) -> list[str]:
+        """Expands comma lists and globs into ids of fine-tune protocols; one for probes is refused by name."""
+        return self._expand(patterns, self.recipes, self.protocols, self.recipe)
+
+    def _expand(
+        self, patterns: Iterable[str], own: Iterable[str], others: Iterable[str], get: Callable[[str], Entry]
+    ) -> list[str]:
+        names = [part.strip() for text in patterns for part in text.split(",")]
+        for name in names:
+            if name in others:
+                get(name)
+        return expand("protocol", names, own, f"known: {', '.join(sorted(own))}")
 
 
 def _get(kind: str, entries: Mapping[str, E_], name: str, listing: str) -> E_:
@@ -208,7 +253,7 @@ def validate_path(path: Path) -> list[str]:
     for file in files:
         kind = file.parent.name if file.parent.name in KINDS else "checkpoints"
         try:
-            read_entry(file, KINDS[kind])
+            read_entry(file, _schema_of(file, kind))
         except RegistryError as error:
             problems.append(str(error))
         if (kind, file.stem) in seen:

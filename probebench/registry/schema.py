@@ -4,9 +4,11 @@ from probebench.registry.checkpoint import Architecture, CheckpointSpec, Input, 
 from probebench.registry.dataset import DatasetSpec, Splits, SuiteSpec
 from probebench.registry.entry import Entry
 from probebench.registry.protocol import Grid, ProtocolSpec, Selection, Solver
+from probebench.registry.recipe import Augment, RecipeSpec
 
 __all__ = [
     "Architecture",
+    "Augment",
     "CheckpointSpec",
     "DatasetSpec",
     "Entry",
@@ -15,6 +17,7 @@ __all__ = [
     "Output",
     "Pretraining",
     "ProtocolSpec",
+    "RecipeSpec",
     "Selection",
     "Solver",
     "Source",

@@ -1,0 +1,134 @@
+"""Turns what a cell chose and predicted into a result that says all that produced it."""
+
+import importlib.metadata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from probebench.facts import checkpoint_facts
+from probebench.finetune.cell import Cell
+from probebench.finetune.select import Trial as Trained
+from probebench.results.environment import environment
+from probebench.results.metrics import image_scores
+from probebench.results.schema import Result, ShortClass, Trial
+from probebench.results.stats import interval
+from probebench.results.store import Predictions
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a result was made with and how long it took.
+
+    Attributes:
+        stored: Name and sha256 of the predictions' file.
+        timings: Seconds.
+        processes: Processes that trained together.
+        width: Feature width D.
+    """
+
+    stored: dict[str, str]
+    timings: dict[str, float]
+    processes: int
+    width: int
+
+
+def _rate(scores: npt.NDArray[np.float64]) -> float:
+    # Scores under weights may leave [0, 1] by rounding.
+    return min(max(float(scores.mean()), 0.0), 1.0)
+
+
+def _trial(cell: Cell, alpha: float, trained: Trained, score: float) -> Trial:
+    chosen: dict[str, float] = {}
+    if trained.rate is not None and trained.epoch is not None:
+        chosen = {"learning_rate": trained.rate, "epoch": trained.epoch.number, "training_seed": trained.seeds.training}
+        if alpha != 1:
+            chosen["alpha"] = alpha
+    rates = cell.learning_rates
+    several = len(rates) > 1 and trained.how != "fixed" and trained.rate is not None
+    failed = trained.weights is None
+    return Trial(
+        draw_seed=trained.draw.seed,
+        draw_digest=trained.draw.digest,
+        train=len(trained.draw.train),
+        validation=len(trained.held.part) if trained.held.part else 0,
+        selection=trained.how,
+        chosen=chosen,
+        on_edge=trained.rate in (rates[0], rates[-1]) if several else None,
+        tried=(rates[0], rates[-1]) if several else None,
+        validation_loss=trained.epoch.loss if trained.epoch else None,
+        validation_score=trained.epoch.score if trained.epoch else None,
+        test_score=None if failed else score,
+        converged=None,
+        unconverged=list(trained.diverged),
+        error=trained.error,
+    )
+
+
+def make_result(cell: Cell, alpha: float, trained: Sequence[Trained], predictions: Predictions, made: Made) -> Result:
+    """Returns the result of a cell at an alpha; its scores come from the stored predictions and nowhere else."""
+    scores = image_scores(cell.metric, predictions.y_true, predictions.y_pred)
+    trials = [_trial(cell, alpha, one, _rate(row)) for one, row in zip(trained, scores, strict=True)]
+    whole = all(trial.error is None for trial in trials)
+    varies = "training seeds" if cell.shots == "full" else "draws"
+    selections = {trial.selection for trial in trials}
+    return Result(
+        provenance="measured",
+        kind="finetune",
+        mode=cell.label(alpha),
+        model=cell.model,
+        weights_digest=cell.key.weights_digest,
+        checkpoint=checkpoint_facts(cell.checkpoint, cell.key, made.width),
+        dataset=cell.dataset.id,
+        dataset_fingerprint=cell.key.dataset_fingerprint,
+        train_fingerprint=cell.part.fingerprint,
+        feature_key=None,
+        input_size=cell.key.preprocessing.size,
+        dtype=cell.key.dtype,
+        protocol=cell.recipe.id,
+        protocol_version=cell.recipe.version,
+        backend="torch",
+        shots=cell.shots,
+        labels_spent=trials[0].train + trials[0].validation,
+        selection="test" if "test" in selections else "validation" if "validation" in selections else "fixed",
+        trials=trials,
+        short_classes=_short_classes(cell, trained[0], predictions),
+        metric=cell.metric,
+        n_test=len(predictions.y_true),
+        skipped_ids=[],
+        mean=_rate(scores) if whole else None,
+        ci95=interval(scores) if whole else None,
+        ci95_covers=(f"{varies} and test images" if len(trials) > 1 else "test images only") if whole else None,
+        predictions=made.stored,
+        environment={**environment(), "training": _training(cell, made)},
+        timings=made.timings,
+    )
+
+
+def _training(cell: Cell, made: Made) -> dict[str, str | int | None]:
+    options = cell.options
+    return {
+        "device": options.device,
+        "gpu": torch.cuda.get_device_name() if options.device == "cuda" else None,
+        "processes": made.processes,
+        "threads": torch.get_num_threads(),
+        "micro_batch": options.micro_batch,
+        "loaders": options.loaders,
+        "accelerate": importlib.metadata.version("accelerate"),
+    }
+
+
+def _short_classes(cell: Cell, trained: Trained, predictions: Predictions) -> list[ShortClass]:
+    """Returns the draw's short classes, those that a set's own validation part lacks, and those that only test has."""
+    short = {one.label: ShortClass(**vars(one)) for one in trained.draw.short}
+    labels, counts = np.unique(cell.dataset.splits["train"].labels, return_counts=True)
+    if cell.own_validation:
+        lacking = np.setdiff1d(labels, cell.dataset.splits["val"].labels)
+        for label, count in zip(labels.tolist(), counts.tolist(), strict=True):
+            if label in lacking:
+                short[label] = ShortClass(label=label, train=count, validation=0)
+    for label in np.setdiff1d(predictions.y_true, labels).tolist():
+        short[label] = ShortClass(label=label, train=0, validation=0)
+    return [short[label] for label in sorted(short)]
