@@ -71,6 +71,17 @@ def looks_whole(head: bytes, tail: bytes) -> bool:
     return any(head.startswith(first) and last in tail[-_TAIL:] for first, last in _WHOLE)
 
 
+def file_looks_whole(path: Path) -> bool:
+    """Says whether a file that can be read looks like a whole JPEG or PNG, by its first and last bytes."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(len(_PNG))
+            stream.seek(-min(_TAIL, os.fstat(stream.fileno()).st_size), os.SEEK_END)
+            return looks_whole(head, stream.read())
+    except OSError:
+        return False
+
+
 @dataclass(frozen=True)
 class ArrayImages:
     """Images that lie in memory, (N, H, W) grey or (N, H, W, 3) RGB, uint8."""
@@ -119,14 +130,7 @@ class FileImages:
 
     def check(self, position: int) -> None:
         """Reads a file's first and last bytes, which takes microseconds; decodes it only if they look wrong."""
-        try:
-            with self.path(position).open("rb") as stream:
-                head = stream.read(len(_PNG))
-                stream.seek(-min(_TAIL, os.fstat(stream.fileno()).st_size), os.SEEK_END)
-                tail = stream.read()
-        except OSError:
-            head = tail = b""
-        if not looks_whole(head, tail):
+        if not file_looks_whole(self.path(position)):
             self.load(position)
 
     def content(self) -> str:
