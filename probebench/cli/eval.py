@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from probebench.cli.console import ProgressLines, warn
+from probebench.cli.eval_notes import edges, warn_about
 from probebench.cli.options import (
     engine_option,
     home,
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from probebench.cache.index import FeatureGroup, Index
     from probebench.engine import Ray
     from probebench.registry import Registry
+
+# Each probe's own protocol.
+PROTOCOLS = {"logistic": "default", "ridge": "ridge", "knn": "knn"}
 
 
 @click.command(name="eval")
@@ -53,21 +57,26 @@ if TYPE_CHECKING:
     default=None,
     help="Draws to average over, with seeds 0, 1, ...  [default: the protocol's, mostly 5]",
 )
-@click.option("--probe", type=click.Choice(["logistic"]), default="logistic", show_default=True)
+@click.option(
+    "--probe",
+    type=click.Choice(list(PROTOCOLS)),
+    help="Kind of probe: a logistic fit, ridge regression in closed form, or a vote of the nearest neighbours.  "
+    "[default: the protocol's, else logistic]",
+)
 @click.option(
     "--protocol",
     "protocols",
     multiple=True,
-    default=("default",),
-    show_default=True,
-    help="Protocol id; repeats, takes comma lists and globs. Several show how ranks move between them.",
+    help="Protocol id; repeats, takes comma lists and globs. Several show how ranks move between them.  "
+    "[default: the probe's: default, ridge or knn]",
 )
 @click.option(
     "--backend",
     type=click.Choice(["auto", "torch", "sklearn", "cuml"]),
     default="auto",
     show_default=True,
-    help="Solver of the exact protocols; auto is torch, our own, on a GPU where there is one.",
+    help="Solver of the exact logistic protocols; auto is torch, our own, on a GPU where there is one. ridge and knn "
+    "are computed by NumPy.",
 )
 @engine_option
 @input_size_option
@@ -78,28 +87,45 @@ def command(
     datasets: tuple[str, ...],
     shots: str | None,
     draws: int | None,
-    probe: str,
+    probe: str | None,
     protocols: tuple[str, ...],
     backend: str,
     engine: str,
     input_size: int | None,
     out: Path,
 ) -> None:
-    """Fit linear probes on few-shot draws and on full data, and score them on the whole test part.
+    """Fit probes on few-shot draws and on full data, and score them on the whole test part.
 
-    The strength of regularisation is chosen on validation images only. Results that are there already are kept.
+    The strength of regularisation, or the number of neighbours, is chosen on validation images only. Results that are
+    there already are kept.
     """
     from probebench.registry import Registry
-    from probebench.registry.load import expand
 
     registry = Registry.load(registry_folders())
-    wanted = expand("protocol", protocols, registry.protocols, f"known: {', '.join(registry.protocols)}")
-    fitting = [name for name in wanted if registry.protocol(name).probe == probe]
-    if not fitting:
-        raise UsageError(f"no protocol of {', '.join(wanted)} is for the {probe} probe")
+    fitting = _protocols(registry, probe, protocols)
     asked = parse_shots(shots) if shots else None
     with started(engine) as cluster:
         run_eval(registry, models, datasets, input_size, asked, draws, fitting, backend, out, cluster)
+
+
+def _protocols(registry: "Registry", probe: str | None, patterns: Sequence[str]) -> list[str]:
+    """Returns the protocols asked for: of one probe where one is named, whose own is the default."""
+    from probebench.registry.load import expand
+
+    if not patterns:
+        return [PROTOCOLS[probe or "logistic"]]
+    wanted = expand("protocol", patterns, registry.protocols, f"known: {', '.join(registry.protocols)}")
+    if probe is None:
+        return wanted
+    fitting = [name for name in wanted if registry.protocol(name).probe == probe]
+    outright = [name for name in split_list(patterns) if name in registry.protocols and name not in fitting]
+    if outright or not fitting:
+        name = (outright or wanted)[0]
+        raise UsageError(
+            f"protocol {name} is for the {registry.protocol(name).probe} probe, not for {probe}; leave --probe out for "
+            f"it, or use --protocol {PROTOCOLS[probe]}"
+        )
+    return fitting
 
 
 def run_eval(
@@ -165,7 +191,7 @@ def run_eval(
             if isinstance(result, ProbebenchError):
                 failures.append(str(result))
                 continue
-            _warn_about(result, cell.selection.method == "fixed")
+            warn_about(result, cell.selection.method == "fixed")
             if result.mean is None:
                 failures.append(f"{result.model} on {result.dataset}: a trial failed, so there is no score")
             results.append(result)
@@ -174,8 +200,8 @@ def run_eval(
         print_results(results)
         if len(protocols) > 1:
             print_rank_shifts(results, protocols)
-        if edges := _edges(results):
-            click.echo(edges)
+        if said := edges(results):
+            click.echo(said)
         click.echo(f"results are in {out}")
     failures = list(dict.fromkeys(failures))
     for failure in failures[:-1]:
@@ -265,53 +291,3 @@ def _must_be_opened(pattern: str, cached: set[str]) -> bool:
     if pattern.startswith("folder:"):
         return Path(pattern.removeprefix("folder:")).expanduser().is_dir()
     return is_source(pattern) and not fnmatch.filter(cached, pattern)
-
-
-def _warn_about(result: Any, prescribed: bool) -> None:
-    """Says once for each result what a reader should know before trusting it.
-
-    Args:
-        result: The result.
-        prescribed: Whether the protocol itself fixes the strength.
-    """
-    what = f"{result.model} on {result.dataset}, {result.shots if result.shots == 'full' else f'{result.shots} shots'}"
-    if result.short_classes and result.shots != "full":
-        fewest = min(short.train for short in result.short_classes)
-        bare = sum(short.validation == 0 for short in result.short_classes)
-        warn(
-            f"{what}: {len(result.short_classes)} classes have too few training images and give what they have "
-            f"(the smallest {fewest}; {bare} have none left for validation)"
-        )
-    elif result.short_classes:
-        warn(f"{what}: {len(result.short_classes)} classes have no validation image, or no training image at all")
-    if result.selection == "fixed" and not prescribed:
-        values = ", ".join(f"{name} = {value:g}" for name, value in result.trials[0].chosen.items())
-        warn(f"{what}: no validation image is left, so {values} was taken unselected")
-    chosen_short = sum(trial.converged is False for trial in result.trials)
-    short = sum(len(trial.unconverged) for trial in result.trials)
-    if short:
-        warn(
-            f"{what} ({result.protocol}): the solver stopped short of its tolerance in {short} fits, in {chosen_short} "
-            f"of {len(result.trials)} draws at the chosen strength; the result lists them"
-        )
-    if result.skipped_ids:
-        warn(f"{what}: {len(result.skipped_ids)} images could not be read and were left out; the result lists them")
-    for trial in result.trials:
-        if trial.error:
-            warn(f"{what}, draw {trial.draw_seed}: failed: {trial.error}")
-
-
-def _edges(results: Sequence[Any]) -> str | None:
-    """Says how many choices lie at the end of what was tried, widened grids included; None where none does."""
-    trials = [trial for result in results for trial in result.trials if trial.selection == "validation"]
-    ends = sum(
-        trial.tried is not None
-        and trial.tried[0] != trial.tried[1]
-        and any(value in trial.tried for name, value in trial.chosen.items() if name != "learning_rate")
-        for trial in trials
-    )
-    if not ends:
-        return None
-    return (
-        f"{ends} of {len(trials)} choices are the smallest or largest strength that was tried (on_edge in the results)"
-    )
