@@ -7,7 +7,7 @@ import click
 
 from probebench.cli.console import print_json
 from probebench.cli.options import home, json_option, registry_folders, registry_option
-from probebench.cli.results import load_results
+from probebench.cli.results import load_stored
 
 if TYPE_CHECKING:
     from probebench.leaderboard.reproduce import Rerun
@@ -19,27 +19,58 @@ def command() -> None:
     """Verify submissions, and build the leaderboard page from results."""
 
 
-@command.command()
-@click.option(
-    "--results",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("results"),
-    show_default=True,
-    help="Results folder.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("site"),
-    show_default=True,
-    help="Folder of the page.",
-)
-def build(results: Path, out: Path) -> None:
-    """Write one page with a sortable table; open it from disk, no network needed."""
-    from probebench.leaderboard.site import build_site
+def page_options(function: Any) -> Any:
+    """Adds the options of every command that builds the page."""
+    results = click.option(
+        "--results",
+        "folders",
+        type=click.Path(path_type=Path, file_okay=False),
+        multiple=True,
+        default=[Path("results")],
+        show_default=True,
+        help="Results folder; repeat it to join several.",
+    )
+    out = click.option(
+        "--out",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=Path("site"),
+        show_default=True,
+        help="Folder of the page.",
+    )
+    return results(out(registry_option(function)))
 
-    page = build_site(load_results(results), out)
-    click.echo(f"wrote {page}; open it in a browser")
+
+@command.command()
+@page_options
+def build(folders: tuple[Path, ...], out: Path) -> None:
+    """Write the page: one file with table, plots and cards; open it from disk, no network needed."""
+    click.echo(f"wrote {_page(folders, out)}; open it in a browser")
+
+
+@command.command()
+@page_options
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
+def serve(folders: tuple[Path, ...], out: Path, port: int) -> None:
+    """Write the page and show it to this machine's browsers until Ctrl-C."""
+    from probebench.leaderboard.serve import server
+
+    _page(folders, out)
+    with server(out, port) as running:
+        click.echo(f"http://127.0.0.1:{running.server_port}/ shows {out}; stop with Ctrl-C")
+        running.serve_forever()
+
+
+def _page(folders: tuple[Path, ...], out: Path) -> Path:
+    from probebench.leaderboard.site import build_site
+    from probebench.registry import Registry
+    from probebench.results.store import read_predictions
+
+    stored = [pair for folder in folders for pair in load_stored(folder)]
+    files = {id(result): path for path, result in stored}
+    entries = Registry.load_leniently(registry_folders()).checkpoints
+    return build_site(
+        [result for _, result in stored], out, lambda result: read_predictions(files[id(result)], result), entries
+    )
 
 
 @command.command()
@@ -88,8 +119,8 @@ def _print(verified: "Verified", reruns: "list[Rerun]") -> None:
         if rerun.why_not:
             click.echo(f"not reproducible here: {name}: {rerun.why_not}")
         elif not rerun.fault:
-            how = "in the recorded setting, " if rerun.exact else "in another setting, "
-            click.echo(f"reproduced: {name}: {how}mean {rerun.mean:.4f}, {rerun.moved} predictions moved")
+            how = f"in another setting ({'; '.join(rerun.differs)})" if rerun.differs else "in the recorded setting"
+            click.echo(f"reproduced: {name}: mean {rerun.mean:.4f}, {rerun.moved} predictions moved, {how}")
     for one in findings.failures:
         click.echo(f"error: {one}", err=True)
     again = f", {sum(rerun.mean is not None for rerun in reruns)} run again" if reruns else ""
@@ -113,7 +144,7 @@ def _as_json(verified: "Verified", reruns: "list[Rerun]") -> dict[str, Any]:
                 "file": "/".join(rerun.entered.path.parts[-3:]),
                 "recorded_mean": rerun.entered.result.mean,
                 "mean": rerun.mean,
-                "exact_setting": rerun.exact,
+                "setting_differs": rerun.differs,
                 "moved": rerun.moved,
                 "fault": rerun.fault,
                 "not_reproducible": rerun.why_not,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from probebench.leaderboard.rules import cell_of
+from probebench.leaderboard.rules import cell_of, from_scratch
 from probebench.results.schema import Result
 from probebench.results.store import Predictions
 
@@ -51,7 +51,7 @@ def check_same_data(entered: Sequence[Entered]) -> Iterator[tuple[Path, str]]:
 
 def _checkpoint(one: Entered) -> Hashable:
     # Position embeddings follow the input size, so tensors of one checkpoint may differ between sizes.
-    return one.result.model, one.result.input_size
+    return one.result.model, one.result.input_size, from_scratch(one.result)
 
 
 def _extraction(one: Entered) -> Hashable | None:

@@ -3,7 +3,7 @@
 Data sets, draws and keys are imported where they are used: what needs none of them starts at once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
@@ -12,7 +12,7 @@ import numpy as np
 
 from probebench.errors import DatasetError
 from probebench.registry.load import Registry
-from probebench.registry.schema import CheckpointSpec, ProtocolSpec
+from probebench.registry.schema import CheckpointSpec, ProtocolSpec, RecipeSpec
 from probebench.results.schema import Result
 from probebench.results.store import Predictions
 
@@ -95,10 +95,12 @@ def check_probe(
     The key of the features and the name of the file follow from all that decides the numbers, so both are computed
     again: other preprocessing, pixels, an older extractor, protocol or evaluator show here.
     """
+    from probebench.evaluate.material import draw_for
+
     cell = cell_of_result(result, entry, protocol, dataset)
     part = _part(result, dataset)
-    own = "val" in dataset.splits and cell.selection.method == "own-split-or-holdout" and result.shots == "full"
-    yield from _check_draws(result, cell, part, own, set(dataset.splits["test"].ids))
+    own = "val" in dataset.splits and cell.selection.method == "own-split-or-holdout"
+    yield from _check_draws(result, part, lambda seed: draw_for(cell, part, seed, own), own, dataset)
     for name, told in sorted((result.feature_key or {}).items()):
         if cell.group.key.model_copy(update={"split": name}).digest != told:
             yield f"its {name} features are not those of the entry {entry.id} on these images: extract and eval again"
@@ -106,17 +108,33 @@ def check_probe(
         yield "its name's digest is not that of this cell: made by an older evaluator or otherwise; eval again"
 
 
-def _check_draws(result: Result, cell: "Cell", part: "TrainingPart", own: bool, test: set[str]) -> Iterator[str]:
-    from probebench.evaluate.material import draw_for
+def check_finetune(result: Result, recipe: RecipeSpec, dataset: "Dataset") -> Iterator[str]:
+    """Yields where a fine-tune's draws are not the registry's: they are those of the default probes."""
+    part, choice = _part(result, dataset), recipe.choice(result.shots)
+    own = result.shots == "full" and recipe.selection == "validation" and "val" in dataset.splits
+    tested = recipe.selection == "test"
 
+    def draw(seed: int | None) -> "Draw":
+        if seed is None or result.shots == "full":
+            return part.full(0.0 if own else (choice.share or 0.0))
+        return part.few_shot(result.shots, min(result.shots, choice.most or 0), seed)
+
+    yield from _check_draws(result, part, draw, own or tested, dataset)
+
+
+def _check_draws(
+    result: Result, part: "TrainingPart", drawn: "Callable[[int | None], Draw]", elsewhere: bool, dataset: "Dataset"
+) -> Iterator[str]:
+    """Compares each trial's draw with ``drawn``; validation images may be ``elsewhere`` than in the training part."""
+    test = set(dataset.splits["test"].ids)
     for trial in result.trials:
         if (trial.draw_seed is None) != (result.shots == "full"):
             continue
-        draw = draw_for(cell, part, trial.draw_seed, own)
+        draw = drawn(trial.draw_seed)
         name = "the one draw" if trial.draw_seed is None else f"draw {trial.draw_seed}"
         if trial.draw_digest != draw.digest:
             yield f"{name} is not the registry's: its digest is {trial.draw_digest[:8]}, not {draw.digest[:8]}"
-        if trial.train != len(draw.train) or (not own and trial.validation != len(draw.validation)):
+        if trial.train != len(draw.train) or (not elsewhere and trial.validation != len(draw.validation)):
             held = len(draw.validation)
             yield f"{name} has {len(draw.train)} + {held} images, not {trial.train} + {trial.validation}"
         if touched := test & set(_ids(part, draw)):

@@ -6,12 +6,11 @@ from pathlib import Path
 
 from probebench.errors import ResultError
 from probebench.fingerprint import file_sha256
-from probebench.leaderboard.rules import protocol_of, shots_text
+from probebench.leaderboard.rules import from_scratch, protocol_of, shots_text
 from probebench.leaderboard.safe import read_arrays
 from probebench.registry.dataset import DatasetSpec
 from probebench.registry.load import Registry
-from probebench.registry.protocol import ProtocolSpec
-from probebench.registry.schema import CheckpointSpec
+from probebench.registry.schema import CheckpointSpec, ProtocolSpec, RecipeSpec
 from probebench.results.metrics import image_scores
 from probebench.results.schema import CheckpointFacts, Result, SourceFact, Trial
 from probebench.results.stats import interval
@@ -71,7 +70,7 @@ def _check_protocol(result: Result, registry: Registry) -> Iterator[str]:
             return
         known, version = spec.id, spec.version
         probe = {"probe": "logistic"}.get(result.kind, result.kind)
-        if getattr(spec, "probe", "finetune") != probe:
+        if spec.probe != probe:
             yield f"kind {result.kind}, which protocol {result.protocol} is not for"
         yield from _check_selection(result, spec)
     if result.protocol != known:
@@ -81,15 +80,15 @@ def _check_protocol(result: Result, registry: Registry) -> Iterator[str]:
         yield f"{stale} version {result.protocol_version} of protocol {known}, now {version}; run it again"
 
 
-def _check_selection(result: Result, spec: object) -> Iterator[str]:
+def _check_selection(result: Result, spec: ProtocolSpec | RecipeSpec) -> Iterator[str]:
     """Yields how a selection differs from what its protocol allows; one on test labels is shown and never ranked."""
     if isinstance(spec, ProtocolSpec):
         chosen = spec.full if result.shots == "full" else spec.few_shot
         # A probe falls back to its fixed value where a draw leaves no validation image.
         allowed = {"fixed"} if chosen.method == "fixed" else {"validation", "fixed"}
     else:
-        allowed = {str(getattr(spec, "selection", "fixed"))}
-        chosen = None
+        # "test" is what a recipe that repeats a habit of others says, and then nothing else will do.
+        chosen, allowed = None, {"test"} if spec.selection == "test" else {"validation", "fixed"}
     for what, selection in [("selection", result.selection), *((_name(t), t.selection) for t in result.trials)]:
         if selection not in allowed:
             yield f"{what} is {selection}, and protocol {result.protocol} selects on {' or '.join(sorted(allowed))}"
@@ -112,7 +111,7 @@ def check_trials(result: Result) -> Iterator[str]:
     seeds = [trial.draw_seed for trial in result.trials]
     one = result.shots in (0, "full")
     # Several seeds of a fine-tune at full data train on the same images.
-    if one and result.kind != "finetune" and seeds != [None]:
+    if one and seeds != [None] * (len(seeds) if result.kind == "finetune" else 1):
         yield f"draws {seeds}, where {shots_text(result.shots)} has one, without a seed"
     if not one and seeds != list(range(len(seeds))):
         yield f"draws {seeds}, where 0, 1, ... belong: a draw is missing or was chosen"
@@ -179,7 +178,8 @@ def check_scores(result: Result, predictions: Predictions) -> Iterator[str]:
     for what, told, found in zip(("low", "high"), result.ci95 or (None, None), interval(scores), strict=True):
         if (fault := _differs(told, found)) is not None:
             yield f"the interval's {what} end {fault}"
-    covers = "draws and test images" if len(result.trials) > 1 else "test images only"
+    varies = "training seeds" if result.shots == "full" else "draws"
+    covers = f"{varies} and test images" if len(result.trials) > 1 else "test images only"
     if result.ci95_covers != covers:
         yield f"ci95_covers is {result.ci95_covers}, and {len(result.trials)} draws cover {covers}"
 
@@ -210,6 +210,8 @@ def facts_of(spec: CheckpointSpec) -> CheckpointFacts:
 
 def check_facts(result: Result, spec: CheckpointSpec) -> Iterator[str]:
     """Yields the facts that a result states otherwise than its checkpoint's entry."""
+    if from_scratch(result):
+        return
     told, entry = result.checkpoint.model_dump(), facts_of(spec).model_dump()
     for name, value in entry.items():
         if told[name] != value:

@@ -9,7 +9,7 @@ from probebench.errors import RegistryError, ResultError
 from probebench.fingerprint import file_sha256
 from probebench.leaderboard.check_across import Entered
 from probebench.leaderboard.check_data import evaluator_version
-from probebench.leaderboard.rules import MANIFEST, Manifest, lacking, shots_text
+from probebench.leaderboard.rules import MANIFEST, Manifest, from_scratch, lacking, shots_text
 from probebench.registry.load import Registry, read_entry
 from probebench.registry.schema import CheckpointSpec
 from probebench.results.schema import Result
@@ -71,7 +71,7 @@ def check_manifest(folder: Path, manifest: Manifest, entered: Sequence[Entered])
     if manifest.evaluator_version != (now := evaluator_version()):
         yield f"was gathered under evaluator {manifest.evaluator_version}, now {now}: eval and submit again"
     results = [one.result for one in entered]
-    if any(result.weights_digest != manifest.weights_digest for result in results):
+    if any(one.weights_digest != manifest.weights_digest for one in results if not from_scratch(one)):
         yield "its weights digest is not that of every result"
     for what, told, found in (
         ("protocols", manifest.protocols, {one.protocol: one.protocol_version for one in results}),

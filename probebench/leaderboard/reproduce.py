@@ -5,7 +5,7 @@ What computes is imported where it is used: verifying without a re-run loads no 
 
 import random
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 
 from probebench.errors import ProbebenchError
 from probebench.leaderboard.check_across import Entered
+from probebench.leaderboard.findings import plain
 from probebench.leaderboard.verify import Verified
 from probebench.results.schema import Result
 from probebench.results.store import Predictions
@@ -33,7 +34,7 @@ class Rerun:
     Attributes:
         entered: The cell.
         mean: Its mean now; None where it could not be run here.
-        exact: Whether the setting was the recorded one, so that predictions had to be equal.
+        differs: What differs from the recorded setting; with nothing, predictions had to be equal.
         moved: Predictions that are other ones now.
         fault: What is wrong; None where nothing is.
         why_not: Why it could not be run here.
@@ -41,7 +42,7 @@ class Rerun:
 
     entered: Entered
     mean: float | None = None
-    exact: bool = False
+    differs: tuple[str, ...] = ()
     moved: int = 0
     fault: str | None = None
     why_not: str | None = None
@@ -131,24 +132,33 @@ def _extraction(result: Result) -> dict[str, Any]:
     return recorded if isinstance(recorded, dict) else {}
 
 
-def _setting(result: Result) -> Sequence[object]:
+def _setting(result: Result) -> dict[str, object]:
     """Returns what must be equal for predictions to be: machine, versions, and how features were computed."""
-    environment = result.environment
-    return environment.get("platform"), environment.get("versions"), _extraction(result), result.backend
+    versions = result.environment.get("versions")
+    setting = {"platform": result.environment.get("platform"), "backend": result.backend, **_extraction(result)}
+    return {**(versions if isinstance(versions, dict) else {}), **setting}
+
+
+def _differences(before: dict[str, object], now: dict[str, object]) -> tuple[str, ...]:
+    return tuple(
+        plain(f"{name} {now.get(name)}, not {before.get(name)}")
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    )
 
 
 def _compare(one: Entered, again: Result, predictions: Predictions) -> Rerun:
     before = one.predictions
     assert before is not None
-    exact = _setting(one.result) == _setting(again)
+    differs = _differences(_setting(one.result), _setting(again))
     if before.test_ids != predictions.test_ids or before.y_pred.shape != predictions.y_pred.shape:
-        return Rerun(one, again.mean, exact, fault="run again, it has other test images or draws")
+        return Rerun(one, again.mean, differs, fault="run again, it has other test images or draws")
     moved = int(np.count_nonzero(before.y_pred != predictions.y_pred))
     told, found = one.result.mean or 0.0, again.mean or 0.0
     allowed = max(POINTS.get(one.result.dtype or "", 0.002), IMAGES / len(before.test_ids))
     fault = None
     if abs(told - found) > allowed:
         fault = f"mean is {told:.4f}, and run again {found:.4f}: further apart than {allowed:.4f}"
-    elif exact and moved:
+    elif moved and not differs:
         fault = f"{moved} predictions are other ones when run again in the same setting"
-    return Rerun(one, again.mean, exact, moved, fault)
+    return Rerun(one, again.mean, differs, moved, fault)

@@ -1,12 +1,13 @@
 """What a submission is: the cells that make it complete, the files that it may hold, and its manifest."""
 
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from probebench.registry.entry import Id
 from probebench.registry.load import Registry
+from probebench.registry.schema import ProtocolSpec, RecipeSpec
 from probebench.results.schema import Digest, Record, Result
 
 Shots = int | Literal["full"]
@@ -80,7 +81,11 @@ def cell_of(result: Result) -> tuple[object, ...]:
     )
 
 
-def protocol_of(registry: Registry, name: str) -> Any:
+def from_scratch(result: Result) -> bool:
+    """Says whether a result is of a checkpoint's untrained twin, which has weights and facts of its own."""
+    return result.kind == "finetune" and result.mode.split(",")[0] == "scratch"
+
+
+def protocol_of(registry: Registry, name: str) -> ProtocolSpec | RecipeSpec | None:
     """Returns the protocol or the fine-tuning recipe of that id; None where the registry knows neither."""
-    recipes: Mapping[str, Any] = getattr(registry, "recipes", {})
-    return registry.protocols.get(name) or recipes.get(name)
+    return registry.protocols.get(name) or registry.recipes.get(name)

@@ -14,7 +14,7 @@ from probebench.leaderboard.findings import Findings
 from probebench.leaderboard.rules import LARGEST
 from probebench.results.store import Predictions
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,199}", re.ASCII)
 # Arrays of one predictions file, unpacked.
 _UNPACKED = 256 << 20
 _MEMBERS = {"test_ids.npy": ("U", 1), "y_true.npy": ("i", 1), "y_pred.npy": ("i", 2)}
@@ -43,7 +43,7 @@ def sound_files(folder: Path, findings: Findings) -> list[Path]:
 
 
 def _name_fault(name: str) -> str | None:
-    return None if _NAME.fullmatch(name) else "its name is not made of letters, digits, dots, dashes and underscores"
+    return None if _NAME.fullmatch(name) else "its name is not made of letters, digits and . _ - @"
 
 
 def _file_fault(path: Path) -> str | None:

@@ -11,7 +11,16 @@ from probebench.fingerprint import file_sha256
 from probebench.leaderboard.check_data import evaluator_version
 from probebench.leaderboard.check_result import check_facts
 from probebench.leaderboard.check_submission import draws_of
-from probebench.leaderboard.rules import LARGEST, MANIFEST, PROTOCOL, Manifest, lacking, protocol_of, shots_text
+from probebench.leaderboard.rules import (
+    LARGEST,
+    MANIFEST,
+    PROTOCOL,
+    Manifest,
+    from_scratch,
+    lacking,
+    protocol_of,
+    shots_text,
+)
 from probebench.leaderboard.verify import verify
 from probebench.registry.load import Registry
 from probebench.registry.schema import CheckpointSpec
@@ -120,9 +129,8 @@ def gather(asked: Asked, folder: Path, registry: Registry) -> Gathered:
         stale = {one: result for one, result in stale.items() if _cell(result) != cell}
     _check(asked, gathered, folder)
     for path, result in stale.items():
-        now = protocol_of(registry, result.protocol).version
         gathered.problems.append(
-            f"{path} is stale: version {result.protocol_version} of protocol {result.protocol}, now {now}; "
+            f"{path} is stale: version {result.protocol_version} of protocol {result.protocol} is not the one now; "
             f"run: {asked.eval(folder, result.dataset, result.shots, result.protocol)}"
         )
     _check_complete(asked, gathered, folder, {_cell(result) for result in stale.values()})
@@ -182,7 +190,8 @@ def _check(asked: Asked, gathered: Gathered, folder: Path) -> None:
     """Adds what is wrong with the chosen results: facts that differ from the entry, weights that differ, failures."""
     digests: dict[str | None, list[Path]] = defaultdict(list)
     for path, result in gathered.results.items():
-        digests[result.weights_digest].append(path)
+        if not from_scratch(result):
+            digests[result.weights_digest].append(path)
         again = f"rm {path} && {asked.eval(folder, result.dataset, result.shots, result.protocol)}"
         if faults := list(check_facts(result, asked.entry)):
             gathered.problems.append(
@@ -231,7 +240,7 @@ def _write(folder: Path, entry: CheckpointSpec, results: dict[Path, Result]) -> 
     ordered = sorted(results.values(), key=lambda result: (result.dataset, result.protocol))
     manifest = Manifest(
         model=entry.id,
-        weights_digest=ordered[0].weights_digest or "",
+        weights_digest=next(one.weights_digest or "" for one in ordered if not from_scratch(one)),
         evaluator_version=evaluator_version(),
         protocols={result.protocol: result.protocol_version for result in ordered},
         datasets={result.dataset: result.dataset_fingerprint or "" for result in ordered},

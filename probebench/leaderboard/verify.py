@@ -6,7 +6,7 @@ from pathlib import Path
 
 from probebench.errors import ResultError, UsageError
 from probebench.leaderboard.check_across import Entered, check_across, check_same_data
-from probebench.leaderboard.check_data import DataHere, check_against_data, check_probe
+from probebench.leaderboard.check_data import DataHere, check_against_data, check_finetune, check_probe
 from probebench.leaderboard.check_result import (
     check_facts,
     check_place,
@@ -18,11 +18,10 @@ from probebench.leaderboard.check_result import (
 )
 from probebench.leaderboard.check_submission import check_entry, check_files, check_manifest, read_manifest
 from probebench.leaderboard.findings import Findings
-from probebench.leaderboard.rules import MANIFEST
+from probebench.leaderboard.rules import MANIFEST, protocol_of
 from probebench.leaderboard.safe import sound_files
 from probebench.registry.load import Registry
-from probebench.registry.protocol import ProtocolSpec
-from probebench.registry.schema import CheckpointSpec
+from probebench.registry.schema import CheckpointSpec, RecipeSpec
 from probebench.results.schema import Result
 from probebench.results.store import Predictions, read_result
 
@@ -215,12 +214,15 @@ class _Verification:
             return
         for fault in check_against_data(result, predictions, dataset):
             self.findings.fail(path, fault)
-        protocol = self.registry.protocols.get(result.protocol)
-        if entry is None or not isinstance(protocol, ProtocolSpec) or protocol.version != result.protocol_version:
+        protocol = protocol_of(self.registry, result.protocol)
+        if entry is None or protocol is None or protocol.version != result.protocol_version:
             return
-        if result.kind in ("probe", "ridge", "knn"):
-            for fault in check_probe(path, result, entry, protocol, dataset):
-                self.findings.fail(path, fault)
+        if isinstance(protocol, RecipeSpec):
+            faults = check_finetune(result, protocol, dataset)
+        else:
+            faults = check_probe(path, result, entry, protocol, dataset)
+        for fault in faults:
+            self.findings.fail(path, fault)
 
     def compare(self) -> None:
         """Compares results with one another."""
