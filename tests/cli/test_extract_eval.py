@@ -53,6 +53,23 @@ def test_extract_then_eval_as_typed(run: Run, images: str, tmp_path: Path) -> No
     assert page.code == 0 and (tmp_path / "site" / "index.html").is_file()
 
 
+def test_each_probe_has_its_own_protocol_and_results(run: Run, images: str, tmp_path: Path) -> None:
+    assert run("extract", "--model", "tiny", "--dataset", images).code == 0
+    for flags in (["--probe", "ridge"], ["--probe", "knn"], ["--protocol", "big_vision_lsr"], ["--probe", "logistic"]):
+        done = run("eval", "--shots", "1,5", "--draws", "2", *flags)
+        assert done.code == 0, done.err
+    names = sorted(path.name.rsplit("-", 2)[0] for path in (tmp_path / "results").rglob("*.json"))
+    assert names == sorted(["knn-knn", "probe-default", "ridge-big_vision_lsr", "ridge-ridge"] * 2)
+    some = run(
+        "eval", "--shots", "1", "--draws", "2", "--probe", "ridge", "--protocol", "*", "--out", tmp_path / "some"
+    )
+    assert some.code == 0 and "rank of each checkpoint" not in some.err
+    found = {path.name.rsplit("-", 2)[0] for path in (tmp_path / "some").rglob("*.json")}
+    assert found == {"ridge-big_vision_lsr", "ridge-ridge"}
+    listed = json.loads(run("results", "list", "--json").out)
+    assert {one["kind"] for one in listed} == {"probe", "ridge", "knn"}
+
+
 def test_globs_comma_lists_and_sizes(run: Run, images: str) -> None:
     assert run("extract", "--model", "tiny*", "--dataset", images).code == 0
     assert run("extract", "--model", "tiny,tiny_other", "--dataset", images, "--input-size", "48").code == 0
@@ -86,6 +103,12 @@ def test_default_data_sets_are_the_offline_suite(run: Run, monkeypatch: pytest.M
         (["eval", "--shots", "0"], "--shots takes positive numbers and full"),
         (["eval", "--protocol", "defualt"], "did you mean default"),
         (["eval", "--protocol", "mieb", "--backend", "torch"], "prescribes its own solver (lbfgs)"),
+        (["eval", "--probe", "knn", "--backend", "torch"], "knn is computed by NumPy"),
+        (
+            ["eval", "--probe", "knn", "--protocol", "default"],
+            "protocol default is for the logistic probe, not for knn",
+        ),
+        (["eval", "--probe", "logistic", "--protocol", "kn*"], "--protocol default"),
         (["results", "compare", "a", "b"], "run probebench eval first"),
         (["leaderboard", "build"], "run probebench eval first"),
         (["cache", "remove"], "say what to remove"),

@@ -8,60 +8,21 @@ import pytest
 
 from probebench.cache.index import FeatureGroup, read_index
 from probebench.cache.rows import Features
-from probebench.cache.store import FeatureFile, feature_path
+from probebench.cache.store import FeatureFile
 from probebench.cache.writer import FeatureWriter, Header
 from probebench.datasets.draws import TrainingPart
 from probebench.errors import CacheError, ResultError, UsageError
 from probebench.evaluate import Cell, Shots, evaluate
 from probebench.evaluate import run as module
+from probebench.probes.backends import backend_name
 from probebench.probes.base import Labels
 from probebench.probes.select import Material, Selected
 from probebench.registry import Registry
 from probebench.results.store import read_predictions, read_result
-from tests.cache.test_key import key
+from tests.evaluate.conftest import Make, store
 
-Make = Callable[..., FeatureGroup]
-
-
-def features_of(labels: Labels, seed: int, width: int = 12) -> Features:
-    centres = np.random.default_rng(99).normal(size=(labels.max() + 1, width)) * 1.2
-    rows: Features = centres[labels] + np.random.default_rng(seed).normal(size=(len(labels), width))
-    return rows.astype(np.float32)
-
-
-def store(home: Path, split: str, labels: Labels, splits: tuple[str, ...], seed: int) -> None:
-    own = key(split=split)
-    path = feature_path(home, "efficientnet_lite0_in1k", "made_up", own)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    ids = [f"{split}-{number}" for number in range(len(labels))]
-    header = Header(own, "efficientnet_lite0_in1k", "made_up", splits, {"device": "cpu", "batch_size": 4})
-    with FeatureWriter(path, header, ids, labels, 12) as writer:
-        writer.append(features_of(labels, seed))
-        writer.finish()
-
-
-@pytest.fixture
-def make(home: Path) -> Make:
-    def build(train: int = 30, test: int = 40, val: int = 0, classes: int = 4) -> FeatureGroup:
-        splits = ("train", "val", "test") if val else ("train", "test")
-        for number, (split, each) in enumerate({"train": train, "val": val, "test": test}.items()):
-            if each:
-                store(home, split, np.tile(np.arange(classes), each), splits, seed=number)
-        (group,) = read_index(home).groups
-        return group
-
-    return build
-
-
-@pytest.fixture
-def cell(shipped: Registry) -> Callable[..., Cell]:
-    def build(
-        group: FeatureGroup, shots: Shots = 5, draws: int = 3, protocol: str = "default", backend: str = "torch"
-    ) -> Cell:
-        checkpoint = shipped.checkpoint("efficientnet_lite0_in1k")
-        return Cell(group, checkpoint, shipped.protocol(protocol), shots, draws, backend)
-
-    return build
+# The protocol of each kind of probe.
+PROBES = ["default", "ridge", "knn"]
 
 
 def set_test_labels(group: FeatureGroup, change: Callable[[Labels], Labels]) -> None:
@@ -127,26 +88,29 @@ def test_trials_are_scikit_learns_own(make: Make, cell: Callable[..., Cell], tmp
             assert probe.score(test.read() / divisor, test.labels) == pytest.approx(trial.test_score, abs=1.5 / 160)
 
 
+@pytest.mark.parametrize("protocol", PROBES)
 @pytest.mark.parametrize("shots", [1, 5, "full"])
 def test_the_trap_shuffled_test_labels_change_no_choice(
-    make: Make, cell: Callable[..., Cell], tmp_path: Path, shots: Shots
+    make: Make, cell: Callable[..., Cell], tmp_path: Path, shots: Shots, protocol: str
 ) -> None:
     group = make()
-    honest, _ = evaluate(cell(group, shots), tmp_path / "honest")
+    honest, _ = evaluate(cell(group, shots, protocol=protocol), tmp_path / "honest")
     set_test_labels(group, lambda labels: np.random.default_rng(0).permutation(labels))
-    trapped, _ = evaluate(cell(group, shots), tmp_path / "trapped")
+    trapped, _ = evaluate(cell(group, shots, protocol=protocol), tmp_path / "trapped")
     for one, other in zip(honest.trials, trapped.trials, strict=True):
-        assert (one.chosen, one.draw_digest, one.validation_loss) == (
+        assert (one.chosen, one.draw_digest, one.validation_loss, one.validation_score) == (
             other.chosen,
             other.draw_digest,
             other.validation_loss,
+            other.validation_score,
         )
     assert honest.mean and trapped.mean and trapped.mean < honest.mean - 0.2
 
 
+@pytest.mark.parametrize("protocol", PROBES)
 @pytest.mark.parametrize("shots", [1, 5, "full"])
 def test_the_test_file_stays_shut_until_every_choice_is_made(
-    make: Make, cell: Callable[..., Cell], tmp_path: Path, shots: Shots, monkeypatch: pytest.MonkeyPatch
+    make: Make, cell: Callable[..., Cell], tmp_path: Path, shots: Shots, protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By construction: no test file is open, nor was, while a strength is being chosen."""
     opened: list[str] = []
@@ -165,7 +129,7 @@ def test_the_test_file_stays_shut_until_every_choice_is_made(
 
     monkeypatch.setattr(module, "FeatureFile", Watched)
     monkeypatch.setattr(module, "select", watched)
-    evaluate(cell(make(val=5), shots), tmp_path)
+    evaluate(cell(make(val=5), shots, protocol=protocol), tmp_path)
     assert choices and all("test" not in seen for seen in choices)
     assert "test" in opened
 
@@ -315,6 +279,11 @@ def test_backends_agree_on_predictions(make: Make, cell: Callable[..., Cell], tm
         ("mieb", "sklearn-lbfgs", 16, (64, 0), "fixed", "C"),
         ("clip_benchmark", "torch-adamw", 5, (20, 0), "validation", "weight_decay"),
         ("default_1se", "torch", 5, (20, 16), "validation", "C"),
+        ("ridge", "numpy", 1, (4, 4), "validation", "alpha"),
+        ("ridge", "numpy", "full", (96, 24), "validation", "alpha"),
+        ("big_vision_lsr", "numpy", 25, (100, 0), "fixed", "alpha"),
+        ("knn", "numpy", 5, (20, 16), "validation", "k"),
+        ("knn", "numpy", "full", (96, 24), "validation", "k"),
     ],
 )
 def test_every_protocol_runs_and_spends_the_labels_it_says(
@@ -327,7 +296,7 @@ def test_every_protocol_runs_and_spends_the_labels_it_says(
     assert result.mean is not None and result.mean > 0.5
     for trial in result.trials:
         assert (trial.train, trial.validation) == spent and trial.selection == selection and name in trial.chosen
-    assert result.labels_spent == sum(spent) and result.backend == backend
+    assert result.labels_spent == sum(spent) and result.backend == backend == backend_name(one.protocol, "auto")
     assert sum(told) == len(one.seeds) * one.fits_a_draw
 
 
@@ -348,12 +317,13 @@ def test_choosing_inside_one_shot_is_refused(make: Make, cell: Callable[..., Cel
         evaluate(cell(make(), 1, 1, "dinov2_logreg"), tmp_path)
 
 
+@pytest.mark.parametrize("protocol", PROBES)
 def test_parts_that_do_not_fit_into_memory_are_read_in_blocks(
-    make: Make, cell: Callable[..., Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Make, cell: Callable[..., Cell], tmp_path: Path, protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same result as from memory, and never all rows at once."""
     group = make(train=300, val=20)
-    held, _ = evaluate(cell(group, "full"), tmp_path / "held")
+    held, _ = evaluate(cell(group, "full", protocol=protocol), tmp_path / "held")
     monkeypatch.setattr("probebench.evaluate.material.IN_MEMORY", 0)
     monkeypatch.setattr("probebench.probes.base.BLOCK_ROWS", 256)
     monkeypatch.setattr("probebench.probes.logistic.SMALL", 0)
@@ -369,10 +339,12 @@ def test_parts_that_do_not_fit_into_memory_are_read_in_blocks(
         return rows
 
     monkeypatch.setattr(FeatureFile, "read", counted)
-    read, _ = evaluate(cell(group, "full"), tmp_path / "read")
+    read, _ = evaluate(cell(group, "full", protocol=protocol), tmp_path / "read")
     assert most <= 256 < 1200
     assert read.trials[0].chosen == held.trials[0].chosen
-    assert read.trials[0].validation_loss == pytest.approx(held.trials[0].validation_loss, rel=1e-4)
+    if protocol == "default":
+        assert read.trials[0].validation_loss == pytest.approx(held.trials[0].validation_loss, rel=1e-4)
+    assert read.trials[0].validation_score == pytest.approx(held.trials[0].validation_score, abs=1 / 80)
     assert read.mean == pytest.approx(held.mean, abs=2 / 160)
 
 

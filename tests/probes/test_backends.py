@@ -36,6 +36,9 @@ def test_the_name_that_results_record(shipped: Registry) -> None:
     assert names == {"mieb": "sklearn-lbfgs", "clip_benchmark": "torch-adamw", "elevater": "torch-sgd"}
     with pytest.raises(UsageError, match="prescribes its own solver"):
         backend_name(shipped.protocol("mieb"), "torch")
+    assert {backend_name(shipped.protocol(name), "auto") for name in ("ridge", "knn", "big_vision_lsr")} == {"numpy"}
+    with pytest.raises(UsageError, match=r"--backend is for logistic probes; knn is computed by NumPy"):
+        backend_name(shipped.protocol("knn"), "sklearn")
 
 
 def test_cuml_that_is_missing_is_one_line(shipped: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
