@@ -85,8 +85,8 @@ class Spread:
     p_value: float
 
 
-def spread(blocks: Sequence[tuple[Array, Array]]) -> Spread:
-    """Returns how far the true values within a block lie apart, over one block or several of equal weight.
+def spread(blocks: Sequence[tuple[Array, Array]], weights: Sequence[float] | None = None) -> Spread:
+    """Returns how far the true values within a block lie apart, over one block or the weighted mean of several.
 
     A block is values x_1..x_S with sampling variances v_1..v_S. Its sample variance S^2 overstates the variance of the
     true values by the mean of v (DerSimonian and Laird's moment estimate, unweighted). The mean of S^2 over blocks
@@ -95,20 +95,22 @@ def spread(blocks: Sequence[tuple[Array, Array]]) -> Spread:
     at hand are the ones asked about, so the interval covers noise of draws and test images, not a draw of sources. The
     upper end is never taken from less than the expected noise.
     """
-    total = float(np.mean([np.var(x, ddof=1) for x, _ in blocks]))
-    noise = float(np.mean([v.mean() for _, v in blocks]))
+    share = np.ones(len(blocks)) if weights is None else np.array(weights)
+    share = share / share.sum()
+    total = float(share @ [np.var(x, ddof=1) for x, _ in blocks])
+    noise = float(share @ [v.mean() for _, v in blocks])
     if noise <= 0:
         root = float(np.sqrt(total))
         return Spread(Estimate(root, root, root), 0.0 if root > 0 else 1.0)
-    variance = sum(_variance_of_variance(v) for _, v in blocks) / len(blocks) ** 2
+    variance = float(share**2 @ [_variance_of_variance(v) for _, v in blocks])
     scale, freedom = variance / (2 * noise), 2 * noise**2 / variance
-    from scipy.stats import chi2
+    from scipy.special import chdtrc
 
     low = _noncentrality(total / scale, freedom, _UPPER)
     high = _noncentrality(max(total, noise) / scale, freedom, 1 - _UPPER)
     value = float(np.sqrt(max(total - noise, 0.0)))
     bounds = min(value, float(np.sqrt(scale * low))), max(value, float(np.sqrt(scale * high)))
-    return Spread(Estimate(value, *bounds), float(chi2.sf(total / scale, freedom)))
+    return Spread(Estimate(value, *bounds), float(chdtrc(freedom, total / scale)))
 
 
 def _variance_of_variance(noise: Array) -> float:

@@ -121,8 +121,8 @@ def pairs_answer(question: Question, listed: Sequence[Cell]) -> Answer:
         )
     if not rows:
         why = (
-            f"{plural(best, 'pair')} of {question.first} and {question.second} checkpoints with equal {question.shared} "
-            f"on a data set; it takes {_PAIRS}"
+            f"{plural(best, 'pair')} of {question.first} and {question.second} checkpoints on a data set with equal "
+            f"{question.shared}; it takes {_PAIRS}"
         )
         return refusal(question.key, question.title, track, why)
     for row, value in zip(rows, holm([_number(row["p"]) for row in rows]), strict=True):
@@ -157,7 +157,7 @@ def _matched(question: Question, listed: Sequence[Cell]) -> dict[Shots, dict[str
 
 
 def _compare(chosen: Sequence[Sequence[Side]], scale: str) -> Comparison:
-    """Compares sides over (what is shared, data set) as two crossed random factors (``results.stats.paired``)."""
+    """Compares sides over (what is shared, data set), two crossed random factors (``results.stats.paired``)."""
     tables = [[[_mean(sides[side], scale) for sides in row] for row in chosen] for side in (0, 1)]
     return paired(np.array(tables[0]), np.array(tables[1]))
 
@@ -192,7 +192,7 @@ def _notes(question: Question) -> tuple[str, ...]:
 def _table(question: Question, rows: Sequence[dict[str, Value]]) -> Table:
     return Table(
         "differences",
-        f"{question.first} less {question.second}, at equal {question.shared}",
+        f"{question.first} minus {question.second}, at equal {question.shared}",
         (
             ("shots", "shots", "text"),
             ("bases", "matched settings", "count"),

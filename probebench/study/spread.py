@@ -2,26 +2,21 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from probebench.results.stats import holm
-from probebench.study.answer import ALPHA, Answer, Estimate, Table, Value, plural, refusal, rests_on, selection_note
+from probebench.study.answer import ALPHA, Answer, Estimate, plural, refusal, rests_on, selection_note
 from probebench.study.cells import Cell, Shots, group_by, shots_order, shots_text, size_text, sized
-from probebench.study.noise import Scale, Spread, spread, trend, values, variances
+from probebench.study.noise import Scale, Spread, spread, values, variances
+from probebench.study.spread_tables import SCALES, Block, block_table, one_spread, one_trend, overall_table, trend_table
 
 _QUESTION, _TITLE = "spread", "Does the pre-training source matter, and does that fade?"
-_SCALES: tuple[Scale, ...] = ("points", "log")
-
-
-@dataclass(frozen=True)
-class Block:
-    """Sources that share method, objective, architecture and size, on one data set: the same ones at all levels."""
-
-    group: str
-    dataset: str
-    levels: dict[Shots, list[Cell]]
+_WEIGHTS = (
+    "max - min is the plain mean over data sets. The noise-corrected SD is a root mean square in which a data set noisier "
+    "than the median weighs less in proportion, equally at all numbers of shots. Intervals cover noise of draws and "
+    "test images: they speak of these sources on these data sets."
+)
 
 
 def spread_answer(listed: Sequence[Cell]) -> Answer:
@@ -35,10 +30,8 @@ def spread_answer(listed: Sequence[Cell]) -> Answer:
             _QUESTION, _TITLE, track, "no two sources share a method, an architecture and a size on any data set"
         )
     used = [cell for block in blocks for level in block.levels.values() for cell in level]
-    overall = {
-        scale: [_spread([block.levels[level] for block in blocks], scale) for level in levels] for scale in _SCALES
-    }
-    trends = {scale: _trend(overall[scale]) for scale in _SCALES}
+    overall = {scale: _overall(levels, blocks, scale) for scale in SCALES}
+    trends = {scale: one_trend(overall[scale]) for scale in SCALES}
     matters = _holm_levels(levels, overall["points"])
     dropped = shots_order({level for block in found for level in block.levels} - set(levels))
     return Answer(
@@ -47,8 +40,12 @@ def spread_answer(listed: Sequence[Cell]) -> Answer:
         track,
         _verdict(levels, matters, overall, trends, blocks),
         found=(*(f"source matters at {shots_text(level)}" for level in matters), *_fading(trends)),
-        tables=(_overall_table(levels, blocks, overall), _trend_table(trends), _block_table(levels, blocks)),
-        notes=(*_notes(found, blocks, dropped, overall), *selection_note(used)),
+        tables=(
+            overall_table(levels, blocks, overall),
+            trend_table(trends, levels, blocks),
+            block_table(levels, blocks),
+        ),
+        notes=(_WEIGHTS, *_notes(found, blocks, dropped, overall), *selection_note(used)),
         basis=rests_on(used),
     )
 
@@ -95,19 +92,26 @@ def _whole(block: Block, levels: Sequence[Shots]) -> Block | None:
     return Block(block.group, block.dataset, kept)
 
 
-def _spread(rows: Sequence[Sequence[Cell]], scale: Scale) -> Spread | None:
-    pairs = []
-    for row in rows:
-        noise = variances(row, scale)
-        if noise is None:
-            return None
-        pairs.append((values(row, scale), noise))
-    return spread(pairs)
+def _overall(levels: Sequence[Shots], blocks: Sequence[Block], scale: Scale) -> list[Spread | None]:
+    """Returns the spread over all blocks at each level.
 
-
-def _trend(levels: Sequence[Spread | None]) -> Estimate | None:
-    known = [level.deviation for level in levels if level is not None]
-    return trend(known) if len(known) == len(levels) > 1 else None
+    Blocks weigh the same, but for those with more noise than the median at their noisiest level: they weigh less in
+    proportion, or a data set of a few test images would drown the others. Weights are the same at all levels, or a
+    change of weights would look like a change of spread.
+    """
+    noise = [[variances(block.levels[level], scale) for block in blocks] for level in levels]
+    known = [[one for one in row if one is not None] for row in noise]
+    if any(len(row) < len(blocks) for row in known):
+        return [None] * len(levels)
+    worst = np.max([[one.mean() for one in row] for row in known], axis=0)
+    weights = 1 / np.maximum(np.maximum(worst, np.median(worst)), 1e-12)
+    return [
+        spread(
+            [(values(block.levels[level], scale), one) for block, one in zip(blocks, row, strict=True)],
+            weights.tolist(),
+        )
+        for level, row in zip(levels, known, strict=True)
+    ]
 
 
 def _holm_levels(levels: Sequence[Shots], spreads: Sequence[Spread | None]) -> list[Shots]:
@@ -119,7 +123,7 @@ def _holm_levels(levels: Sequence[Shots], spreads: Sequence[Spread | None]) -> l
 def _fading(trends: dict[Scale, Estimate | None]) -> tuple[str, ...]:
     """Names a change of spread only where points and log-error agree."""
     ends = [(one.low or 0.0, one.high or 0.0) for one in trends.values() if one is not None]
-    if len(ends) < len(_SCALES):
+    if len(ends) < len(SCALES):
         return ()
     if all(high < 0 for _, high in ends):
         return ("fades",)
@@ -144,7 +148,7 @@ def _verdict(
     )
     if len(levels) < 2:
         return f"{first} There is one number of shots only, so fading cannot be judged."
-    return f"{first} {_trend_text(trends)}"
+    return f"{first} {_trend_text(trends)} {_split(levels, blocks)}"
 
 
 def _trend_text(trends: dict[Scale, Estimate | None]) -> str:
@@ -158,90 +162,12 @@ def _trend_text(trends: dict[Scale, Estimate | None]) -> str:
     return "No change of the spread with more labels beyond noise in both points and log-error."
 
 
-def _plain(row: Sequence[Cell], scale: Scale) -> float:
-    return float(np.ptp(values(row, scale)))
-
-
-def _overall_table(
-    levels: Sequence[Shots], blocks: Sequence[Block], overall: dict[Scale, list[Spread | None]]
-) -> Table:
-    rows: list[dict[str, Value]] = []
-    for place, level in enumerate(levels):
-        points, log = overall["points"][place], overall["log"][place]
-        rows.append(
-            {
-                "shots": shots_text(level),
-                "range": float(np.mean([_plain(block.levels[level], "points") for block in blocks])),
-                "deviation": points.deviation if points else None,
-                "p": points.p_value if points else None,
-                "range_log": float(np.mean([_plain(block.levels[level], "log") for block in blocks])),
-                "deviation_log": log.deviation if log else None,
-                "blocks": len(blocks),
-            }
-        )
-    return Table(
-        "overall",
-        "Spread between sources, over the same data sets and sources at every number of shots",
-        (
-            ("shots", "shots", "text"),
-            ("range", "max - min, points", "points"),
-            ("deviation", "noise-corrected SD, points", "points"),
-            ("p", "p of no spread", "p"),
-            ("range_log", "max - min, log-error", "log"),
-            ("deviation_log", "noise-corrected SD, log-error", "log"),
-            ("blocks", "data sets x groups", "count"),
-        ),
-        tuple(rows),
-    )
-
-
-def _trend_table(trends: dict[Scale, Estimate | None]) -> Table:
-    return Table(
-        "trend",
-        "Change of the noise-corrected SD from the fewest shots to the most (straight line over equal steps)",
-        (("points", "points", "points"), ("log", "log-error", "log")),
-        ({"points": trends["points"], "log": trends["log"]},),
-    )
-
-
-def _block_table(levels: Sequence[Shots], blocks: Sequence[Block]) -> Table:
-    rows: list[dict[str, Value]] = []
-    for block in blocks:
-        for level in levels:
-            row = block.levels[level]
-            points, log = _spread([row], "points"), _spread([row], "log")
-            counts = sorted(cell.settings for cell in row)
-            rows.append(
-                {
-                    "dataset": block.dataset,
-                    "group": block.group,
-                    "shots": shots_text(level),
-                    "sources": len(row),
-                    "settings": str(counts[0]) if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}",
-                    "selection": " and ".join(sorted({cell.selection for cell in row})),
-                    "range": _plain(row, "points"),
-                    "deviation": points.deviation if points else None,
-                    "range_log": _plain(row, "log"),
-                    "deviation_log": log.deviation if log else None,
-                }
-            )
-    return Table(
-        "datasets",
-        "Spread between sources on each data set",
-        (
-            ("dataset", "data set", "text"),
-            ("group", "matched at", "text"),
-            ("shots", "shots", "text"),
-            ("sources", "sources", "count"),
-            ("settings", "settings a cell", "text"),
-            ("selection", "selected on", "text"),
-            ("range", "max - min, points", "points"),
-            ("deviation", "noise-corrected SD, points", "points"),
-            ("range_log", "max - min, log-error", "log"),
-            ("deviation_log", "noise-corrected SD, log-error", "log"),
-        ),
-        tuple(rows),
-    )
+def _split(levels: Sequence[Shots], blocks: Sequence[Block]) -> str:
+    """Says whether single data sets agree with the whole."""
+    changes = [one_trend([one_spread(block.levels[level], "log") for level in levels]) for block in blocks]
+    falls = sum(one is not None and (one.high or 0.0) < 0 for one in changes)
+    grows = sum(one is not None and (one.low or 0.0) > 0 for one in changes)
+    return f"By itself it falls beyond noise in {falls} and grows in {grows} of {len(blocks)} (data set, group), in log-error."
 
 
 def _notes(
