@@ -61,8 +61,10 @@ def verify(path: Path, registry: Registry, datasets: Path) -> Verified:
         datasets: The folder that holds data sets; what it lacks is listed as not checked here.
 
     Raises:
-        UsageError: There is no such folder.
+        UsageError: There is no such folder, or it is a link.
     """
+    if path.is_symlink():
+        raise UsageError(f"{path} is a symbolic link; name the folder itself, so that what is verified is what is there")
     if not path.is_dir():
         raise UsageError(f"{path} is no folder; name a leaderboard, its submissions/ or results/, or one submission")
     run = _Verification(path, registry, DataHere(registry, datasets))
