@@ -13,7 +13,7 @@ from probebench.errors import ResultError, UsageError, describe_os_error, did_yo
 
 @click.group(name="results")
 def command() -> None:
-    """List results, and compare checkpoints."""
+    """List, compare, export and import results."""
 
 
 def load_results(out: Path) -> list[Any]:
@@ -54,7 +54,7 @@ def score_text(result: Any) -> str:
 def print_results(results: list[Any]) -> None:
     """Prints one row a checkpoint and data set, one column a number of shots."""
     from probebench.leaderboard.board import board_rows, shots_columns
-    from probebench.leaderboard.site import shots_label
+    from probebench.leaderboard.wording import shots_label
 
     rows = board_rows(results)
     shots = shots_columns(rows)
@@ -171,3 +171,58 @@ def list_results(out: Path, as_json: bool) -> None:
         print_json([result.model_dump(mode="json") for result in results])
     else:
         print_results(results)
+
+
+@command.command(name="export")
+@click.option("--format", "form", type=click.Choice(["csv", "parquet", "json"]), required=True, help="File format.")
+@click.option(
+    "--file",
+    "target",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where to write it; standard output otherwise.",
+)
+@out_option
+def export_results(form: str, target: Path | None, out: Path) -> None:
+    """Write one tidy table, one row a result, for pandas, R or a spreadsheet."""
+    from probebench.results.export import encode
+    from probebench.results.store import write_whole
+
+    results = load_results(out)
+    if not results:
+        raise UsageError(f"no results in {out}; run probebench eval first, or name another folder with --out")
+    if form == "parquet" and target is None:
+        raise UsageError("parquet is no text; name a file with --file")
+    content = encode(results, form)
+    if target is None:
+        click.echo(content, nl=False)
+    else:
+        write_whole(target, content)
+        click.echo(f"wrote {len(results)} rows to {target}", err=True)
+
+
+@command.command(name="import")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "--map",
+    "map_name",
+    required=True,
+    metavar="MAP",
+    help="What columns and words mean: a TOML file, or entezari2023 (docs/study.md).",
+)
+@out_option
+def import_results(file: Path, map_name: str, out: Path) -> None:
+    """Turn a table of published figures into results, one a row and number of shots.
+
+    They are marked as published: never ranked, and never mixed with measured ones.
+    """
+    from probebench.results.imported import import_table, write_imported
+    from probebench.results.mapping import read_map
+
+    results = import_table(file, read_map(map_name))
+    write_imported(results, out)
+    failed = sum(result.mean is None for result in results)
+    models, datasets = ({getattr(result, name) for result in results} for name in ("model", "dataset"))
+    click.echo(
+        f"wrote {len(results)} published results of {len(models)} checkpoints on {len(datasets)} data sets to {out}"
+        + (f"; {failed} of them failed and have no score" if failed else "")
+    )

@@ -1,26 +1,48 @@
 """Writes the leaderboard page: one file that works from file:// and without a network."""
 
-from collections.abc import Sequence
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from probebench.leaderboard.board import answers, board_rows, shots_columns
-from probebench.results.schema import CheckpointFacts, Result
-from probebench.results.store import write_whole
+from probebench.leaderboard.page import page_data
+from probebench.registry.schema import CheckpointSpec
+from probebench.results.schema import Result
+from probebench.results.store import Predictions, write_whole
 
 _STATIC = Path(__file__).parent / "static"
+_STYLES = ("vendor/tabulator.min.css", "board.css")
+_SCRIPTS = (
+    *("vendor/tabulator.min.js", "vendor/d3.min.js", "vendor/plot.min.js"),
+    *("model.js", "table.js", "plots.js", "card.js", "main.js"),
+)
 
 
-def build_site(results: Sequence[Result], out: Path) -> Path:
+def build_site(
+    results: Sequence[Result],
+    out: Path,
+    predictions: Callable[[Result], Predictions | None] | None = None,
+    entries: Mapping[str, CheckpointSpec] | None = None,
+) -> Path:
     """Writes ``index.html`` into a folder and returns its path.
 
-    Everything that a submitter can write is escaped.
+    What a submitter can write reaches the page as JSON only, and its scripts make text of it. A content security policy
+    lets no other script run and nothing load.
+
+    Args:
+        results: All of them, in any order.
+        out: The folder.
+        predictions: Gives a result's predictions; without them no ties are shown.
+        entries: Checkpoints of the registry by id, for their links and licences.
 
     Raises:
         OSError: The folder is full or cannot be written.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    rows = board_rows(results)
+    data = page_data(results, predictions, entries)
     templates = Environment(
         loader=PackageLoader("probebench.leaderboard"),
         autoescape=True,
@@ -28,38 +50,30 @@ def build_site(results: Sequence[Result], out: Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters["percent"] = lambda score: f"{100 * score:.1f}"
-    comparable, verdict = answers(rows)
+    verdict = data.pop("verdict")
+    scripts = [(_STATIC / name).read_text(encoding="utf-8") for name in _SCRIPTS] if results else []
     page = templates.get_template("board.html").render(
-        rows=[(row, sources_text(row.facts)) for row in rows],
-        columns=shots_columns(rows),
-        shots_label=shots_label,
-        comparable=comparable,
-        verdict=verdict,
-        style=(_STATIC / "board.css").read_text(),
-        scripts=[(_STATIC / name).read_text() for name in ("sortable.min.js", "sortable.a11y.min.js")],
+        has_results=bool(results),
+        comparable=verdict["comparable"],
+        verdict=verdict["text"],
+        style="\n".join((_STATIC / name).read_text(encoding="utf-8") for name in _STYLES),
+        scripts=scripts,
+        script_hashes=[_source_hash(script) for script in scripts] or ["'none'"],
+        data=_embedded(data),
     )
     target = out / "index.html"
     write_whole(target, page.encode())
     return target
 
 
-def shots_label(shots: int | str) -> str:
-    """Returns "full", "1 shot" or "5 shots"."""
-    return str(shots) if shots == "full" else f"{shots} shot{'' if shots == 1 else 's'}"
+def _embedded(data: Mapping[str, Any]) -> str:
+    """Returns JSON that no text in it can end: the signs of tags and entities are written as escapes."""
+    text = json.dumps(data, separators=(",", ":"))
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
 
 
-def sources_text(facts: CheckpointFacts) -> str:
-    """Returns the pre-training sources with their sizes, such as "LAION-2B-en" or "ImageNet-1k (1.28M)"."""
-    parts = [
-        source.name if source.samples == "unknown" else f"{source.name} ({_short(source.samples)})"
-        for source in facts.sources
-    ]
-    return " + ".join(parts) or "none"
-
-
-def _short(count: int) -> str:
-    for size, letter in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if count >= size:
-            return f"{count / size:.3g}{letter}"
-    return str(count)
+def _source_hash(script: str) -> str:
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"

@@ -1,0 +1,109 @@
+"""What a checkpoint's card says: facts of its entry, and the commands that make its results again."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from json import loads
+from pathlib import Path
+from shlex import join
+from typing import Any
+
+from probebench.leaderboard.wording import plain, sources_text, web_link
+from probebench.registry.schema import CheckpointSpec
+from probebench.results.schema import Result
+
+
+@cache
+def _parameters() -> dict[str, int]:
+    """Parameters of the architectures of shipped entries (``python -m probebench.cli.parameter_table``)."""
+    counts: dict[str, int] = loads(Path(__file__).with_name("parameters.json").read_text())
+    return counts
+
+
+def facts(result: Result, entries: Mapping[str, CheckpointSpec]) -> dict[str, Any]:
+    """Returns what the page shows of a checkpoint, as its result states it; links and licence are its entry's.
+
+    An entry of the same name counts only where method, sources and architecture are those of the result.
+    """
+    said = result.checkpoint
+    sizes = [source.samples for source in said.sources]
+    shown: dict[str, Any] = {
+        "id": plain(result.model),
+        "title": plain(said.title),
+        "method": plain(said.method),
+        "objective": plain(said.objective),
+        "source": plain(sources_text(said)),
+        "sources": sorted({plain(source.name) for source in said.sources}) or ["none"],
+        "samples": sum(size for size in sizes if size != "unknown") if sizes and "unknown" not in sizes else None,
+        "seen": said.samples_seen if said.samples_seen != "unknown" else None,
+        "labels": plain(said.labels),
+        "curation": plain(said.curation),
+        "arch": plain(said.architecture),
+        "layer": plain(said.layer),
+        "features": said.features,
+        "parameters": _parameters().get(said.architecture),
+        "px": result.input_size,
+        "digest": result.weights_digest,
+        "provenance": result.provenance,
+    }
+    entry = entries.get(result.model)
+    if entry is not None and _agrees(entry, result):
+        shown |= {"paper": plain(entry.paper), "licence": plain(entry.license), "weights": plain(entry.weights.uri)}
+        shown["links"] = {"paper": web_link(entry.paper), "url": web_link(entry.url)}
+    return shown
+
+
+def _agrees(entry: CheckpointSpec, result: Result) -> bool:
+    said, stated = entry.pretraining, result.checkpoint
+    return (said.method, [(one.name, one.samples) for one in said.sources]) == (
+        stated.method,
+        [(one.name, one.samples) for one in stated.sources],
+    ) and f"{entry.architecture.library}/{entry.architecture.name}" == stated.architecture
+
+
+def commands(results: Iterable[Result]) -> list[str]:
+    """Returns the command lines that make one entrant's results again, ready for a shell; none for published ones."""
+    measured = [result for result in results if result.provenance == "measured"]
+    if not measured:
+        return []
+    lines = []
+    if any(result.feature_key for result in measured):
+        dtypes = sorted({result.dtype for result in measured if result.feature_key and result.dtype})
+        sets = _unique(result.dataset for result in measured if result.feature_key)
+        lines += [_line("extract", measured[0], sets, "--dtype", dtype) for dtype in dtypes]
+    runs: dict[tuple[str, ...], list[Result]] = defaultdict(list)
+    for result in measured:
+        runs[result.kind, result.mode, result.protocol, result.backend or ""].append(result)
+    for (kind, mode, protocol, backend), same in sorted(runs.items()):
+        sets = _unique(result.dataset for result in same)
+        if kind == "zeroshot":
+            lines.append(_line("zeroshot", same[0], sets))
+            continue
+        flags = ["--protocol", protocol, "--shots", ",".join(map(str, _shots(same)))]
+        if kind == "finetune":
+            flags += ["--mode", mode]
+            lines += [_line("finetune", same[0], [one], *flags, *_draws(same)) for one in sets]
+            continue
+        flags += [*_draws(same), "--probe", mode if kind == "probe" else kind]
+        lines.append(_line("eval", same[0], sets, *flags, *(["--backend", backend] if backend else [])))
+    return lines
+
+
+def _line(verb: str, result: Result, datasets: Sequence[str], *flags: str) -> str:
+    size = ["--input-size", str(result.input_size)] if result.input_size else []
+    return join(["probebench", verb, "--model", result.model, "--dataset", ",".join(datasets), *size, *flags])
+
+
+def _unique(names: Iterable[str]) -> list[str]:
+    return sorted(set(names))
+
+
+def _shots(results: Iterable[Result]) -> list[int | str]:
+    return sorted(
+        {result.shots for result in results}, key=lambda one: (one == "full", int(one) if one != "full" else 0)
+    )
+
+
+def _draws(results: Iterable[Result]) -> list[str]:
+    counts = [len(result.trials) for result in results if result.shots != "full"]
+    return ["--draws", str(max(counts))] if counts else []

@@ -1,0 +1,194 @@
+"""Everything that the page shows, as data: entrants, views and their rankings."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from probebench.leaderboard.board import answers, board_rows
+from probebench.leaderboard.card import commands, facts
+from probebench.leaderboard.overlap import overlap
+from probebench.leaderboard.ranking import NOTES, Arranged, Cells, DataSet, Entrant, Ranking, Setting, arrange, rank
+from probebench.leaderboard.scores import METRICS, Scores, Scoring
+from probebench.leaderboard.wording import plain
+from probebench.registry.schema import CheckpointSpec
+from probebench.results.schema import Result
+from probebench.results.store import Predictions
+
+_KINDS = {
+    "probe": "Linear probe",
+    "ridge": "Ridge",
+    "knn": "Nearest neighbours",
+    "zeroshot": "Zero-shot",
+    "finetune": "Fine-tuned",
+}
+# Modes that say no more than their kind.
+_PLAIN_MODES = ("logistic", "text", "")
+_METRIC_NAMES = {"own": "each set's own", "accuracy": "accuracy", "mean-per-class": "mean per class"}
+
+
+def page_data(
+    results: Sequence[Result],
+    predictions: Callable[[Result], Predictions | None] | None = None,
+    entries: Mapping[str, CheckpointSpec] | None = None,
+) -> dict[str, Any]:
+    """Returns the page's data, ready for JSON; scores are whole hundredths of a percent, to keep it small.
+
+    Args:
+        results: All of them, in any order.
+        predictions: Gives a result's predictions; without them no two checkpoints can be compared on the same images,
+            and only each data set's own metric is there.
+        entries: Checkpoints of the registry by id, for their links and licences.
+    """
+    arranged = arrange(results)
+    by_entrant: dict[Entrant, list[Result]] = defaultdict(list)
+    for own in arranged.values():
+        for entrant, found in own.items():
+            by_entrant[entrant] += found.values()
+    entrants = sorted(by_entrant, key=lambda one: (one.model, one.input_size or 0, one.weights_digest or ""))
+    datasets = _datasets(arranged)
+    settings = sorted({setting for setting, _ in arranged}, key=_setting_order)
+    numbers = _Numbers(
+        {one: place for place, one in enumerate(entrants)}, {one: place for place, one in enumerate(datasets)}
+    )
+    scores = Scores(predictions)
+    views = []
+    for (setting, shots), held in sorted(
+        arranged.items(), key=lambda item: (_setting_order(item[0][0]), _shots(item[0][1]))
+    ):
+        for scoring in _scorings(results, predictions is not None):
+            cells = _cells(held, scores, scoring)
+            if cells:
+                views.append(
+                    {"setting": settings.index(setting), "shots": shots, "metric": scoring}
+                    | _view(cells, scores, scoring, numbers)
+                )
+    comparable, verdict = answers(board_rows(results))
+    return {
+        "verdict": {"comparable": comparable, "text": verdict},
+        "entrants": [_entrant(one, by_entrant[one], entries or {}, entrants, datasets) for one in entrants],
+        "datasets": [{"name": name} for name in _names(datasets)],
+        "settings": [_setting(one) for one in settings],
+        "notes": NOTES,
+        "metrics": [
+            {"id": one, "name": _METRIC_NAMES[one]}
+            for one in ("own", *METRICS)
+            if any(view["metric"] == one for view in views)
+        ],
+        "views": views,
+    }
+
+
+class _Numbers:
+    """The numbers by which the page's data name entrants and data sets."""
+
+    def __init__(self, entrants: Mapping[Entrant, int], datasets: Mapping[DataSet, int]) -> None:
+        self.entrants, self.datasets = entrants, datasets
+
+
+def _scorings(results: Iterable[Result], recomputed: bool) -> list[Scoring]:
+    """Returns the metrics of the switch: where all sets share one, it is "own" and not named twice."""
+    own = {result.metric for result in results}
+    others: list[Scoring] = [metric for metric in METRICS if {metric} != own] if recomputed else []
+    return ["own", *others]
+
+
+def _cells(held: Mapping[Entrant, Mapping[DataSet, Result]], scores: Scores, scoring: Scoring) -> Cells:
+    cells = {
+        entrant: {
+            dataset: cell for dataset, result in own.items() if (cell := scores.cell(result, scoring)) is not None
+        }
+        for entrant, own in held.items()
+    }
+    return {entrant: own for entrant, own in cells.items() if own}
+
+
+def _view(cells: Cells, scores: Scores, scoring: Scoring, numbers: _Numbers) -> dict[str, Any]:
+    paired = scores.paired(scoring)
+    whole = rank(cells, paired)
+    single = {}
+    for dataset in sorted({one for own in cells.values() for one in own}, key=lambda one: numbers.datasets[one]):
+        alone = {entrant: {dataset: own[dataset]} for entrant, own in cells.items() if dataset in own}
+        ranking = rank(alone, paired, [dataset]) if whole.datasets != (dataset,) else whole
+        single[numbers.datasets[dataset]] = _places(ranking, numbers, alone, dataset)
+    return {
+        "sets": [numbers.datasets[one] for one in whole.datasets],
+        "rows": _places(whole, numbers),
+        "single": single,
+    }
+
+
+def _places(
+    ranking: Ranking, numbers: _Numbers, cells: Cells | None = None, dataset: DataSet | None = None
+) -> list[list[Any]]:
+    """Returns the lines of a ranking: entrant, rank, mean, low, high, mean rank, note, and how many sets.
+
+    Of a single data set the last is how many draws.
+    """
+    return [
+        [
+            numbers.entrants[place.entrant],
+            place.rank,
+            *(_points(value) for value in (place.mean, *(place.ci95 or (None, None)))),
+            round(place.mean_rank, 2) if place.mean_rank is not None else None,
+            NOTES.index(place.note),
+            len(cells[place.entrant][dataset].result.trials) if cells and dataset else place.present,
+        ]
+        for place in ranking.places
+    ]
+
+
+def _points(score: float | None) -> int | None:
+    return None if score is None else round(10_000 * score)
+
+
+def _entrant(
+    entrant: Entrant,
+    results: Sequence[Result],
+    entries: Mapping[str, CheckpointSpec],
+    entrants: Sequence[Entrant],
+    datasets: Sequence[DataSet],
+) -> dict[str, Any]:
+    twins = [one for one in entrants if one.model == entrant.model]
+    shown = facts(results[0], entries)
+    key = shown["id"] if len(twins) == 1 else f"{shown['id']}~{twins.index(entrant) + 1}"
+    seen = [overlap(results[0].checkpoint, dataset.name) for dataset in datasets]
+    return shown | {"key": key, "overlap": seen, "commands": [plain(line, 4000) for line in commands(results)]}
+
+
+def _datasets(arranged: Arranged) -> list[DataSet]:
+    found = {dataset for held in arranged.values() for own in held.values() for dataset in own}
+    return sorted(found, key=lambda one: (one.name, one.fingerprint or ""))
+
+
+def _names(datasets: Sequence[DataSet]) -> list[str]:
+    """Names data sets; several of one name, each with other images, tell themselves apart by their fingerprint."""
+    often = Counter(one.name for one in datasets)
+    return [
+        plain(one.name if often[one.name] == 1 else f"{one.name} ({(one.fingerprint or 'unknown')[:8]})")
+        for one in datasets
+    ]
+
+
+def _setting(setting: Setting) -> dict[str, Any]:
+    kind = _KINDS.get(setting.kind, setting.kind)
+    mode = "" if setting.mode in (setting.kind, *_PLAIN_MODES) else f" ({setting.mode})"
+    return {
+        "id": plain(f"{setting.kind}-{setting.mode}-{setting.protocol}-{setting.version}"),
+        "kind": setting.kind,
+        "name": plain(f"{kind}{mode}: {setting.protocol} v{setting.version}"),
+        "short": plain(f"{kind}{mode}"),
+    }
+
+
+def _setting_order(setting: Setting) -> tuple[Any, ...]:
+    return (
+        list(_KINDS).index(setting.kind),
+        setting.protocol != "default",
+        setting.protocol,
+        setting.version,
+        setting.mode,
+    )
+
+
+def _shots(shots: int | str) -> tuple[bool, int]:
+    return shots == "full", int(shots) if shots != "full" else 0

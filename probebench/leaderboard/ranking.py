@@ -1,0 +1,272 @@
+"""Ranks checkpoints on the same data sets, at the same number of shots, under the same protocol."""
+
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from probebench.results.schema import Result
+from probebench.results.stats import Comparison, holm, mean_comparison
+
+ALPHA = 0.05
+
+Interval = tuple[float, float]
+Note = Literal["", "leader", "tied", "apart", "not compared", "incomplete", "test-selected", "published", "failed"]
+NOTES: tuple[Note, ...] = get_args(Note)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What must agree for two scores to be ranked together, beside the number of shots."""
+
+    kind: str
+    mode: str
+    protocol: str
+    version: int
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """Who is ranked: a checkpoint with these very weights at this input size; published figures are entrants apart."""
+
+    model: str
+    weights_digest: str | None
+    input_size: int | None
+    provenance: Literal["measured", "published"]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set by name and content: other images under the same name are another data set."""
+
+    name: str
+    fingerprint: str | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One entrant's score on one data set, by one metric.
+
+    Attributes:
+        note: Why it may not count: "test-selected", "published" or "failed"; else "".
+    """
+
+    result: Result
+    mean: float | None
+    ci95: Interval | None
+    note: Note = ""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One entrant's line in a ranking.
+
+    Attributes:
+        rank: 1 + how many are strictly better; None where it is not ranked.
+        mean: Mean score over the ranking's data sets; None where one of them is missing.
+        mean_rank: Its ranks on the single data sets among all ranked entrants, averaged; equal scores share theirs.
+        note: Among the ranked "leader", "tied" (the paired comparison cannot tell it from the leader), "apart" (it
+            can) or "not compared"; else why it is not ranked.
+        present: On how many of the data sets it has a score.
+    """
+
+    entrant: Entrant
+    rank: int | None
+    mean: float | None
+    ci95: Interval | None
+    mean_rank: float | None
+    note: Note
+    present: int
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Entrants, best first and those not ranked last, over these data sets."""
+
+    datasets: tuple[DataSet, ...]
+    places: tuple[Place, ...]
+
+
+Cells = Mapping[Entrant, Mapping[DataSet, Cell]]
+Paired = Callable[[Result, Result], Comparison | None]
+Arranged = dict[tuple[Setting, int | str], dict[Entrant, dict[DataSet, Result]]]
+
+
+def arrange(results: Iterable[Result]) -> Arranged:
+    """Puts results in their places: setting and shots, entrant, data set.
+
+    Of several results for one place, one that may be ranked comes before one that may not, then the one with the most
+    draws counts, then the first by its settings; never the better score.
+    """
+    results = list(results)
+    common: dict[str, Counter[str]] = defaultdict(Counter)
+    for result in results:
+        if result.dataset_fingerprint:
+            common[result.dataset][result.dataset_fingerprint] += 1
+    arranged: Arranged = defaultdict(lambda: defaultdict(dict))
+    for result in sorted(results, key=_preference):
+        setting = Setting(result.kind, result.mode, result.protocol, result.protocol_version)
+        fingerprint = result.dataset_fingerprint
+        if fingerprint is None and common[result.dataset]:
+            fingerprint = min(common[result.dataset], key=lambda one: (-common[result.dataset][one], one))
+        entrant = Entrant(result.model, result.weights_digest, result.input_size, result.provenance)
+        arranged[setting, result.shots][entrant].setdefault(DataSet(result.dataset, fingerprint), result)
+    return arranged
+
+
+def _preference(result: Result) -> tuple[object, ...]:
+    return (
+        result.selection == "test",
+        result.mean is None,
+        -len(result.trials),
+        result.dtype or "",
+        result.backend or "",
+        result.checkpoint.layer,
+        sorted((result.feature_key or {}).items()),
+        (result.predictions or {}).get("sha256", ""),
+    )
+
+
+def why_unranked(result: Result) -> Note:
+    """Says why a result is shown and not ranked; "" where it is ranked."""
+    if result.provenance == "published":
+        return "published"
+    if result.selection == "test" or any(trial.selection == "test" for trial in result.trials):
+        return "test-selected"
+    return "failed" if result.mean is None else ""
+
+
+def shared_datasets(cells: Cells) -> tuple[DataSet, ...]:
+    """Returns the data sets of a ranking: those that at least half of the entrants who may be ranked have.
+
+    So neither one more data set of a single entrant nor a single gap changes what everyone is compared on.
+    """
+    counts = Counter(
+        dataset for own in cells.values() for dataset, cell in own.items() if not cell.note and cell.mean is not None
+    )
+    entrants = sum(any(not cell.note and cell.mean is not None for cell in own.values()) for own in cells.values())
+    shared = [dataset for dataset, count in counts.items() if 2 * count >= entrants]
+    return tuple(sorted(shared, key=lambda one: (one.name, one.fingerprint or "")))
+
+
+def rank(cells: Cells, paired: Paired, datasets: Sequence[DataSet] | None = None) -> Ranking:
+    """Ranks entrants by their mean score over data sets.
+
+    Only who has a score on every data set is ranked; a missing one is no 0, and leaves no mean to be helped by it.
+
+    Args:
+        cells: Scores by one metric, at one setting and number of shots.
+        paired: Compares two results on the same draws and images; None where they do not share them.
+        datasets: Those of the ranking; None is ``shared_datasets``.
+    """
+    chosen = tuple(datasets) if datasets is not None else shared_datasets(cells)
+    # Where nothing may be ranked, what is shown is shown on all its data sets.
+    shown = chosen or tuple(sorted({one for own in cells.values() for one in own}, key=lambda one: one.name))
+    ranked: dict[Entrant, list[Cell]] = {}
+    others: list[Place] = []
+    for entrant, own in cells.items():
+        found = [own[dataset] for dataset in shown if dataset in own]
+        note = _note(found, len(shown))
+        if not note:
+            ranked[entrant] = found
+        elif found:
+            others.append(_unranked(entrant, found, note, len(shown)))
+    means = {entrant: _mean(found) for entrant, found in ranked.items()}
+    best_first = sorted(ranked, key=lambda one: (-means[one], *_order(one)))
+    notes = _told_apart(best_first, ranked, paired)
+    ascending = sorted(means.values())
+    ranks = _mean_ranks(ranked)
+    places = [
+        Place(
+            entrant,
+            1 + len(ascending) - bisect_right(ascending, means[entrant]),
+            means[entrant],
+            mean_interval([cell.mean or 0.0 for cell in ranked[entrant]], [cell.ci95 for cell in ranked[entrant]]),
+            ranks[entrant],
+            note,
+            len(chosen),
+        )
+        for entrant, note in zip(best_first, notes, strict=True)
+    ]
+    others.sort(key=lambda place: (place.mean is None, -(place.mean or 0.0), *_order(place.entrant)))
+    return Ranking(chosen, (*places, *others))
+
+
+def mean_interval(means: Sequence[float], intervals: Sequence[Interval | None]) -> Interval | None:
+    """Returns the 95% interval of a mean over independent data sets from the interval of each.
+
+    Variance estimates are recovered from the limits (Zou and Donner, 2008): the lower limit lies the root of the summed
+    squares of (mean - low) / D below, the upper likewise above. For one data set this is its own interval. The data
+    sets are fixed: it says nothing of others.
+    """
+    known = [one for one in intervals if one is not None]
+    if not means or len(known) < len(means):
+        return None
+    count, centre = len(means), sum(means) / len(means)
+    below = sqrt(sum((mean - low) ** 2 for mean, (low, _) in zip(means, known, strict=True))) / count
+    above = sqrt(sum((high - mean) ** 2 for mean, (_, high) in zip(means, known, strict=True))) / count
+    return centre - below, centre + above
+
+
+def _note(found: Sequence[Cell], wanted: int) -> Note:
+    """Says why an entrant is not ranked; what forbids a rank comes before what is only missing."""
+    notes = {cell.note for cell in found}
+    for note in ("published", "test-selected", "failed"):
+        if note in notes:
+            return note
+    return "" if len(found) == wanted else "incomplete"
+
+
+def _unranked(entrant: Entrant, found: Sequence[Cell], note: Note, wanted: int) -> Place:
+    scored = [cell for cell in found if cell.mean is not None]
+    whole = len(scored) == wanted
+    interval = mean_interval([cell.mean or 0.0 for cell in scored], [cell.ci95 for cell in scored]) if whole else None
+    return Place(entrant, None, _mean(scored) if whole else None, interval, None, note, len(scored))
+
+
+def _told_apart(best_first: Sequence[Entrant], cells: Mapping[Entrant, Sequence[Cell]], paired: Paired) -> list[Note]:
+    if not best_first:
+        return []
+    leader, *others = best_first
+    found = [_against(cells[leader], cells[other], paired) for other in others]
+    adjusted = iter(holm([one.p_value for one in found if one is not None]))
+    notes: list[Note] = ["leader"]
+    for one in found:
+        notes.append("not compared" if one is None else "tied" if next(adjusted) > ALPHA else "apart")
+    return notes
+
+
+def _against(leader: Sequence[Cell], other: Sequence[Cell], paired: Paired) -> Comparison | None:
+    found = []
+    for one, two in zip(leader, other, strict=True):
+        comparison = paired(one.result, two.result)
+        if comparison is None:
+            return None
+        found.append(comparison)
+    return mean_comparison(found)
+
+
+def _mean_ranks(cells: Mapping[Entrant, Sequence[Cell]]) -> dict[Entrant, float]:
+    if not cells:
+        return {}
+    scores = np.array([[cell.mean or 0.0 for cell in own] for own in cells.values()])
+    ranks = [1 + (_beaten_by(column, "right") + _beaten_by(column, "left") - 1) / 2 for column in scores.T]
+    return dict(zip(cells, np.mean(ranks, axis=0).tolist(), strict=True))
+
+
+def _beaten_by(scores: npt.NDArray[np.float64], side: Literal["left", "right"]) -> npt.NDArray[np.int64]:
+    """Returns how many scores are better than each ("right"), or at least as good, itself included ("left")."""
+    return len(scores) - np.searchsorted(np.sort(scores), scores, side=side)
+
+
+def _mean(cells: Sequence[Cell]) -> float:
+    return sum(cell.mean or 0.0 for cell in cells) / len(cells)
+
+
+def _order(entrant: Entrant) -> tuple[str, int, str]:
+    return entrant.model, entrant.input_size or 0, entrant.weights_digest or ""

@@ -1,0 +1,101 @@
+// A checkpoint's card: facts, its curve on each data set, and the commands that make its results again.
+"use strict";
+PB.card = (() => {
+  const { data, short } = PB;
+  const { make, said } = PB.table;
+  const dialog = document.getElementById("card");
+
+  function fact(list, name, value) {
+    if (value === undefined || value === null || value === "") return;
+    list.append(make("div", {}, make("dt", {}, name), make("dd", {}, value instanceof Node ? value : said(String(value)))));
+  }
+  function link(text, address) {
+    return address ? make("a", { href: address, rel: "noopener noreferrer nofollow" }, said(text)) : text;
+  }
+
+  function facts(entrant) {
+    const list = make("dl", { class: "facts" });
+    fact(list, "Id", entrant.id);
+    fact(list, "Method", `${entrant.method} (${entrant.objective})`);
+    fact(list, "Pre-training source", entrant.source);
+    fact(list, "Samples seen", short(entrant.seen));
+    fact(list, "Labels", entrant.labels);
+    fact(list, "Curation", entrant.curation);
+    fact(list, "Architecture", entrant.arch);
+    fact(list, "Parameters", short(entrant.parameters));
+    fact(list, "Features", `${entrant.features}, ${entrant.layer}`);
+    fact(list, "Input", entrant.px ? `${entrant.px} px` : "unknown");
+    fact(list, "Paper", entrant.paper && link(entrant.paper, entrant.links.paper));
+    fact(list, "Page", entrant.links?.url && link(entrant.links.url, entrant.links.url));
+    fact(list, "Licence", entrant.licence);
+    fact(list, "Weights", entrant.weights);
+    fact(list, "Weights digest", entrant.digest ?? "none");
+    fact(list, "Provenance", entrant.provenance);
+    return list;
+  }
+
+  /** All of an entrant's scores on one data set under one setting, by shots. */
+  function curve(number, set, setting, metric) {
+    return PB.allShots(setting).flatMap((shots) => {
+      const line = PB.lines(PB.find(setting, shots, metric), set).get(number);
+      return line && line[PB.MEAN] !== null ? [{ setting, shots, line }] : [];
+    });
+  }
+
+  function scores(number, metric) {
+    const found = [];
+    data.datasets.forEach((_, set) => data.settings.forEach((_, setting) => found.push(...curve(number, set, setting, metric).map((one) => ({ set, ...one })))));
+    return found;
+  }
+
+  function table(number, found) {
+    const zero = (one) => (data.settings[one.setting].kind === "zeroshot" ? 0 : 1);
+    const kinds = [...new Map(found.map((one) => [`${one.setting}|${one.shots}`, one])).values()].sort((a, b) => zero(a) - zero(b));
+    const head = make("tr", {}, make("th", { scope: "col" }, "Data set"), make("th", { scope: "col" }, "Seen before"));
+    for (const one of kinds) head.append(make("th", { scope: "col", class: "score" }, zero(one) ? `${data.settings[one.setting].short}, ${PB.shotsLabel(one.shots)}` : data.settings[one.setting].short));
+    const body = make("tbody");
+    for (const set of new Set(found.map((one) => one.set))) {
+      const row = make("tr", {}, make("th", { scope: "row" }, said(data.datasets[set].name)), make("td", {}, data.entrants[number].overlap[set]));
+      for (const kind of kinds) {
+        const one = found.find((other) => other.set === set && other.setting === kind.setting && other.shots === kind.shots);
+        const cell = make("td", { class: "score" }, PB.table.score(one?.line));
+        if (one) cell.title = `${one.line[PB.COUNT]} draw${one.line[PB.COUNT] === 1 ? "" : "s"}`;
+        row.append(cell);
+      }
+      body.append(row);
+    }
+    const scroll = make("div", { class: "scroll", role: "region", "aria-label": "Scores by data set", tabindex: "0" });
+    scroll.append(make("table", {}, make("thead", {}, head), body));
+    return scroll;
+  }
+
+  function commands(lines) {
+    if (!lines.length) return make("p", { class: "note" }, "Published figures: there is nothing to run.");
+    const text = lines.join("\n");
+    const copy = make("button", { type: "button" }, "Copy");
+    copy.addEventListener("click", () => navigator.clipboard?.writeText(text).then(() => { copy.textContent = "Copied"; }, () => {}));
+    return make("div", { class: "commands" }, copy, make("pre", { tabindex: "0", "aria-label": "Commands" }, make("code", {}, text)));
+  }
+
+  function open(key, state) {
+    const number = data.entrants.findIndex((entrant) => entrant.key === key);
+    if (number < 0) return false;
+    const entrant = data.entrants[number];
+    const found = scores(number, state.metric);
+    const curves = make("div", { class: "curves" });
+    const close = make("button", { type: "button", class: "close" }, "Close");
+    close.addEventListener("click", () => dialog.close());
+    dialog.replaceChildren(
+      make("div", { class: "top" }, make("h2", { id: "card-title", tabindex: "-1" }, said(entrant.title)), close),
+      facts(entrant), make("h3", {}, "Scores"), table(number, found), curves,
+      make("h3", {}, "Make these results again"), commands(entrant.commands),
+    );
+    if (!dialog.open) dialog.showModal();
+    dialog.scrollTop = 0;
+    dialog.querySelector("#card-title").focus();
+    for (const set of new Set(found.map((one) => one.set))) curves.append(PB.plots.curve(number, set, found.filter((one) => one.set === set)));
+    return true;
+  }
+
+  return { open, dialog };
+})();

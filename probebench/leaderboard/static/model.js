@@ -1,0 +1,112 @@
+// The data of the page and what is asked of it: nothing here touches the document.
+"use strict";
+const PB = (() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const NOTES = {
+    "": "",
+    leader: "first",
+    tied: "not told apart from the first (paired comparison, Holm)",
+    apart: "",
+    "not compared": "not compared with the first: other draws or images, or no predictions",
+    incomplete: "not ranked: data sets are missing",
+    "test-selected": "not ranked: selected on test labels",
+    published: "not ranked: published elsewhere, not measured here",
+    failed: "not ranked: a run failed",
+  };
+  const [ENTRANT, RANK, MEAN, LOW, HIGH, MEAN_RANK, NOTE, COUNT] = [0, 1, 2, 3, 4, 5, 6, 7];
+
+  function shotsLabel(shots) {
+    if (shots === 0) return "zero-shot";
+    return shots === "full" ? "full" : `${shots} shot${shots === 1 ? "" : "s"}`;
+  }
+  const points = (value) => (value === null || value === undefined ? "" : (value / 100).toFixed(1));
+  const interval = (low, high) => (low === null ? "" : `${points(low)}–${points(high)}`);
+  function short(count) {
+    if (count === null || count === undefined) return "unknown";
+    for (const [size, letter] of [[1e9, "B"], [1e6, "M"], [1e3, "k"]])
+      if (count >= size) return `${+(count / size).toPrecision(3)}${letter}`;
+    return String(count);
+  }
+
+  // Lines name their note by its number.
+  for (const view of data.views)
+    for (const lines of [view.rows, ...Object.values(view.single)]) for (const line of lines) line[NOTE] = data.notes[line[NOTE]];
+
+  const views = new Map(data.views.map((view) => [`${view.setting}|${view.shots}|${view.metric}`, view]));
+  const indexed = new Map();
+  function find(setting, shots, metric) {
+    return views.get(`${setting}|${shots}|${metric}`) || (metric === "own" ? null : views.get(`${setting}|${shots}|own`));
+  }
+  /** The lines of a view by entrant: over its data sets, or on one of them. */
+  function lines(view, set) {
+    if (!view) return new Map();
+    const key = set === "" ? view.rows : view.single[set] || null;
+    if (!key) return new Map();
+    if (!indexed.has(key)) indexed.set(key, new Map(key.map((line) => [line[ENTRANT], line])));
+    return indexed.get(key);
+  }
+  const allShots = (setting) => [...new Set(data.views.filter((view) => view.setting === setting).map((view) => view.shots))];
+
+  /** Settings beside the chosen one whose best-supplied view stands in every row: zero-shot before, fine-tuned after. */
+  function curve(setting, metric) {
+    const column = (one, shots) => ({ setting: one, shots, view: find(one, shots, metric) });
+    const most = (one) => allShots(one).at(-1);
+    const of = (kind) => data.settings.map((_, one) => one).filter((one) => one !== setting && data.settings[one].kind === kind);
+    return [
+      ...of("zeroshot").map((one) => column(one, most(one))),
+      ...allShots(setting).map((shots) => column(setting, shots)),
+      ...(data.settings[setting].kind === "probe" ? [] : of("probe").slice(0, 1).map((one) => column(one, most(one)))),
+      ...of("finetune").map((one) => column(one, most(one))),
+    ].filter((one) => one.view);
+  }
+
+  function rows(state) {
+    const view = find(state.protocol, state.shots, state.metric);
+    const own = lines(view, state.set);
+    const along = curve(state.protocol, state.metric).map((one) => lines(one.view, state.set));
+    const sets = data.datasets.map((_, set) => lines(view, set));
+    const found = [];
+    data.entrants.forEach((entrant, number) => {
+      const line = own.get(number);
+      if (!line && !along.some((one) => one.has(number))) return;
+      const row = {
+        number, key: entrant.key, line, title: entrant.title, method: entrant.method, source: entrant.source,
+        arch: entrant.arch, parameters: entrant.parameters ?? null, samples: entrant.samples,
+        rank: line ? line[RANK] : null, mean: line ? line[MEAN] : null, meanRank: line ? line[MEAN_RANK] : null,
+        overlap: overlap(entrant, view, state.set),
+        text: [entrant.id, entrant.title, entrant.method, entrant.source, entrant.arch].join("\n").toLowerCase(),
+      };
+      along.forEach((one, place) => { row[`c${place}`] = one.get(number)?.[MEAN] ?? null; });
+      sets.forEach((one, set) => { row[`d${set}`] = one.get(number)?.[MEAN] ?? null; });
+      row.along = along; row.sets = sets;
+      found.push(row);
+    });
+    // Ranked first, then what is shown without a rank by its mean, then the rest.
+    const last = Number.MAX_SAFE_INTEGER;
+    return found.sort((a, b) => (a.rank ?? last) - (b.rank ?? last) || (b.mean ?? -1) - (a.mean ?? -1) || (a.key < b.key ? -1 : 1));
+  }
+
+  function overlap(entrant, view, set) {
+    const sets = set === "" ? view?.sets ?? [] : [set];
+    const said = sets.map((one) => entrant.overlap[one]);
+    if (said.includes("yes")) return "yes";
+    return said.length && said.every((one) => one === "no") ? "no" : "unknown";
+  }
+
+  /** What the filters leave. */
+  function passes(state) {
+    const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
+    const low = state.pmin === "" ? null : Number(state.pmin) * 1e6;
+    const high = state.pmax === "" ? null : Number(state.pmax) * 1e6;
+    return (row) =>
+      words.every((word) => row.text.includes(word)) &&
+      (!state.method || row.method === state.method) &&
+      (!state.source || data.entrants[row.number].sources.includes(state.source)) &&
+      (!state.arch || row.arch === state.arch) &&
+      (low === null || (row.parameters !== null && row.parameters >= low)) &&
+      (high === null || (row.parameters !== null && row.parameters <= high));
+  }
+
+  return { data, NOTES, ENTRANT, RANK, MEAN, LOW, HIGH, MEAN_RANK, NOTE, COUNT, shotsLabel, points, interval, short,
+    find, lines, allShots, curve, rows, passes };
+})();

@@ -1,0 +1,167 @@
+// The table: columns of a view, cells made of text nodes only, sorting by pointer and by keyboard.
+"use strict";
+PB.table = (() => {
+  const { data, points, interval, short } = PB;
+  let grid = null;
+  let ready = null;
+
+  /** Makes an element; children are text or elements, never markup. */
+  function make(tag, attributes = {}, ...children) {
+    const element = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) if (value !== null && value !== undefined) element.setAttribute(name, value);
+    element.append(...children);
+    return element;
+  }
+  const said = (text, kind = "said") => make("bdi", { class: kind, title: text.length > 24 ? text : null }, text);
+
+  // Cells without a value come last in either direction: a missing score never leads.
+  function order(a, b, one, two, column, direction) {
+    const gone = (value) => value === null || value === undefined || value === "";
+    if (gone(a) || gone(b)) {
+      if (gone(a) && gone(b)) return 0;
+      return gone(a) === (direction === "asc") ? 1 : -1;
+    }
+    return typeof a === "number" ? a - b : a < b ? -1 : a > b ? 1 : 0;
+  }
+
+  function score(line) {
+    const cell = make("span", { class: "score" });
+    if (!line) cell.append(make("span", { class: "gone" }, "not run"));
+    else if (line[PB.MEAN] === null) cell.append(make("span", { class: "gone" }, line[PB.NOTE] === "failed" ? "failed" : `${line[PB.COUNT]} set${line[PB.COUNT] === 1 ? "" : "s"} only`));
+    else {
+      cell.append(points(line[PB.MEAN]));
+      if (line[PB.LOW] !== null) cell.append(make("span", { class: "interval" }, interval(line[PB.LOW], line[PB.HIGH])));
+    }
+    return cell;
+  }
+
+  function rank(cell) {
+    const { line } = cell.getData();
+    const value = make("span", { class: "rank" });
+    if (!line || line[PB.RANK] === null) value.append("–");
+    else value.append(String(line[PB.RANK]));
+    const note = line ? PB.NOTES[line[PB.NOTE]] : "not run in this view";
+    const sign = { tied: "≈", "not compared": "?" }[line?.[PB.NOTE]];
+    if (sign) value.append(make("span", { class: "tie", "aria-hidden": "true" }, ` ${sign}`));
+    if (note) value.append(make("span", { class: "hidden" }, `, ${note}`));
+    value.title = note || "";
+    return value;
+  }
+
+  function checkpoint(cell) {
+    const row = cell.getData();
+    const name = make("button", { type: "button", class: "open", title: row.title, "data-key": row.key }, make("bdi", {}, row.title));
+    const note = row.line && row.line[PB.RANK] === null ? PB.NOTES[row.line[PB.NOTE]] : "";
+    const px = data.entrants[row.number].px;
+    return make("span", { class: "who" }, name, make("span", { class: "id", title: row.key },
+      note ? make("em", {}, note) : "", note ? " · " : "", make("bdi", {}, row.key), px ? ` · ${px} px` : ""));
+  }
+
+  const narrow = () => matchMedia("(max-width: 700px)").matches;
+
+  function columns(state) {
+    const word = (field, title, width) => ({ field, title, width, formatter: (cell) => said(cell.getValue()) });
+    const number = (field, title, width, formatter) => ({ field, title, width, hozAlign: "right", headerHozAlign: "right", cssClass: "number", headerSortStartingDir: "desc", formatter });
+    const curve = PB.curve(state.protocol, state.metric);
+    const view = PB.find(state.protocol, state.shots, state.metric);
+    const sets = view ? Object.keys(view.single).map(Number) : [];
+    const several = sets.length > 1;
+    const frozen = !narrow();
+    return [
+      { ...number("rank", "Rank", 76, rank), headerSortStartingDir: "asc", frozen },
+      { field: "title", title: "Checkpoint", width: frozen ? 300 : 200, formatter: checkpoint, cssClass: "name", frozen },
+      word("method", "Method", 120),
+      word("source", "Source", 160),
+      word("arch", "Architecture", 165),
+      number("parameters", "Params", 86, (cell) => short(cell.getValue())),
+      { ...number("samples", "Images", 86, (cell) => short(cell.getValue())), headerTooltip: "Size of the pre-training data" },
+      { ...number("mean", `${state.set === "" && (view?.sets.length ?? 0) > 1 ? `Mean of ${view.sets.length}` : "Score"}, ${PB.shotsLabel(state.shots)}`, 112, (cell) => score(cell.getData().line)), cssClass: "number main" },
+      number("meanRank", "Mean rank", 92, (cell) => cell.getValue() === null ? "–" : cell.getValue().toFixed(1)),
+      ...curve.map((one, place) => number(`c${place}`, curveTitle(one, state), 112, (cell) => score(cell.getData().along[place].get(cell.getData().number)))),
+      ...(several ? sets.map((set) => number(`d${set}`, data.datasets[set].name, 112, (cell) => score(cell.getData().sets[set].get(cell.getData().number)))) : []),
+      { ...word("overlap", "Seen before", 108), headerTooltip: "Whether pre-training used images of the data sets: yes, no or unknown" },
+    ].map((column) => ({ sorter: order, headerSortTristate: false, resizable: "header", headerWordWrap: true, ...column }));
+  }
+
+  function curveTitle(one, state) {
+    const setting = data.settings[one.setting];
+    if (setting.kind === "zeroshot") return "Zero-shot";
+    const shots = PB.shotsLabel(one.shots);
+    const text = one.setting === state.protocol ? shots : `${setting.short}, ${shots}`;
+    return text[0].toUpperCase() + text.slice(1);
+  }
+
+  // Columns that a reader has to ask for: what the chosen score says already, or what few need.
+  function hiddenFirst(field, state) {
+    const chosen = PB.curve(state.protocol, state.metric).findIndex((one) => one.setting === state.protocol && one.shots === state.shots);
+    return field === "samples" || field === "overlap" || field === `c${chosen}` || (narrow() && ["method", "source", "arch", "parameters", "meanRank"].includes(field));
+  }
+  const visible = (field, state) => field === "title" || (state.cols[field] ?? !hiddenFirst(field, state));
+
+  function headers() {
+    for (const header of document.querySelectorAll("#table .tabulator-col.tabulator-sortable")) {
+      header.tabIndex = 0;
+      header.removeAttribute("aria-title");
+    }
+  }
+
+  function build(state, rows, done) {
+    const sort = state.sort && { column: state.sort.field, dir: state.sort.dir };
+    const shown = columns(state).map((column) => ({ ...column, visible: visible(column.field, state) }));
+    grid = new Tabulator("#table", {
+      data: rows, index: "number", columns: shown, maxHeight: "78vh", rowHeight: 46, layout: "fitData", columnHeaderVertAlign: "middle", headerSortClickElement: "header",
+      initialSort: sort && shown.some((one) => one.field === sort.column) ? [sort] : [],
+      placeholder: () => make("p", {}, "No checkpoint passes the filters."),
+      rowFormatter: (row) => row.getElement().classList.toggle("unranked", row.getData().rank === null),
+    });
+    const root = document.getElementById("table");
+    ready = new Promise((resolve) => grid.on("tableBuilt", () => {
+      grid.setFilter(PB.passes(state));
+      headers();
+      resolve();
+      done();
+    }));
+    root.onkeydown = (event) => {
+      const header = event.target.closest(".tabulator-col");
+      if (header && (event.key === "Enter" || event.key === " ")) {
+        event.preventDefault();
+        header.click();
+        return;
+      }
+      if (event.target.matches(".open") && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
+        event.preventDefault();
+        step(event.target, event.key === "ArrowDown" ? 1 : -1);
+      }
+    };
+    return ready;
+  }
+
+  /** Moves the focus to the neighbouring row, which may have to be drawn first. */
+  function step(from, by) {
+    const active = grid.getRows("active");
+    const row = active[active.findIndex((one) => one.getData().key === from.dataset.key) + by];
+    if (!row) return;
+    grid.scrollToRow(row, "nearest", false).then(() => row.getElement().querySelector(".open")?.focus());
+  }
+
+  function replace(state, rows) {
+    const shown = columns(state).map((column) => ({ ...column, visible: visible(column.field, state) }));
+    const sort = state.sort && shown.some((one) => one.field === state.sort.field) ? [{ column: state.sort.field, dir: state.sort.dir }] : [];
+    grid.clearSort();
+    return grid.setData([]).then(() => { grid.setColumns(shown); return grid.setData(rows); }).then(() => {
+      grid.setFilter(PB.passes(state));
+      grid.setSort(sort);
+      headers();
+    });
+  }
+
+  return {
+    make, said, score, columns, visible, build, replace,
+    on: (event, act) => grid.on(event, act),
+    filter: (state) => grid.setFilter(PB.passes(state)),
+    sort: (field, dir) => grid.setSort(field, dir),
+    show: (field, on) => (on ? grid.showColumn(field) : grid.hideColumn(field)),
+    sorters: () => grid.getSorters().map((one) => ({ field: one.field, dir: one.dir })),
+    shown: () => grid.getRows("active").map((row) => row.getData()),
+  };
+})();

@@ -1,0 +1,48 @@
+"""How facts are worded on the page, whoever wrote them."""
+
+import unicodedata
+
+from probebench.results.schema import CheckpointFacts
+
+LONGEST = 1000
+_WEB = ("https://", "http://")
+
+
+def plain(text: str, longest: int = LONGEST) -> str:
+    """Returns a text that can only be read: one line, no control or direction marks, cut where it is too long."""
+    spaced = " ".join(text[: 4 * longest].split())
+    kept = "".join(letter for letter in spaced if unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Co", "Cn"))
+    return kept if len(kept) <= longest else kept[: longest - 1] + "…"
+
+
+def web_link(text: str) -> str | None:
+    """Returns the address that a text is, if it leads to a web page; an arXiv number is one as well."""
+    address = plain(text)
+    if address.lower().startswith("arxiv:"):
+        number = address[6:].strip()
+        return f"https://arxiv.org/abs/{number}" if all(one.isalnum() or one in "./-" for one in number) else None
+    good = address.lower().startswith(_WEB) and not set(address) & set(" \"'<>\\`")
+    return address if good else None
+
+
+def shots_label(shots: int | str) -> str:
+    """Returns "full", "zero-shot", "1 shot" or "5 shots"."""
+    if shots == 0:
+        return "zero-shot"
+    return str(shots) if shots == "full" else f"{shots} shot{'' if shots == 1 else 's'}"
+
+
+def sources_text(facts: CheckpointFacts) -> str:
+    """Returns the pre-training sources with their sizes, such as "LAION-2B-en" or "ImageNet-1k (1.28M)"."""
+    parts = [
+        source.name if source.samples == "unknown" else f"{source.name} ({_short(source.samples)})"
+        for source in facts.sources
+    ]
+    return " + ".join(parts) or "none"
+
+
+def _short(count: int) -> str:
+    for size, letter in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if count >= size:
+            return f"{count / size:.3g}{letter}"
+    return str(count)
