@@ -131,7 +131,8 @@ def figures(row: Row, table_map: TableMap, problems: Problems) -> Iterator[Figur
         elif not 0 <= score <= top:
             problems.add(row.line, column, f"{text!r} is not within 0 and {top:g} (the map's scale)")
         else:
-            yield Figure(column, text, shots, score / top)
+            # Rounded as a figure in percent would be written: 11.045 / 100 is not 0.11045 in binary.
+            yield Figure(column, text, shots, round(score / top, 12))
 
 
 def _failed(text: str, table_map: TableMap) -> bool:

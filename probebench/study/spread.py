@@ -13,9 +13,9 @@ from probebench.study.spread_tables import SCALES, Block, block_table, one_sprea
 
 _QUESTION, _TITLE = "spread", "Does the pre-training source matter, and does that fade?"
 _WEIGHTS = (
-    "max - min is the plain mean over data sets. The noise-corrected SD is a root mean square in which a data set noisier "
-    "than the median weighs less in proportion, equally at all numbers of shots. Intervals cover noise of draws and "
-    "test images: they speak of these sources on these data sets."
+    "max - min is the plain mean over data sets. The noise-corrected SD is a root mean square in which a data set "
+    "noisier than the median weighs less in proportion, equally at all numbers of shots. Intervals cover noise of "
+    "draws and test images: they speak of these sources on these data sets."
 )
 
 
@@ -32,14 +32,15 @@ def spread_answer(listed: Sequence[Cell]) -> Answer:
     used = [cell for block in blocks for level in block.levels.values() for cell in level]
     overall = {scale: _overall(levels, blocks, scale) for scale in SCALES}
     trends = {scale: one_trend(overall[scale]) for scale in SCALES}
+    singles = _singles(levels, blocks)
     matters = _holm_levels(levels, overall["points"])
     dropped = shots_order({level for block in found for level in block.levels} - set(levels))
     return Answer(
         _QUESTION,
         _TITLE,
         track,
-        _verdict(levels, matters, overall, trends, blocks),
-        found=(*(f"source matters at {shots_text(level)}" for level in matters), *_fading(trends)),
+        _verdict(levels, matters, overall, trends, singles, blocks),
+        found=(*(f"source matters at {shots_text(level)}" for level in matters), *_fading(trends, singles)),
         tables=(
             overall_table(levels, blocks, overall),
             trend_table(trends, levels, blocks),
@@ -120,14 +121,15 @@ def _holm_levels(levels: Sequence[Shots], spreads: Sequence[Spread | None]) -> l
     return [level for (level, _), value in zip(known, adjusted, strict=True) if value < ALPHA]
 
 
-def _fading(trends: dict[Scale, Estimate | None]) -> tuple[str, ...]:
-    """Names a change of spread only where points and log-error agree."""
+def _fading(trends: dict[Scale, Estimate | None], singles: tuple[int, int]) -> tuple[str, ...]:
+    """Names a change of spread only where points and log-error agree, and single data sets do not point elsewhere."""
     ends = [(one.low or 0.0, one.high or 0.0) for one in trends.values() if one is not None]
     if len(ends) < len(SCALES):
         return ()
-    if all(high < 0 for _, high in ends):
+    falls, grows = singles
+    if all(high < 0 for _, high in ends) and falls >= grows:
         return ("fades",)
-    return ("grows",) if all(low > 0 for low, _ in ends) else ()
+    return ("grows",) if all(low > 0 for low, _ in ends) and grows >= falls else ()
 
 
 def _verdict(
@@ -135,6 +137,7 @@ def _verdict(
     matters: Sequence[Shots],
     overall: dict[Scale, list[Spread | None]],
     trends: dict[Scale, Estimate | None],
+    singles: tuple[int, int],
     blocks: Sequence[Block],
 ) -> str:
     datasets, groups = len({block.dataset for block in blocks}), len({block.group for block in blocks})
@@ -148,26 +151,30 @@ def _verdict(
     )
     if len(levels) < 2:
         return f"{first} There is one number of shots only, so fading cannot be judged."
-    return f"{first} {_trend_text(trends)} {_split(levels, blocks)}"
+    return f"{first} {_trend_text(trends, singles, len(blocks))}"
 
 
-def _trend_text(trends: dict[Scale, Estimate | None]) -> str:
-    if said := _fading(trends):
-        return f"The spread {said[0]} with more labels, in points and in log-error."
+def _trend_text(trends: dict[Scale, Estimate | None], singles: tuple[int, int], count: int) -> str:
+    falls, grows = singles
+    alone = f"By itself, in log-error, it falls beyond noise in {falls} and grows in {grows} of {count}."
+    if said := _fading(trends, singles):
+        return f"The spread {said[0]} with more labels, in points and in log-error. {alone}"
     below = {scale: one is not None and (one.high or 0.0) < 0 for scale, one in trends.items()}
+    if all(below.values()):
+        return f"The mean spread falls with more labels, but not on most data sets: it cannot be called fading. {alone}"
     if below["points"]:
-        return "It fades in points but not in log-error, as it does for any sources when scores near the ceiling."
+        near = "It fades in points but not in log-error, as it does for any sources when scores near the ceiling."
+        return f"{near} {alone}"
     if below["log"]:
-        return "It fades in log-error but not in points."
-    return "No change of the spread with more labels beyond noise in both points and log-error."
+        return f"It fades in log-error but not in points. {alone}"
+    return f"No change of the spread with more labels beyond noise in both points and log-error. {alone}"
 
 
-def _split(levels: Sequence[Shots], blocks: Sequence[Block]) -> str:
-    """Says whether single data sets agree with the whole."""
+def _singles(levels: Sequence[Shots], blocks: Sequence[Block]) -> tuple[int, int]:
+    """Counts the blocks whose own spread falls and grows beyond noise, in log-error."""
     changes = [one_trend([one_spread(block.levels[level], "log") for level in levels]) for block in blocks]
     falls = sum(one is not None and (one.high or 0.0) < 0 for one in changes)
-    grows = sum(one is not None and (one.low or 0.0) > 0 for one in changes)
-    return f"By itself it falls beyond noise in {falls} and grows in {grows} of {len(blocks)} (data set, group), in log-error."
+    return falls, sum(one is not None and (one.low or 0.0) > 0 for one in changes)
 
 
 def _notes(

@@ -70,6 +70,7 @@ def overall_table(levels: Sequence[Shots], blocks: Sequence[Block], overall: dic
 
 
 def trend_table(trends: dict[Scale, Estimate | None], levels: Sequence[Shots], blocks: Sequence[Block]) -> Table:
+    """Returns the change with more labels over all blocks, and on each."""
     rows: list[dict[str, Value]] = [
         {"dataset": "all", "group": "all", "points": trends["points"], "log": trends["log"]}
     ]

@@ -1,0 +1,60 @@
+"""``probebench study``: the questions of the paper, asked of any results."""
+
+from pathlib import Path
+
+import click
+
+from probebench.cli.console import print_json
+from probebench.cli.options import json_option
+from probebench.cli.results import load_results
+from probebench.errors import UsageError
+
+
+@click.command(name="study")
+@click.option(
+    "--results",
+    "folders",
+    type=click.Path(path_type=Path, file_okay=False),
+    multiple=True,
+    default=[Path("results")],
+    show_default="results",
+    help="Results folder; repeat it for several.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("study"),
+    show_default=True,
+    help="Folder of the report.",
+)
+@json_option
+def command(folders: tuple[Path, ...], out: Path, as_json: bool) -> None:
+    """Ask which pre-training data and method transfers best, of all results at hand.
+
+    Six questions, each with numbers, intervals and figures, and with what it rests on: does the pre-training source
+    matter, and does that fade with more labels; which source wins where; how much more data of one source matches
+    another; image-image against language-image; curated and clean data against others; does few-shot accuracy predict
+    full. A question with too few matched pairs is refused. Measured and published results are never mixed.
+    """
+    from probebench.study.answer import as_json as plain
+    from probebench.study.report import write_report
+    from probebench.study.run import study
+
+    sections = study([result for folder in dict.fromkeys(folders) for result in load_results(folder)])
+    if not sections:
+        named = ", ".join(str(folder) for folder in folders)
+        raise UsageError(f"no results with a score in {named}; run probebench eval first, or name it with --results")
+    if as_json:
+        print_json(plain(sections))
+        return
+    for section in sections:
+        click.echo(f"{section.provenance}: {section.results} results in {section.cells} cells")
+        for answer in section.answers:
+            if not answer.refused:
+                click.echo(f"- {answer.title} ({answer.track})\n  {answer.verdict}")
+        refused = sum(answer.refused for answer in section.answers)
+        click.echo(
+            f"- {refused} of {len(section.answers)} questions refused: not enough matched pairs (see the report)"
+        )
+    page, *_ = write_report(sections, out)
+    click.echo(f"wrote {page}; open it in a browser")

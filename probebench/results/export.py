@@ -1,0 +1,82 @@
+"""Results as one tidy table."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from probebench.errors import UsageError
+from probebench.results.schema import Result
+
+
+def tidy_row(result: Result) -> dict[str, Any]:
+    """Returns one result as a flat row; what is not known is None.
+
+    ``chosen`` holds the hyper-parameters as JSON: those of every trial, or the setting of a published result.
+    """
+    facts = result.checkpoint
+    samples = [source.samples for source in facts.sources]
+    known = [count for count in samples if count != "unknown"]
+    low, high = result.ci95 or (None, None)
+    settings = [trial.chosen for trial in result.trials] or result.environment.get("settings", {})
+    return {
+        "provenance": result.provenance,
+        "model": result.model,
+        "method": facts.method,
+        "objective": facts.objective,
+        "sources": " + ".join(source.name for source in facts.sources),
+        "samples": sum(known) if len(known) == len(samples) else None,
+        "samples_seen": None if facts.samples_seen == "unknown" else facts.samples_seen,
+        "labels": facts.labels,
+        "curation": facts.curation,
+        "architecture": facts.architecture,
+        "layer": facts.layer,
+        "input_size": result.input_size,
+        "dataset": result.dataset,
+        "dataset_fingerprint": result.dataset_fingerprint,
+        "kind": result.kind,
+        "mode": result.mode,
+        "protocol": result.protocol,
+        "protocol_version": result.protocol_version,
+        "backend": result.backend,
+        "shots": str(result.shots),
+        "labels_spent": result.labels_spent,
+        "selection": result.selection,
+        "draws": len(result.trials),
+        "chosen": json.dumps(settings, sort_keys=True),
+        "metric": result.metric,
+        "n_test": result.n_test,
+        "mean": result.mean,
+        "low": low,
+        "high": high,
+    }
+
+
+def encode(results: Sequence[Result], form: str) -> bytes:
+    """Returns the table of at least one result as "csv", "json" or "parquet".
+
+    Raises:
+        UsageError: Parquet was asked for and pyarrow is not installed.
+    """
+    rows = [tidy_row(result) for result in results]
+    if form == "json":
+        return (json.dumps(rows, indent=1, ensure_ascii=False) + "\n").encode()
+    if form == "parquet":
+        return _parquet(rows)
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue().encode()
+
+
+def _parquet(rows: Sequence[dict[str, Any]]) -> bytes:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise UsageError("parquet needs pyarrow; run pip install pyarrow, or take --format csv") from error
+    stream = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows)), stream)
+    return stream.getvalue()
