@@ -63,16 +63,17 @@ def reproduce(
         note: Called with a line before each.
     """
     cells = sorted((one for one in verified.entered if one.predictions is not None), key=lambda one: one.path)
-    for one in random.Random(seed).sample(cells, min(count, len(cells))):
-        note(f"running {one.path.parent.parent.name}/{one.path.parent.name}/{one.path.name} again")
-        if why := _why_not(one.result, verified):
-            yield Rerun(one, why_not=why)
-            continue
-        try:
-            with tempfile.TemporaryDirectory(prefix="probebench-") as folder:
+    # One folder for all: cells of one extraction share it.
+    with tempfile.TemporaryDirectory(prefix="probebench-") as folder:
+        for one in random.Random(seed).sample(cells, min(count, len(cells))):
+            note(plain(f"running {'/'.join(one.path.parts[-3:])} again"))
+            if why := _why_not(one.result, verified):
+                yield Rerun(one, why_not=plain(why))
+                continue
+            try:
                 yield _compare(one, *_run(one.result, verified, home, Path(folder)))
-        except (ProbebenchError, OSError) as error:
-            yield Rerun(one, why_not=str(error))
+            except (ProbebenchError, OSError) as error:
+                yield Rerun(one, why_not=plain(str(error)))
 
 
 def _why_not(result: Result, verified: Verified) -> str | None:
@@ -116,7 +117,8 @@ def _run(result: Result, verified: Verified, home: Path, folder: Path) -> tuple[
     dataset = verified.here.open(result.dataset)
     assert not isinstance(dataset, str)
     extract(backbone, dataset, folder, options)
-    (group,) = read_index(folder).groups
+    setting = (entry.id, dataset.id, backbone.input.size, options.dtype, entry.output.layer)
+    group = next(group for group in read_index(folder).groups if group.setting == setting)
     protocol = verified.here.registry.protocols[result.protocol]
     try:
         backend = backend_name(protocol, result.backend or "auto")
@@ -135,8 +137,12 @@ def _extraction(result: Result) -> dict[str, Any]:
 def _setting(result: Result) -> dict[str, object]:
     """Returns what must be equal for predictions to be: machine, versions, and how features were computed."""
     versions = result.environment.get("versions")
-    setting = {"platform": result.environment.get("platform"), "backend": result.backend, **_extraction(result)}
-    return {**(versions if isinstance(versions, dict) else {}), **setting}
+    return {
+        "platform": result.environment.get("platform"),
+        "backend": result.backend,
+        **(versions if isinstance(versions, dict) else {}),
+        **{f"extraction's {name}": value for name, value in _extraction(result).items()},
+    }
 
 
 def _differences(before: dict[str, object], now: dict[str, object]) -> tuple[str, ...]:

@@ -64,7 +64,7 @@ def verify(path: Path, registry: Registry, datasets: Path) -> Verified:
         UsageError: There is no such folder, or it is a link.
     """
     if path.is_symlink():
-        raise UsageError(f"{path} is a symbolic link; name the folder itself, so that what is verified is what is there")
+        raise UsageError(f"{path} is a symbolic link; name the folder itself")
     if not path.is_dir():
         raise UsageError(f"{path} is no folder; name a leaderboard, its submissions/ or results/, or one submission")
     run = _Verification(path, registry, DataHere(registry, datasets))

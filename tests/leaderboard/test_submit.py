@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from probebench.errors import UsageError
-from probebench.leaderboard.check_result import ZEROSHOT, ZEROSHOT_VERSION
 from probebench.leaderboard.submit import Asked, submit
 from probebench.registry import Registry
 from tests.conftest import Ran
@@ -207,26 +206,3 @@ def _rerun(run: Run) -> None:
     (path,) = Path("leaderboard/submissions/my_net/digits").glob("probe-default-full-*.json")
     values = json.loads(path.read_text())
     assert 0.2 < values["mean"] <= 1
-
-
-def test_a_cell_whose_weights_are_not_here_is_told_apart(run: Run, tmp_path: Path, home: Path) -> None:
-    registry = tmp_path / "entries" / "checkpoints"
-    registry.mkdir(parents=True)
-    text = (Path(__file__).parents[2] / "registry" / "checkpoints" / f"{MODEL}.toml").read_text()
-    (registry / "lost.toml").write_text(
-        re.sub(r'uri = ".*"', 'uri = "user"', text.replace(f'id = "{MODEL}"', 'id = "lost"'))
-    )
-    shutil.copytree(SHIPPED / MODEL, tmp_path / "results" / "lost")
-    for path in (tmp_path / "results").glob("*/*/*.json"):
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"model": "lost"}))
-    typed = ("leaderboard", "verify", "results", "--registry", "entries", "--reproduce", "2", "--seed", "3")
-    done = run(*typed)
-    assert done.code == 0 and done.out.count("not reproducible here: ") == 2, done.err
-    assert done.out == run(*typed).out != run(*typed[:-1], "1").out
-    assert "not reproducible here: lost/digits/" in done.out and "the weights of lost were never published" in done.out
-
-
-def test_the_version_of_zeroshot_is_the_one_that_is_made() -> None:
-    from probebench import zeroshot
-
-    assert (ZEROSHOT, ZEROSHOT_VERSION) == (zeroshot.PROTOCOL, zeroshot.VERSION)
