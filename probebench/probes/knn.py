@@ -53,12 +53,12 @@ class Neighbours:
 
     def predict(self, features: Matrix) -> Labels:
         """Returns the label of most votes for each unit row, (n,)."""
-        return _vote([self], features)[0]
+        return vote([self], features)[0]
 
     @classmethod
     def judge(cls, path: Sequence["Neighbours"], features: Matrix, labels: Labels) -> list[Judged]:
         """Returns hits, for every k from one search; a class without a neighbour has no log-loss."""
-        return [without_loss(predicted == labels) for predicted in _vote(path, features)]
+        return [without_loss(predicted == labels) for predicted in vote(path, features)]
 
 
 def fit_paths(
@@ -82,7 +82,7 @@ def fit_paths(
     return paths
 
 
-def _vote(path: Sequence[Neighbours], features: Matrix) -> list[Labels]:
+def vote(path: Sequence[Neighbours], features: Matrix) -> list[Labels]:
     """Returns the labels that each probe of a path predicts; they differ in k alone."""
     first = path[0]
     wanted = [min(int(probe.strength), len(first.own)) for probe in path]
