@@ -219,7 +219,8 @@ class _Teller:
         self._lines.start(what, total, done)
 
     def advance(self, count: int) -> None:
-        self._lines.advance(count)
+        if count:
+            self._lines.advance(count)
 
     def finish(self) -> None:
         self._lines.finish()

@@ -43,6 +43,7 @@ class Progressed:
         history: How each epoch ended.
         kept: The epoch whose weights count, so far.
         weights: Those weights.
+        micro: Images that went through the network at once, lately.
         over: Whether there is nothing left to train.
         error: Why it ended early.
     """
@@ -52,6 +53,7 @@ class Progressed:
     history: tuple[Epoch, ...] = ()
     kept: Epoch | None = None
     weights: dict[str, torch.Tensor] | None = None
+    micro: int | None = None
     over: bool = False
     error: str | None = None
 

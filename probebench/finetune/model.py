@@ -44,7 +44,8 @@ class Classifier(torch.nn.Module):
         """Joins a backbone (None: inputs are features) and a head that begins at ``start`` (None: at zero)."""
         super().__init__()
         self.backbone = torch.nn.Identity() if backbone is None else backbone
-        self.head = torch.nn.Linear(features, classes)
+        # Filled below; its own initial values would move the global generator.
+        self.head = torch.nn.utils.skip_init(torch.nn.Linear, features, classes)
         self._unit = start is not None and start.unit
         self.requires_grad_(True)
         with torch.no_grad():

@@ -102,19 +102,19 @@ def make_result(cell: Cell, alpha: float, trained: Sequence[Trained], prediction
         ci95=interval(scores) if whole else None,
         ci95_covers=(f"{varies} and test images" if len(trials) > 1 else "test images only") if whole else None,
         predictions=made.stored,
-        environment={**environment(), "training": _training(cell, made)},
+        environment={**environment(), "training": _training(cell, trained, made)},
         timings=made.timings,
     )
 
 
-def _training(cell: Cell, made: Made) -> dict[str, str | int | None]:
+def _training(cell: Cell, trained: Sequence[Trained], made: Made) -> dict[str, str | int | None]:
     options = cell.options
     return {
         "device": options.device,
         "gpu": torch.cuda.get_device_name() if options.device == "cuda" else None,
         "processes": made.processes,
         "threads": torch.get_num_threads(),
-        "micro_batch": options.micro_batch,
+        "micro_batch": min((one.micro for one in trained if one.micro), default=None),
         "loaders": options.loaders,
         "accelerate": importlib.metadata.version("accelerate"),
     }

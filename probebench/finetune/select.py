@@ -44,6 +44,7 @@ class Trial:
         rate: The chosen learning rate; None where every training diverged.
         epoch: The chosen epoch.
         weights: Its weights.
+        micro: Images that went through the network at once.
         diverged: Rates at which training diverged.
         error: Why there are no weights.
     """
@@ -55,6 +56,7 @@ class Trial:
     rate: float | None = None
     epoch: Epoch | None = None
     weights: dict[str, torch.Tensor] | None = None
+    micro: int | None = None
     diverged: tuple[float, ...] = ()
     error: str | None = None
 
@@ -92,7 +94,7 @@ class Selector:
             # Rates ascend, so ties go to the smaller.
             if done.kept.beats(best.kept, self._cell.recipe.criterion):
                 best_rate, best = rate, done
-        return Trial(draw, seeds, held, head, best_rate, best.kept, best.weights, diverged)
+        return Trial(draw, seeds, held, head, best_rate, best.kept, best.weights, best.micro, diverged)
 
     def _head(self, draw: Draw) -> HeadStart | None:
         if self._cell.head == "probe":

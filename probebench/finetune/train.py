@@ -100,7 +100,8 @@ def run(training: Training, options: Options, progress: Progress) -> Progressed:
         DatasetError: An image cannot be read.
         FeatureError: One image does not fit into memory.
     """
-    micro = options.micro_batch or training.batch_size
+    # A batch may have one image more.
+    micro = options.micro_batch or training.batch_size + 1
     while True:
         try:
             return _Loop(training, options, progress, micro).run()
@@ -179,7 +180,14 @@ class _Loop:
             if training.is_better(epoch, kept):
                 kept, weights = epoch, _copied(self._evaluated.state_dict())
             over = number == training.epochs
-            done = done.with_epoch(epoch, state={} if over else self._state(), kept=kept, weights=weights, over=over)
+            done = done.with_epoch(
+                epoch,
+                state={} if over else self._state(),
+                kept=kept,
+                weights=weights,
+                micro=min(self._micro, training.batch_size),
+                over=over,
+            )
             self._write(done)
         return done
 
@@ -230,7 +238,8 @@ class _Loop:
             inputs, targets = self._mixup(inputs, targets)
         self._optimizer.zero_grad()
         total = torch.zeros((), device=device)
-        parts = list(zip(torch.split(inputs, self._micro), torch.split(targets, self._micro), strict=True))
+        count = -(-len(inputs) // self._micro)
+        parts = list(zip(torch.tensor_split(inputs, count), torch.tensor_split(targets, count), strict=True))
         for number, (rows, wanted) in enumerate(parts):
             last = number == len(parts) - 1
             with torch.enable_grad() if last else self._place.no_sync(self._model):
