@@ -110,11 +110,9 @@ def command(
 
 def _protocols(registry: "Registry", probe: str | None, patterns: Sequence[str]) -> list[str]:
     """Returns the protocols asked for: of one probe where one is named, whose own is the default."""
-    from probebench.registry.load import expand
-
     if not patterns:
         return [PROTOCOLS[probe or "logistic"]]
-    wanted = expand("protocol", patterns, registry.protocols, f"known: {', '.join(registry.protocols)}")
+    wanted = registry.expand_protocols(patterns)
     if probe is None:
         return wanted
     fitting = [name for name in wanted if registry.protocol(name).probe == probe]
