@@ -13,6 +13,7 @@ from probebench.study.noise import Array, values, variances
 
 _QUESTION, _TITLE = "ranks", "Which source wins where, and does the ranking carry over between data sets?"
 _SOURCES, _DATASETS = 3, 2
+_SEED, _PERMUTATIONS = 230213602, 2000
 
 Group = dict[str, dict[str, Cell]]
 
@@ -82,35 +83,66 @@ def _tables(listed: Sequence[Cell]) -> dict[tuple[str, str], Group]:
 def concordance(scores: Array) -> tuple[Estimate, float, float]:
     """Returns the mean Spearman correlation between rows with its interval, the mean tau-b, and a p-value.
 
-    The mean Spearman correlation is the intraclass correlation of the ranks (one rank, consistency; two-way), so its
-    interval is McGraw and Wong's (1996) from the F distribution, sources and data sets both being samples. The p-value,
-    of no agreement, is Friedman's test in Iman and Davenport's (1980) form, the same F.
+    Both sources and data sets are samples. The mean Spearman correlation is the intraclass correlation of the ranks
+    (one rank, consistency, two-way), whose interval is McGraw and Wong's (1996) from the F distribution. Near 1, where
+    ranks are far from normal, it is too short; so it is widened to hold also the interval of the scores' own
+    intraclass correlation, each row scaled to variance 1, carried over by Moran's (1948) expectation of Spearman's
+    correlation of S normal pairs. The p-value, of no agreement, is that of the sum of ranks' squares under 2,000
+    permutations of every row.
 
     Args:
-        scores: (D, S) scores of sources on data sets, both at least 2.
+        scores: (D, S) scores of sources on data sets, D at least 2 and S at least 3.
     """
-    from scipy.special import fdtrc, fdtri
     from scipy.stats import kendalltau, rankdata
 
-    ranks = rankdata(scores, axis=1)
+    ranks: Array = rankdata(scores, axis=1)
     rows, columns = ranks.shape
-    between = rows * ranks.mean(axis=0).var(ddof=1)
-    rest = ranks - ranks.mean(axis=1, keepdims=True) - ranks.mean(axis=0, keepdims=True) + ranks.mean()
-    freedom = columns - 1, (rows - 1) * (columns - 1)
-    within = float((rest**2).sum() / freedom[1])
     taus = [float(kendalltau(scores[one], scores[other]).statistic) for one, other in combinations(range(rows), 2)]
     tau = float(np.nan_to_num(taus).mean())
-    if within <= 1e-12:
-        return (Estimate(1.0, 1.0, 1.0), tau, 0.0) if between > 0 else (Estimate(0.0, -1.0, 1.0), tau, 1.0)
-    ratio = float(between / within)
+    rho = _intraclass(ranks)
+    if rho.value is None:
+        return Estimate(0.0, -1.0, 1.0), tau, 1.0
+    spread = scores.std(axis=1, keepdims=True)
+    own = _intraclass(scores / np.where(spread > 0, spread, 1.0))
+    ends = [one for one in (own.low, own.high) if one is not None]
+    carried = [_expected_spearman(end, columns) for end in ends]
+    low, high = (float(bound) for bound in (rho.low or 0.0, rho.high or 0.0))
+    return Estimate(rho.value, min([low, *carried]), max([high, *carried])), tau, _permuted(ranks)
+
+
+def _intraclass(table: Array) -> Estimate:
+    """Returns the two-way consistency intraclass correlation of (D, S) and its interval; no value in a flat table."""
+    from scipy.special import fdtri
+
+    rows, columns = table.shape
+    freedom = columns - 1, (rows - 1) * (columns - 1)
+    between = float(rows * table.mean(axis=0).var(ddof=1))
+    rest = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0, keepdims=True) + table.mean()
+    within = float((rest**2).sum() / freedom[1])
+    if between + within <= 1e-12:
+        return Estimate(None, None, None)
+    ratio = between / max(within, 1e-9)
     upper = (1 + LEVEL) / 2
 
     def correlation(value: float) -> float:
         return float((value - 1) / (value + rows - 1))
 
     low = correlation(ratio / float(fdtri(*freedom, upper)))
-    high = correlation(ratio * float(fdtri(*freedom[::-1], upper)))
-    return Estimate(correlation(ratio), low, high), tau, float(fdtrc(*freedom, ratio))
+    return Estimate(correlation(ratio), low, correlation(ratio * float(fdtri(*freedom[::-1], upper))))
+
+
+def _expected_spearman(correlation: float, count: int) -> float:
+    inner = np.arcsin(correlation) + (count - 2) * np.arcsin(correlation / 2)
+    return float(6 / (np.pi * (count + 1)) * inner)
+
+
+def _permuted(ranks: Array) -> float:
+    """Returns the share of permutations whose rank sums lie at least as far apart, the table at hand counted in."""
+    generator = np.random.default_rng(_SEED)
+    shuffled = generator.permuted(np.broadcast_to(ranks, (_PERMUTATIONS, *ranks.shape)), axis=2)
+    apart = (shuffled.sum(axis=1) ** 2).sum(axis=1)
+    seen = (ranks.sum(axis=0) ** 2).sum()
+    return float((1 + (apart >= seen - 1e-9).sum()) / (1 + _PERMUTATIONS))
 
 
 def _mean_ranks(chosen: Sequence[Sequence[Cell]]) -> Array:

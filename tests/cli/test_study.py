@@ -1,0 +1,109 @@
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from probebench.results.store import result_path, write_result
+from tests.conftest import Ran
+from tests.study.make import SOURCES, Pretraining, results
+
+Run = Callable[..., Ran]
+
+
+def write(folder: Path, count: int = 3, **changes: object) -> None:
+    grid = [Pretraining(source) for source in SOURCES[:count]]
+    made = results(np.random.default_rng(0), grid, lambda *_: 0.6, levels=[1, "full"], datasets=["dtd"], **changes)  # type: ignore[arg-type]
+    for one in made:
+        write_result(result_path(folder, one.model, one.dataset, one.kind, one.protocol, one.shots, "0" * 8), one)
+
+
+def test_no_folder_and_no_results_are_one_line_each(run: Run, tmp_path: Path) -> None:
+    missing = run("study")
+    assert missing.code == 2 and "results folder results does not exist" in missing.error
+    (tmp_path / "empty").mkdir()
+    empty = run("study", "--results", "empty")
+    assert empty.code == 2 and "no results with a score in empty" in empty.error
+
+
+def test_a_damaged_result_is_named_and_passed_over(run: Run, tmp_path: Path) -> None:
+    write(tmp_path / "results")
+    damaged = next((tmp_path / "results").glob("*/*/*.json"))
+    damaged.write_text("{")
+    done = run("study", "--json")
+    assert done.code == 0 and damaged.name in done.err
+    assert json.loads(done.out)[0]["results"] == 5
+
+
+def test_no_matched_pairs_is_an_answer_and_no_error(run: Run, tmp_path: Path) -> None:
+    write(tmp_path / "results", count=1)
+    done = run("study")
+    assert done.code == 0 and "7 of 7 questions refused" in done.out
+    assert "not enough matched pairs" in (tmp_path / "study" / "study.md").read_text()
+
+
+def test_several_folders_are_read_and_the_report_is_written(run: Run, tmp_path: Path) -> None:
+    write(tmp_path / "one")
+    write(tmp_path / "two", provenance="published", predictions=None, weights_digest=None)
+    done = run("study", "--results", "one", "--results", "two", "--out", "out")
+    assert done.code == 0, done.err
+    assert "measured: 6 results in 6 cells" in done.out and "published: 6 results in 6 cells" in done.out
+    assert (tmp_path / "out" / "study.html").is_file()
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "parquet"])
+def test_export_writes_one_row_a_result(run: Run, tmp_path: Path, form: str) -> None:
+    write(tmp_path / "results")
+    done = run("results", "export", "--format", form, "--file", "table")
+    assert done.code == 0, done.err
+    if form == "parquet":
+        import pyarrow.parquet
+
+        rows = pyarrow.parquet.read_table(tmp_path / "table").to_pylist()
+    else:
+        text = (tmp_path / "table").read_text()
+        rows = json.loads(text) if form == "json" else list(csv.DictReader(text.splitlines()))
+    assert len(rows) == 6
+    assert {row["shots"] for row in rows} == {"1", "full"} and {row["dataset"] for row in rows} == {"dtd"}
+
+
+def test_export_without_pyarrow_or_results_is_one_line(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "no results in empty" in run("results", "export", "--format", "csv", "--out", "empty").error
+    write(tmp_path / "results")
+    assert "--file" in run("results", "export", "--format", "parquet").error
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    assert "pip install pyarrow" in run("results", "export", "--format", "parquet", "--file", "x").error
+
+
+def test_import_then_study(run: Run, tmp_path: Path) -> None:
+    header = "loss arch us ds us_epochs us_lr us_bs us_wd ds_epochs ds_lr ds_bs ds_wd zero 1 5 10 20 full 100 200"
+    lines = [
+        f"CLIP RN50 {source} CIFAR100 16 0.001 1024 0.1 128 {rate} 128 0.1 20 {score} {score + 10} 50 0 80 - -"
+        for source, score in (("LAION2.7m", 30), ("CC3m", 20), ("WIT2.7m", 10))
+        for rate in ("0.001", "0.003")
+    ]
+    text = "\n".join([header, *lines]).replace(" ", "\t").replace("-", "")
+    (tmp_path / "table.csv").write_text(text)
+    done = run("results", "import", "table.csv", "--map", "entezari2023")
+    assert done.code == 0, done.err
+    assert "33 published results of 3 checkpoints on 1 data sets" in done.out and "6 of them failed" in done.out
+    (section,) = json.loads(run("study", "--json").out)
+    spread = next(one for one in section["answers"] if one["question"] == "spread" and "finetune" in one["track"])
+    assert [row["range"] for row in spread["tables"][0]["rows"]] == pytest.approx([0.2, 0.2, 0.0, 0.0])
+    assert {row["settings"] for row in spread["tables"][2]["rows"]} == {"2"}
+    assert {row["selection"] for row in spread["tables"][2]["rows"]} == {"test"}
+    listed = run("results", "list", "--json")
+    assert {one["provenance"] for one in json.loads(listed.out)} == {"published"}
+
+
+def test_an_unknown_map_or_table_is_one_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("a\n1\n")
+    assert "did you mean entezari2023?" in run("results", "import", "table.csv", "--map", "entezari").error
+    assert "nothing.csv" in run("results", "import", "nothing.csv", "--map", "entezari2023").error
+    done = run("results", "import", "table.csv", "--map", "entezari2023")
+    assert done.code == 1 and "line 1, column 'a'" in done.error
