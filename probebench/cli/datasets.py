@@ -1,15 +1,22 @@
 """``probebench datasets``: the downstream data sets."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from probebench.cli.console import print_json, print_table
+from probebench.cli.console import ProgressLines, print_json, print_table
 from probebench.cli.options import home, json_option, registry_folders, registry_option
 
 if TYPE_CHECKING:
+    from probebench.datasets.base import Dataset
+    from probebench.datasets.duplicates import Duplicates
     from probebench.registry import Registry
+
+
+# Pairs of images that are named; --json has more.
+_SHOWN = 5
 
 
 @click.group(name="datasets")
@@ -49,9 +56,10 @@ def list_datasets(as_json: bool) -> None:
 
 @command.command()
 @click.argument("dataset")
+@click.option("--check", is_flag=True, help="Look for images that occur twice: in two parts, or under two labels.")
 @registry_option
 @json_option
-def show(dataset: str, as_json: bool) -> None:
+def show(dataset: str, check: bool, as_json: bool) -> None:
     """Show what is known of a data set (an id or folder:PATH) and, where it is on this machine, what is in it."""
     from probebench.datasets.facts import entry_facts, found_facts
     from probebench.datasets.layout import NotHereError
@@ -62,18 +70,46 @@ def show(dataset: str, as_json: bool) -> None:
     spec = registry.datasets.get(dataset)
     facts = entry_facts(spec) if spec else {}
     names = spec.readable_classes if spec else ()
+    found = None
     try:
         opened = open_dataset(dataset, registry, home() / "datasets")
     except NotHereError as error:
+        if check:
+            raise
         facts |= {"not_on_this_machine": error.mend, "classes": len(names)}
     else:
         facts |= found_facts(opened)
+        found = _duplicates(opened) if check else None
         names = names or opened.class_names
     facts["class_names"] = list(names)
     if as_json:
-        print_json(facts)
-    else:
-        _print_facts(facts)
+        print_json(facts | ({"duplicates": dataclasses.asdict(found)} if found else {}))
+        return
+    _print_facts(facts)
+    if found:
+        _print_duplicates(found)
+
+
+def _duplicates(opened: "Dataset") -> "Duplicates":
+    from probebench.datasets.duplicates import find_duplicates
+
+    with ProgressLines("images") as progress:
+        return find_duplicates(opened, progress)
+
+
+def _print_duplicates(found: "Duplicates") -> None:
+    """Counts, then the nearest pairs of each kind."""
+    for kind, pairs in (("the same pixels", found.exact), ("alike", found.near)):
+        counts = {f"images of {where}": count for where, count in pairs.between.items()}
+        counts |= {f"images of {part} under another label too": count for part, count in pairs.within.items()}
+        click.echo(f"{kind}: {', '.join(f'{count} {what}' for what, count in counts.items() if count) or 'none'}")
+        for pair in pairs.pairs[:_SHOWN]:
+            one, other = pair.first, pair.second
+            click.echo(f"  {one.part} {one.id} ({one.label}) = {other.part} {other.id} ({other.label})")
+    if found.unsearched:
+        click.echo(f"not searched for images alike under two labels, being too large: {', '.join(found.unsearched)}")
+    for line in found.unreadable[:_SHOWN]:
+        click.echo(f"unreadable: {line}")
 
 
 def _print_facts(facts: Mapping[str, Any]) -> None:

@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,3 +62,18 @@ def test_prepare_a_suite_and_see_it_in_the_list(run: Run, home: Path, monkeypatc
 def test_prepare(run: Run) -> None:
     assert "digits is ready: train 898, test 899" in run("datasets", "prepare", "digits").out
     assert run("datasets", "prepare", "nothing").code == 2
+
+
+def test_check_names_images_that_occur_twice(run: Callable[..., Ran], tmp_path: Path) -> None:
+    for part, seed in (("train", 0), ("test", 1)):
+        make_images(tmp_path / "mine" / part, each=4, seed=seed, size=64)
+    clean = run("datasets", "show", "folder:mine", "--check")
+    assert clean.code == 0 and "the same pixels: none" in clean.out and "alike: none" in clean.out
+    shutil.copy(tmp_path / "mine/train/class0/000.png", tmp_path / "mine/test/class0/copy.png")
+    shutil.copy(tmp_path / "mine/train/class1/000.png", tmp_path / "mine/train/class2/copy.png")
+    found = run("datasets", "show", "folder:mine", "--check").out
+    assert "the same pixels: 1 images of test in train, 2 images of train under another label too" in found
+    assert "test test/class0/copy.png (class0)" in found and "train train/class0/000.png (class0)" in found
+    facts = json.loads(run("datasets", "show", "folder:mine", "--check", "--json").out)
+    assert facts["duplicates"]["exact"]["between"] == {"test in train": 1}
+    assert run("datasets", "show", "dtd", "--check").code == 1
