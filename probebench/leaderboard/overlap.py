@@ -1,6 +1,5 @@
 """Whether a checkpoint has seen a data set before: yes, no, or unknown."""
 
-from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from probebench.results.schema import CheckpointFacts
@@ -28,14 +27,6 @@ def overlap(facts: CheckpointFacts, dataset: str) -> Overlap:
     name = _plain(dataset.rpartition(":")[2])
     holders = _HOLDS.get(name, set()) | {name}
     return "yes" if any(_plain(source.name) in holders for source in facts.sources) else "unknown"
-
-
-def over_all(answers: Iterable[Overlap]) -> Overlap:
-    """Joins the answers for several data sets: one yes is a yes, and no needs a no for each."""
-    found: Sequence[Overlap] = list(answers)
-    if "yes" in found:
-        return "yes"
-    return "no" if found and all(answer == "no" for answer in found) else "unknown"
 
 
 def _plain(name: str) -> str:

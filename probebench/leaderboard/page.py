@@ -65,7 +65,7 @@ def page_data(
     comparable, verdict = answers(board_rows(results))
     return {
         "verdict": {"comparable": comparable, "text": verdict},
-        "entrants": [_entrant(one, by_entrant[one], entries or {}, entrants, datasets) for one in entrants],
+        "entrants": [_entrant(key, by_entrant[one], entries or {}, datasets) for one, key in _keys(entrants).items()],
         "datasets": [{"name": name} for name in _names(datasets)],
         "settings": [_setting(one) for one in settings],
         "notes": NOTES,
@@ -141,18 +141,25 @@ def _points(score: float | None) -> int | None:
     return None if score is None else round(10_000 * score)
 
 
+def _keys(entrants: Sequence[Entrant]) -> dict[Entrant, str]:
+    """Names entrants in addresses; several of one id, with other weights or input sizes, are numbered."""
+    ids = [plain(one.model, 100) for one in entrants]
+    often, seen = Counter(ids), Counter[str]()
+    keys = {}
+    for entrant, own in zip(entrants, ids, strict=True):
+        seen[own] += 1
+        keys[entrant] = own if often[own] == 1 else f"{own}~{seen[own]}"
+    return keys
+
+
 def _entrant(
-    entrant: Entrant,
-    results: Sequence[Result],
-    entries: Mapping[str, CheckpointSpec],
-    entrants: Sequence[Entrant],
-    datasets: Sequence[DataSet],
+    key: str, results: Sequence[Result], entries: Mapping[str, CheckpointSpec], datasets: Sequence[DataSet]
 ) -> dict[str, Any]:
-    twins = [one for one in entrants if one.model == entrant.model]
-    shown = facts(results[0], entries)
-    key = shown["id"] if len(twins) == 1 else f"{shown['id']}~{twins.index(entrant) + 1}"
-    seen = [overlap(results[0].checkpoint, dataset.name) for dataset in datasets]
-    return shown | {"key": key, "overlap": seen, "commands": [plain(line, 4000) for line in commands(results)]}
+    return facts(results[0], entries) | {
+        "key": key,
+        "overlap": [overlap(results[0].checkpoint, dataset.name) for dataset in datasets],
+        "commands": [plain(line, 4000) for line in commands(results)],
+    }
 
 
 def _datasets(arranged: Arranged) -> list[DataSet]:
@@ -173,7 +180,7 @@ def _setting(setting: Setting) -> dict[str, Any]:
     kind = _KINDS.get(setting.kind, setting.kind)
     mode = "" if setting.mode in (setting.kind, *_PLAIN_MODES) else f" ({setting.mode})"
     return {
-        "id": plain(f"{setting.kind}-{setting.mode}-{setting.protocol}-{setting.version}"),
+        "id": plain(f"{setting.kind}-{setting.mode}-{setting.protocol}-{setting.version}", 100),
         "kind": setting.kind,
         "name": plain(f"{kind}{mode}: {setting.protocol} v{setting.version}"),
         "short": plain(f"{kind}{mode}"),

@@ -13,7 +13,13 @@ PB.plots = (() => {
   function figure(id, title, caption, plot) {
     const holder = typeof id === "string" ? document.getElementById(id) : id;
     const parts = [make("h3", {}, title)];
-    if (plot) { plot.setAttribute("role", "img"); plot.setAttribute("aria-label", `${title}. ${caption}`); parts.push(plot); }
+    if (plot) {
+      // One picture with one name; its parts have none of their own.
+      for (const part of plot.querySelectorAll("[aria-label]")) part.removeAttribute("aria-label");
+      plot.setAttribute("role", "img");
+      plot.setAttribute("aria-label", `${title}. ${caption}`);
+      parts.push(plot);
+    }
     holder.replaceChildren(...parts, make("figcaption", { class: plot ? "note" : "note limit" }, caption));
     return holder;
   }

@@ -14,6 +14,8 @@ PB.table = (() => {
   }
   const said = (text, kind = "said") => make("bdi", { class: kind, title: text.length > 24 ? text : null }, text);
 
+  const cut = (text) => (text.length > 60 ? `${text.slice(0, 59)}…` : text);
+
   // Cells without a value come last in either direction: a missing score never leads.
   function order(a, b, one, two, column, direction) {
     const gone = (value) => value === null || value === undefined || value === "";
@@ -80,7 +82,9 @@ PB.table = (() => {
       ...curve.map((one, place) => number(`c${place}`, curveTitle(one, state), 112, (cell) => score(cell.getData().along[place].get(cell.getData().number)))),
       ...(several ? sets.map((set) => number(`d${set}`, data.datasets[set].name, 112, (cell) => score(cell.getData().sets[set].get(cell.getData().number)))) : []),
       { ...word("overlap", "Seen before", 108), headerTooltip: "Whether pre-training used images of the data sets: yes, no or unknown" },
-    ].map((column) => ({ sorter: order, headerSortTristate: false, resizable: "header", headerWordWrap: true, ...column }));
+    ].map((column) => ({ sorter: order, headerSortTristate: false, resizable: "header", headerWordWrap: true,
+      // Tabulator takes a plain title for markup, and a data set's name is a submitter's text.
+      titleFormatter: () => make("bdi", { title: column.title.length > 24 ? column.title : null }, cut(column.title)), ...column }));
   }
 
   function curveTitle(one, state) {
@@ -97,6 +101,14 @@ PB.table = (() => {
     return field === "samples" || field === "overlap" || field === `c${chosen}` || (narrow() && ["method", "source", "arch", "parameters", "meanRank"].includes(field));
   }
   const visible = (field, state) => field === "title" || (state.cols[field] ?? !hiddenFirst(field, state));
+
+  /** Says to screen readers what the parts of the grid are. */
+  function roles(root, count) {
+    root.removeAttribute("aria-owns");
+    root.setAttribute("aria-rowcount", count + 1);
+    root.querySelector(".tabulator-tableholder").setAttribute("role", "rowgroup");
+    root.querySelector(".tabulator-table").setAttribute("role", "presentation");
+  }
 
   function headers() {
     for (const header of document.querySelectorAll("#table .tabulator-col.tabulator-sortable")) {
@@ -118,6 +130,7 @@ PB.table = (() => {
     ready = new Promise((resolve) => grid.on("tableBuilt", () => {
       grid.setFilter(PB.passes(state));
       headers();
+      roles(root, rows.length);
       resolve();
       done();
     }));
@@ -152,6 +165,7 @@ PB.table = (() => {
       grid.setFilter(PB.passes(state));
       grid.setSort(sort);
       headers();
+      roles(document.getElementById("table"), rows.length);
     });
   }
 

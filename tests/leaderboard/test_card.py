@@ -1,0 +1,73 @@
+import shlex
+from pathlib import Path
+
+import pytest
+
+from probebench.leaderboard.card import commands, facts
+from probebench.registry import Registry
+from tests.results.make import checkpoint, result, trial
+
+DRAWS = [trial(seed) for seed in range(5)]
+
+
+def test_facts_are_the_results_and_links_the_entrys(shipped: Registry) -> None:
+    said = checkpoint(title="T", architecture="timm/resnet50", sources=[{"name": "ImageNet-1k", "samples": 1281167}])
+    shown = facts(result(model="resnet50_a1_in1k", checkpoint=said), shipped.checkpoints)
+    assert (shown["title"], shown["parameters"], shown["samples"]) == ("T", 23_508_032, 1_281_167)
+    assert shown["links"]["paper"] == "https://arxiv.org/abs/2110.00476"
+    assert shown["licence"] == shipped.checkpoints["resnet50_a1_in1k"].license
+
+
+@pytest.mark.parametrize(
+    "changes", [{"method": "image-image"}, {"architecture": "timm/x"}, {"sources": [{"name": "y", "samples": 1}]}]
+)
+def test_an_entry_that_says_otherwise_lends_no_link(shipped: Registry, changes: dict[str, object]) -> None:
+    said = checkpoint(**{"architecture": "timm/resnet50"} | changes)
+    assert "links" not in facts(result(model="resnet50_a1_in1k", checkpoint=said), shipped.checkpoints)
+
+
+def test_unknown_facts_stay_unknown() -> None:
+    mixed = checkpoint(sources=[{"name": "a", "samples": 5}, {"name": "b", "samples": "unknown"}])
+    shown = facts(result(checkpoint=mixed), {})
+    assert shown["samples"] is None and shown["seen"] is None and shown["parameters"] is None
+    assert facts(result(checkpoint=checkpoint(method="none", sources=[])), {})["sources"] == ["none"]
+
+
+def test_commands_make_the_results_again() -> None:
+    found = [
+        *(result(dataset=name, shots=shots, trials=DRAWS) for name in ("dtd", "digits") for shots in (1, 10)),
+        result(shots="full"),
+        result(kind="knn", mode="knn", protocol="knn", shots="full"),
+        result(kind="zeroshot", mode="text", protocol="clip", shots=0),
+        result(kind="finetune", mode="lp-ft", protocol="quick", shots=5, trials=DRAWS[:3], feature_key=None),
+    ]
+    sized = "--input-size 96"
+    assert commands(found) == [
+        f"probebench extract --model net --dataset digits,dtd {sized} --dtype fp32",
+        f"probebench finetune --model net --dataset digits {sized} --protocol quick --shots 5 --mode lp-ft --draws 3",
+        f"probebench eval --model net --dataset digits {sized} --protocol knn --shots full "
+        "--probe knn --backend sklearn",
+        f"probebench eval --model net --dataset digits,dtd {sized} --protocol default --shots 1,10,full --draws 5 "
+        "--probe logistic --backend sklearn",
+        f"probebench zeroshot --model net --dataset digits {sized}",
+    ]
+
+
+def test_a_name_cannot_leave_its_place_in_a_command() -> None:
+    name = "x; rm -rf ~ $(id) 'q' \"p\""
+    for line in commands([result(model=name, dataset=name, protocol=name, backend=name, dtype=name)]):
+        assert shlex.split(line).count(name) >= 2
+
+
+def test_published_figures_have_no_commands() -> None:
+    assert commands([result(provenance="published")]) == []
+
+
+def test_every_shipped_architecture_has_its_parameters(shipped: Registry) -> None:
+    from json import loads
+
+    import probebench.leaderboard
+
+    counts = loads(Path(probebench.leaderboard.__file__).with_name("parameters.json").read_text())
+    known = {f"{one.architecture.library}/{one.architecture.name}" for one in shipped.checkpoints.values()}
+    assert set(counts) == known, "run python -m probebench.cli.parameter_table > probebench/leaderboard/parameters.json"

@@ -1,0 +1,80 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from probebench.leaderboard.page import page_data
+from probebench.results.schema import Result
+from probebench.results.store import Predictions
+from tests.results.make import checkpoint, result, trial
+
+TRUE = np.repeat([0, 1], [90, 10])
+RIGHT = {"net": 0.9, "twin": 0.9, "low": 0.5}
+
+
+def predictions(one: Result) -> Predictions:
+    random = np.random.default_rng(sorted(RIGHT).index(one.model))
+    guesses = np.where(random.random((2, 100)) < RIGHT[one.model], TRUE, 1 - TRUE)
+    return Predictions(tuple(map(str, range(100))), TRUE, guesses)
+
+
+def made(model: str, mean: float, **changes: Any) -> Result:
+    return result(model=model, mean=mean, ci95=None, trials=[trial(0), trial(1)], **changes)
+
+
+def notes(data: dict[str, Any], view: dict[str, Any]) -> dict[str, str]:
+    return {data["entrants"][line[0]]["id"]: data["notes"][line[6]] for line in view["rows"]}
+
+
+def test_one_view_for_each_setting_number_of_shots_and_metric() -> None:
+    data = page_data([result(), result(shots="full"), result(kind="knn", mode="knn", protocol="knn")], None)
+    names = [setting["name"] for setting in data["settings"]]
+    assert names == ["Linear probe: default v1", "Nearest neighbours: knn v1"]
+    views = [(view["setting"], view["shots"], view["metric"]) for view in data["views"]]
+    assert views == [(0, 1, "own"), (0, "full", "own"), (1, 1, "own")]
+
+
+def test_lines_hold_hundredths_of_a_percent() -> None:
+    (view,) = page_data([result(mean=0.81234, ci95=(0.7, 0.9))])["views"]
+    assert view["rows"] == [[0, 1, 8123, 7000, 9000, 1.0, 1, 1]] and view["sets"] == [0]
+
+
+def test_ties_are_shown_where_predictions_are_to_be_had() -> None:
+    results = [made("net", 0.9), made("twin", 0.89), made("low", 0.5)]
+    data = page_data(results, predictions)
+    assert notes(data, data["views"][0]) == {"net": "leader", "twin": "tied", "low": "apart"}
+    data = page_data(results)
+    assert notes(data, data["views"][0]) == {"net": "leader", "twin": "not compared", "low": "not compared"}
+
+
+def test_the_other_metric_is_a_view_of_its_own() -> None:
+    data = page_data([made("net", 0.9), made("low", 0.5)], predictions)
+    assert [metric["id"] for metric in data["metrics"]] == ["own", "mean-per-class"]
+    own, other = data["views"]
+    right = predictions(made("net", 0.9)).y_pred == TRUE
+    by_class = np.mean([right[:, label == TRUE].mean() for label in (0, 1)])
+    assert own["rows"][0][2] == 9000 and other["rows"][0][2] == pytest.approx(10_000 * by_class, abs=1)
+
+
+def test_a_checkpoint_at_two_sizes_is_two_entrants_with_two_keys() -> None:
+    data = page_data([result(), result(input_size=224), result(model="other")])
+    assert [entrant["key"] for entrant in data["entrants"]] == ["net~1", "net~2", "other"]
+
+
+def test_data_sets_of_one_name_show_their_fingerprint() -> None:
+    data = page_data([result(), result(dataset_fingerprint="1" * 64), result(dataset="dtd")])
+    assert [one["name"] for one in data["datasets"]] == ["digits (00000000)", "digits (11111111)", "dtd"]
+
+
+def test_each_data_set_is_ranked_alone_as_well() -> None:
+    results = [made("net", 0.9), made("low", 0.5), made("low", 0.99, dataset="dtd"), made("net", 0.98, dataset="dtd")]
+    (view,) = page_data(results)["views"]
+    assert [line[1:3] for line in view["rows"]] == [[1, 9400], [2, 7450]]
+    assert [[line[0] for line in view["single"][place]] for place in (0, 1)] == [[1, 0], [0, 1]]
+
+
+def test_seen_before_is_said_for_each_data_set() -> None:
+    (entrant,) = page_data([result(), result(dataset="imagenet1k")])["entrants"]
+    assert entrant["overlap"] == ["unknown", "yes"]
+    (entrant,) = page_data([result(checkpoint=checkpoint(method="none", sources=[]))])["entrants"]
+    assert entrant["overlap"] == ["no"]

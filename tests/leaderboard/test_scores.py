@@ -1,0 +1,93 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from probebench.errors import ResultError
+from probebench.leaderboard.scores import Scores
+from probebench.results.metrics import image_scores
+from probebench.results.schema import Result
+from probebench.results.stats import interval, paired
+from probebench.results.store import Predictions
+from tests.results.make import result, trial
+
+TRUE = np.repeat([0, 1, 2], [60, 30, 10])
+
+
+def predictions(seed: int, right: float = 0.8, draws: int = 2) -> Predictions:
+    random = np.random.default_rng(seed)
+    guesses = np.where(random.random((draws, len(TRUE))) < right, TRUE, (TRUE + 1) % 3)
+    return Predictions(tuple(map(str, range(len(TRUE)))), TRUE, guesses)
+
+
+def made(model: str, **changes: Any) -> Result:
+    return result(model=model, trials=[trial(0), trial(1)], **changes)
+
+
+HELD = {"a": predictions(0), "b": predictions(1, 0.5), "other images": predictions(2, draws=2)}
+HELD["other images"] = Predictions(tuple("x" * 100), TRUE, HELD["other images"].y_pred)
+
+
+def read(one: Result) -> Predictions | None:
+    if one.model == "damaged":
+        raise ResultError("damaged")
+    return HELD.get(one.model)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "mean-per-class"])
+def test_the_other_metric_comes_from_the_predictions(metric: Any) -> None:
+    one = made("a", metric="accuracy" if metric == "mean-per-class" else "mean-per-class")
+    cell = Scores(read).cell(one, metric)
+    assert cell is not None and cell.mean is not None
+    right = HELD["a"].y_pred == TRUE
+    by_class = np.mean([right[:, label == TRUE].mean() for label in range(3)])
+    assert cell.mean == pytest.approx(right.mean() if metric == "accuracy" else by_class)
+    assert cell.ci95 == pytest.approx(interval(image_scores(metric, TRUE, HELD["a"].y_pred)))
+
+
+def test_its_own_metric_is_the_results_own_number() -> None:
+    for scoring in ("own", "accuracy"):
+        cell = Scores(None).cell(made("a", mean=0.123, ci95=(0.1, 0.2)), scoring)
+        assert cell is not None and (cell.mean, cell.ci95) == (0.123, (0.1, 0.2))
+
+
+@pytest.mark.parametrize("model", ["nobody", "damaged"])
+def test_without_predictions_there_is_no_other_metric_and_no_comparison(model: str) -> None:
+    scores = Scores(read)
+    assert scores.cell(made(model), "mean-per-class") is None
+    assert scores.paired("own")(made("a"), made(model)) is None
+    assert Scores(None).paired("own")(made("a"), made("b")) is None
+
+
+def test_the_comparison_is_paired_over_draws_and_images() -> None:
+    found = Scores(read).paired("own")(made("a"), made("b"))
+    assert found == paired(*(image_scores("accuracy", TRUE, HELD[name].y_pred) for name in "ab"))
+
+
+def test_other_draws_images_or_metrics_are_not_compared() -> None:
+    compare = Scores(read).paired("own")
+    assert compare(made("a"), made("other images")) is None
+    assert compare(made("a"), made("b", metric="mean-per-class")) is None
+    assert compare(made("a"), result(model="b", trials=[trial(0, draw_digest="1" * 64), trial(1)])) is None
+
+
+def test_the_first_ones_predictions_are_read_once() -> None:
+    asked: list[str] = []
+
+    def counted(one: Result) -> Predictions | None:
+        asked.append(one.model)
+        return read(one)
+
+    compare, first = Scores(counted).paired("own"), made("a")
+    for _ in range(3):
+        compare(first, made("b"))
+    assert asked == ["a", "b", "b", "b"]
+
+
+def test_files_that_cannot_be_read_do_not_stop_the_page(tmp_path: Path) -> None:
+    def gone(_: Result) -> Predictions:
+        (tmp_path / "gone").read_bytes()
+        raise AssertionError
+
+    assert Scores(gone).cell(made("a"), "mean-per-class") is None
