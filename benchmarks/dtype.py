@@ -1,6 +1,6 @@
 """What bf16 and fp16 features change against fp32: ``python benchmarks/dtype.py FOLDER``.
 
-EfficientNet-Lite0 (ImageNet weights) on one data set through the commands that a user types, in one home folder for each
+EfficientNet-Lite0 (ImageNet weights) on one data set through the commands that a user types, in a home folder for each
 arithmetic. Differences are paired: the same draws, the same test images. On CPUs bf16 is slow where the chip has no
 instructions for it, so the default is digits; ``--dataset fashion_mnist --input-size 32`` is for a GPU.
 """
