@@ -81,7 +81,7 @@ def test_a_name_cannot_lead_out_of_the_folder(path: Path) -> None:
         {"trials": []},
         {"surprise": 1},
         {"selection": "luck"},
-        {"shots": 0},
+        {"shots": -1},
     ],
     ids=str,
 )
