@@ -109,11 +109,13 @@ def verify(path: Path, count: int, seed: int, as_json: bool) -> None:
 
 
 def _print(verified: "Verified", reruns: "list[Rerun]") -> None:
+    from probebench.leaderboard.findings import in_short
+
     findings = verified.findings
-    for one in findings.notes:
-        click.echo(f"note: {one}")
-    for one in findings.unchecked:
-        click.echo(f"not checked here: {one}")
+    for line in in_short(findings.notes):
+        click.echo(f"note: {line}")
+    for line in in_short(findings.unchecked):
+        click.echo(f"not checked here: {line}")
     for rerun in reruns:
         name = "/".join(rerun.entered.path.parts[-3:])
         if rerun.why_not:

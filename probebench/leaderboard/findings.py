@@ -1,7 +1,8 @@
 """What a check found, in lines that are safe to print."""
 
 import contextlib
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +28,14 @@ class Finding:
     def __str__(self) -> str:
         """The line."""
         return f"{self.file}: {self.what}"
+
+
+def in_short(findings: Iterable[Finding]) -> list[str]:
+    """Returns a line for each thing that was found, where files share it with their number and the first of them."""
+    files: dict[str, list[str]] = defaultdict(list)
+    for one in findings:
+        files[one.what].append(one.file)
+    return [f"{names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {what}" for what, names in files.items()]
 
 
 @dataclass

@@ -11,6 +11,7 @@ from probebench.fingerprint import file_sha256
 from probebench.leaderboard.check_data import evaluator_version
 from probebench.leaderboard.check_result import check_facts
 from probebench.leaderboard.check_submission import draws_of
+from probebench.leaderboard.findings import in_short
 from probebench.leaderboard.rules import (
     LARGEST,
     MANIFEST,
@@ -101,7 +102,7 @@ def submit(asked: Asked, results: Path, out: Path, registry: Registry, datasets:
         _write(workshop / asked.entry.id, asked.entry, gathered.results)
         verified = verify(workshop / asked.entry.id, registry, datasets)
         gathered.problems += [f"{one}; make that result again" for one in verified.findings.failures]
-        gathered.notes += [str(one) for one in (*verified.findings.notes, *verified.findings.unchecked)]
+        gathered.notes += in_short([*verified.findings.notes, *verified.findings.unchecked])
         if gathered.problems:
             return None, gathered
         if target.exists():

@@ -142,8 +142,10 @@ def test_a_folder_that_is_no_submission_is_not_replaced(shipped: Registry, resul
 def test_changed_code_is_told_and_no_failure(run: Run, results: Path) -> None:
     environment = json.loads(edit(results, 5).read_text())["environment"]
     edit(results, 5, environment=environment | {"dirty": True})
+    edit(results, 10, environment=environment | {"dirty": True})
     done = run("submit", "--model", MODEL, "--dataset", "digits")
-    assert done.code == 0 and "was made by code with changes that no commit holds" in done.err
+    assert done.code == 0 and len(done.err.splitlines()) == 1
+    assert " and 1 more: was made by code with changes that no commit holds" in done.err
 
 
 def test_wrong_names(run: Run, results: Path) -> None:
