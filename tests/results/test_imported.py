@@ -1,4 +1,5 @@
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -271,3 +272,10 @@ def test_shipped_maps_are_read_by_name() -> None:
     assert read_map("entezari2023").paper == "arXiv:2302.13602"
     with pytest.raises(UsageError, match="neither a file nor one of"):
         read_map("nothing")
+
+
+def test_the_map_in_the_documentation_is_one() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "study.md").read_text()
+    (block,) = re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL)
+    found = TableMap.model_validate(tomllib.loads(block))
+    assert found.wide and found.test_images["cifar100"]["5"] == 10_000

@@ -20,7 +20,8 @@ GRID = [
 
 
 def truth(one: Pretraining, dataset: str, shots: int | str) -> float:
-    return 0.5 + 0.02 * np.log10(one.samples / 1e6) + 0.03 * (one.source == "LAION") + 0.2 * (shots == "full")
+    grown = 0.02 * float(np.log10(one.samples / 1e6))
+    return 0.5 + grown + 0.03 * (one.source == "LAION") + 0.2 * (shots == "full")
 
 
 def written(folder: Path, **changes: object) -> Path:
