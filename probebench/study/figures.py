@@ -138,7 +138,7 @@ def _ranks(answer: Answer) -> "tuple[Figure, str] | None":
     axes.set_xticks(range(len(shots)), shots)
     axes.set_ylim(-1.02, 1.02)
     axes.set_ylabel("mean Spearman correlation\nbetween data sets")
-    figure.legend(loc="outside lower center", fontsize=8)
+    figure.legend(loc="outside lower center", ncols=1 if len(groups) == 1 else 2, fontsize=7)
     return figure, "Agreement of data sets on the ranking of sources, against the number of shots."
 
 

@@ -132,7 +132,7 @@ def pairs_answer(question: Question, listed: Sequence[Cell]) -> Answer:
         question.key,
         question.title,
         track,
-        f"{'; '.join(found)}." if found else f"No difference beyond noise at equal {question.shared}.",
+        _verdict(question, rows),
         found=found,
         tables=(_table(question, rows), _single_table(question, single)),
         notes=(*_notes(question), *selection_note(dict.fromkeys(used))),
@@ -175,6 +175,18 @@ def _pair(sides: Side) -> dict[str, Value]:
 
 def _number(value: Value) -> float:
     return float(value) if isinstance(value, int | float) else 1.0
+
+
+def _verdict(question: Question, rows: Sequence[dict[str, Value]]) -> str:
+    clear = [row for row in rows if _number(row["p"]) < ALPHA]
+    if not clear:
+        return f"No difference beyond noise at equal {question.shared}."
+    said = []
+    for ahead in dict.fromkeys(_finding(question, row).rsplit(" at ", 1)[0] for row in clear):
+        where = [str(row["shots"]) for row in clear if _finding(question, row).startswith(ahead)]
+        said.append(f"{ahead} at {', '.join(where)}")
+    text = "; ".join(said)
+    return f"{text[0].upper()}{text[1:]}, at equal {question.shared}."
 
 
 def _finding(question: Question, row: dict[str, Value]) -> str:
