@@ -45,7 +45,7 @@ class Classifier(torch.nn.Module):
         super().__init__()
         self.backbone = torch.nn.Identity() if backbone is None else backbone
         # Filled below; its own initial values would move the global generator.
-        self.head = torch.nn.utils.skip_init(torch.nn.Linear, features, classes)
+        self.head: torch.nn.Linear = torch.nn.utils.skip_init(torch.nn.Linear, features, classes)  # type: ignore[no-untyped-call]
         self._unit = start is not None and start.unit
         self.requires_grad_(True)
         with torch.no_grad():

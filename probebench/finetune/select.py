@@ -130,6 +130,7 @@ def trainings_of(
             batch_size=cell.batch_size,
             keeps=cell.recipe.choice(cell.shots).epoch if held.part else "last",
             seeds=seeds,
+            frozen_norms=cell.recipe.batch_norm == "frozen" and cell.mode != "scratch",
             mixes=not linear,
             path=cell.folder / f"{draw.digest[:16]}-{seeds.training}" / f"{rate:g}.pt",
             name=_name(cell, draw, seeds, rate),

@@ -44,6 +44,7 @@ class Training:
         batch_size: Images a step.
         keeps: Which epoch's weights count: the "best" on validation images, or the "last".
         seeds: Of the trial.
+        frozen_norms: Whether batch normalisation keeps its statistics.
         mixes: Whether images may be mixed with one another.
         path: The file that keeps its state.
         name: What it is called in progress lines.
@@ -59,6 +60,7 @@ class Training:
     batch_size: int
     keeps: Literal["best", "last"]
     seeds: Seeds
+    frozen_norms: bool
     mixes: bool
     path: Path
     name: str
@@ -150,10 +152,7 @@ class _Loop:
         self._mixup = make_mixup(training.recipe, module.head.out_features) if training.mixes else None
         self._module, self._model = module, self._place.prepare(module)
         self._optimizer = self._place.prepare(optimizer)
-        try:
-            return self._epochs(done)
-        finally:
-            self._place.free_memory()
+        return self._epochs(done)
 
     def _images_until(self, done: Progressed) -> int:
         if done.over:
@@ -209,6 +208,10 @@ class _Loop:
         sizes = [len(batch) for batch in training.batches(number)]
         total = torch.zeros((), device=self._place.device)
         self._model.train()
+        if training.frozen_norms:
+            for part in self._module.modules():
+                if isinstance(part, torch.nn.modules.batchnorm._BatchNorm):
+                    part.eval()
         with seeded(training.seeds("training", number)):
             for step, size in enumerate(sizes):
                 self._schedule.step_update((number - 1) * len(sizes) + step)

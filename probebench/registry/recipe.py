@@ -115,6 +115,8 @@ class RecipeSpec(Entry):
         epochs: Passes over the training images.
         least_steps: Where these passes take fewer steps, as in a small draw, as many more passes as it takes.
         batch_size: Images a step, over all devices.
+        batch_norm: "live" normalises training batches by their own statistics; "frozen" keeps the checkpoint's, which a
+            few images cannot better. Mode ``scratch`` has none to keep and is always live.
         label_smoothing: Share of the target that is spread over all classes.
         ema: Decay of the moving average of weights that is then evaluated; None: the weights themselves.
         head: How the classifier starts: at zero, from the probe of the ``default`` protocol, or from embeddings of the
@@ -135,6 +137,7 @@ class RecipeSpec(Entry):
     epochs: Positive
     least_steps: Annotated[int, Field(ge=0)] = 0
     batch_size: Positive
+    batch_norm: Literal["live", "frozen"] = "live"
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     head: Literal["zero", "probe", "text"] = "zero"

@@ -85,11 +85,11 @@ def test_the_global_generators_neither_matter_nor_move(home: Path, tmp_path: Pat
     one = train.run(replace(training, path=tmp_path / "1.pt"), CPU, Silent())
     torch.manual_seed(2)
     np.random.seed(2)
-    before = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[union-attr]
+    before = torch.random.get_rng_state(), np.random.get_state(legacy=False)["state"]["key"].copy()
     other = train.run(replace(training, path=tmp_path / "2.pt"), CPU, Silent())
     assert same(one, other)
     assert torch.equal(torch.random.get_rng_state(), before[0])
-    assert (np.random.get_state()[1] == before[1]).all()
+    assert (np.random.get_state(legacy=False)["state"]["key"] == before[1]).all()
 
 
 def test_accumulated_gradients_are_those_of_the_whole_batch(home: Path, tmp_path: Path) -> None:
