@@ -188,8 +188,8 @@
   });
   element("columns").addEventListener("change", (event) => {
     state.cols[event.target.value] = event.target.checked;
-    PB.table.show(event.target.value, event.target.checked);
-    toAddress();
+    settled = false;
+    PB.table.replace(state, rows).then(() => { settled = true; toAddress(); });
   });
   document.addEventListener("keydown", (event) => {
     const menu = document.querySelector(".menu[open]");

@@ -2,8 +2,9 @@
 "use strict";
 PB.table = (() => {
   const { data, points, interval, short } = PB;
+  const MANY = 4;
   let grid = null;
-  let ready = null;
+  let wanted = null;
 
   /** Makes an element; children are text or elements, never markup. */
   function make(tag, attributes = {}, ...children) {
@@ -95,11 +96,14 @@ PB.table = (() => {
     return text[0].toUpperCase() + text.slice(1);
   }
 
-  // Columns that a reader has to ask for: what the chosen score says already, or what few need.
+  // Columns that a reader has to ask for: what the chosen score says already, what few need, and many data sets.
   function hiddenFirst(field, state) {
+    if (/^d\d+$/.test(field)) return data.datasets.length > MANY || narrow();
     const chosen = PB.curve(state.protocol, state.metric).findIndex((one) => one.setting === state.protocol && one.shots === state.shots);
     return field === "samples" || field === "overlap" || field === `c${chosen}` || (narrow() && ["method", "source", "arch", "parameters", "meanRank"].includes(field));
   }
+  // A hidden column is none at all: its cells would cost as much as those that are seen.
+  const visibleColumns = (state) => columns(state).filter((column) => visible(column.field, state));
   const visible = (field, state) => field === "title" || (state.cols[field] ?? !hiddenFirst(field, state));
 
   /** Says to screen readers what the parts of the grid are. */
@@ -119,21 +123,20 @@ PB.table = (() => {
 
   function build(state, rows, done) {
     const sort = state.sort && { column: state.sort.field, dir: state.sort.dir };
-    const shown = columns(state).map((column) => ({ ...column, visible: visible(column.field, state) }));
+    const shown = visibleColumns(state);
     grid = new Tabulator("#table", {
-      data: rows, index: "number", columns: shown, maxHeight: "78vh", rowHeight: 46, layout: "fitData", columnHeaderVertAlign: "middle", headerSortClickElement: "header",
+      data: rows, index: "number", columns: shown, maxHeight: "78vh", rowHeight: 46, renderVerticalBuffer: 230, layout: "fitData", columnHeaderVertAlign: "middle", headerSortClickElement: "header",
       initialSort: sort && shown.some((one) => one.field === sort.column) ? [sort] : [],
       placeholder: () => make("p", {}, "No checkpoint passes the filters."),
       rowFormatter: (row) => row.getElement().classList.toggle("unranked", row.getData().rank === null),
     });
     const root = document.getElementById("table");
-    ready = new Promise((resolve) => grid.on("tableBuilt", () => {
+    grid.on("tableBuilt", () => {
       grid.setFilter(PB.passes(state));
       headers();
       roles(root, rows.length);
-      resolve();
       done();
-    }));
+    });
     root.onkeydown = (event) => {
       const header = event.target.closest(".tabulator-col");
       if (header && (event.key === "Enter" || event.key === " ")) {
@@ -141,24 +144,36 @@ PB.table = (() => {
         header.click();
         return;
       }
-      if (event.target.matches(".open") && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
+      if ((wanted || event.target.matches(".open")) && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
         event.preventDefault();
-        step(event.target, event.key === "ArrowDown" ? 1 : -1);
+        step(wanted ?? event.target.dataset.key, event.key === "ArrowDown" ? 1 : -1);
       }
     };
-    return ready;
   }
 
-  /** Moves the focus to the neighbouring row, which may have to be drawn first. */
+  /** Moves the focus to the neighbouring row. Until that is drawn the table holds it, and further keys count from there. */
   function step(from, by) {
     const active = grid.getRows("active");
-    const row = active[active.findIndex((one) => one.getData().key === from.dataset.key) + by];
-    if (!row) return;
-    grid.scrollToRow(row, "nearest", false).then(() => row.getElement().querySelector(".open")?.focus());
+    const place = active.findIndex((one) => one.getData().key === from) + by;
+    if (!active[place]) return;
+    wanted = active[place].getData().key;
+    const holder = document.querySelector("#table .tabulator-tableholder");
+    holder.focus({ preventScroll: true });
+    // All rows are of one height. Tabulator's own scrollToRow draws everything anew, and the focus would be lost.
+    const height = holder.querySelector(".tabulator-row").offsetHeight;
+    holder.scrollTop = Math.min(place * height, Math.max(holder.scrollTop, (place + 1) * height - holder.clientHeight));
+    arrive(active[place], 60);
+  }
+  function arrive(row, frames) {
+    if (row.getData().key !== wanted) return;
+    const button = row.getElement().isConnected && row.getElement().querySelector(".open");
+    if (!button && frames > 0) return void requestAnimationFrame(() => arrive(row, frames - 1));
+    wanted = null;
+    if (button) button.focus({ preventScroll: true });
   }
 
   function replace(state, rows) {
-    const shown = columns(state).map((column) => ({ ...column, visible: visible(column.field, state) }));
+    const shown = visibleColumns(state);
     const sort = state.sort && shown.some((one) => one.field === state.sort.field) ? [{ column: state.sort.field, dir: state.sort.dir }] : [];
     grid.clearSort();
     return grid.setData([]).then(() => { grid.setColumns(shown); return grid.setData(rows); }).then(() => {
@@ -173,9 +188,6 @@ PB.table = (() => {
     make, said, score, columns, visible, build, replace,
     on: (event, act) => grid.on(event, act),
     filter: (state) => grid.setFilter(PB.passes(state)),
-    sort: (field, dir) => grid.setSort(field, dir),
-    show: (field, on) => (on ? grid.showColumn(field) : grid.hideColumn(field)),
-    sorters: () => grid.getSorters().map((one) => ({ field: one.field, dir: one.dir })),
     shown: () => grid.getRows("active").map((row) => row.getData()),
   };
 })();
