@@ -37,7 +37,8 @@ CLASSES = 100
 def network(name: str) -> Classifier:
     """Returns an untrained network in the layout that the harness trains in."""
     trunk = timm.create_model(name, num_classes=0)
-    return Classifier(trunk, int(trunk.num_features), CLASSES, None).to(memory_format=torch.channels_last)
+    features = int(trunk.eval()(torch.zeros(2, 3, 64, 64)).shape[-1])
+    return Classifier(trunk, features, CLASSES, None).to(memory_format=torch.channels_last)
 
 
 def bare(name: str, size: int, batch: int, steps: int, options: Options) -> float:
