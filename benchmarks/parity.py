@@ -66,7 +66,8 @@ def main() -> None:
             fit([data], strengths[:1])
             started = time.perf_counter()
             (path,) = fit([data], strengths)
-            fitted[backend] = time.perf_counter() - started, path
+            seconds = time.perf_counter() - started
+            fitted[backend] = seconds, [probe for probe in path if isinstance(probe, FittedProbe)]
         values = {backend: [objective(probe, data) for probe in path] for backend, (_, path) in fitted.items()}
         best = [min(column) for column in zip(*values.values(), strict=True)]
         for backend, (seconds, path) in fitted.items():

@@ -47,7 +47,8 @@ def by_hand(spec: CheckpointSpec, files: list[Path], prompts: Prompts) -> np.nda
         for name in prompts.names:
             texts = clip.encode_text(tokenizer([one.format(name) for one in prompts.templates]), normalize=True)
             classes.append(torch.nn.functional.normalize(texts.mean(dim=0), dim=0))
-        return (seen @ torch.stack(classes).T).argmax(dim=1).numpy()
+        labels: np.ndarray[Any, Any] = (seen @ torch.stack(classes).T).argmax(dim=1).numpy()
+        return labels
 
 
 def test_predictions_are_those_of_open_clip_itself(extracted: CheckpointSpec, home: Path, tmp_path: Path) -> None:

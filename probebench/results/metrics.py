@@ -31,7 +31,7 @@ def image_scores(
     Returns:
         (R, N) scores.
     """
-    correct = (y_pred == y_true).astype(np.float64)
+    correct: npt.NDArray[np.float64] = (y_pred == y_true).astype(np.float64)
     if metric == "accuracy":
         return correct
     _, place, counts = np.unique(y_true, return_inverse=True, return_counts=True)
