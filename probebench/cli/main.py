@@ -69,7 +69,7 @@ def cli(ctx: click.Context, registry: tuple[Path, ...]) -> None:
 def main() -> None:
     """Runs the command line; every error that a user can mend is one line, and exit codes are 0, 1 or 2."""
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="probebench", standalone_mode=False)
     except ProbebenchError as error:
         code = _fail(str(error), error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
