@@ -103,7 +103,9 @@ def _check_revision(source: Source, commit: str) -> None:
     folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=source.place, repo_type="dataset")
     reference = folder / "refs" / source.revision
     if not reference.is_file() or reference.read_text().strip() != commit:
-        raise DatasetError(f"{source}: revision {source.revision} is not on this machine; run once with a network")
+        raise DatasetError(
+            f"{source}: no revision {source.revision} is known here; check its name, or run once with a network"
+        )
 
 
 @contextlib.contextmanager

@@ -25,7 +25,9 @@ class Hub(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = urlparse(self.path).path
         names = sorted(str(file.relative_to(self.folder)) for file in self.folder.rglob("*") if file.is_file())
-        if path == API or path.startswith(f"{API}/revision/"):
+        if "/gone/" in f"{path}/":
+            self.say("", 404, X_Error_Code="RevisionNotFound")
+        elif path == API or path.startswith(f"{API}/revision/"):
             self.say(json.dumps({"id": "owner/name", "sha": COMMIT, "siblings": [{"rfilename": n} for n in names]}))
         elif path.startswith(f"{API}/tree/{COMMIT}"):
             inside = path.removeprefix(f"{API}/tree/{COMMIT}").strip("/")

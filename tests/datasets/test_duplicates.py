@@ -134,6 +134,12 @@ def test_photos_that_were_changed_a_little_are_found(change: Callable[[Image.Ima
     assert found.near.between == {"test in train": count}
 
 
+def test_photos_that_were_cropped_are_mostly_found() -> None:
+    found = find_duplicates(photos(TILES, [cut(tile, 3, 2, 3, 2) for tile in TILES]))
+    assert all(pair.first.id[6:] == pair.second.id[5:] for pair in found.near.pairs)
+    assert len(found.near.pairs) >= 0.8 * len(TILES)
+
+
 def test_photos_that_have_nothing_in_common_are_not_found() -> None:
     for train, test in (
         (TILES[::2], TILES[1::2]),

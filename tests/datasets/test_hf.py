@@ -328,7 +328,7 @@ def test_the_hub_with_and_without_a_network(tmp_path: Path, root: Path) -> None:
     for part, numbers in (("train", range(20)), ("test", range(20, 30))):
         table(numbers).to_parquet(repository / f"{part}.parquet")
     local = open_hf(str(repository), root).id
-    texts = ["owner/name", "owner/name@main", "owner/name@a1b2c3d4", "owner/other"]
+    texts = ["owner/name", "owner/name@main", "owner/name@a1b2c3d4", "owner/name@gone", "owner/other"]
     program = [sys.executable, "-m", "tests.datasets.fake_hub", str(repository), str(tmp_path / "home"), *texts]
     done = subprocess.run(program, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
     said = [json.loads(line) for line in done.stdout.splitlines()]
@@ -338,6 +338,9 @@ def test_the_hub_with_and_without_a_network(tmp_path: Path, root: Path) -> None:
         if text == "owner/other":
             reason = "cannot be loaded: " if online else "is not on this machine and the network cannot be reached; run"
             assert found[0].startswith(f"data set hf:owner/other {reason}")
+        elif text == "owner/name@gone":
+            # The library would take what its cache has of another revision.
+            assert ("Revision 'gone' doesn't exist" if online else "no revision gone is known here; check") in found[0]
         else:
             assert found == [name, "train-000000", "test-000000"], (online, text, found)
-    assert len(said) == 8 and not done.stderr
+    assert len(said) == 10 and not done.stderr
