@@ -30,7 +30,7 @@ PB.plots = (() => {
       return make("li", {}, swatch, make("bdi", { title: name }, cut(name)));
     }));
   }
-  const base = (options) => Plot.plot({ width: 560, height: 320, marginLeft: 46, marginBottom: 40, color: { type: "identity" }, style: { background: "none", fontSize: "13px" }, ...options });
+  const base = (options) => Plot.plot({ width: 560, height: 320, marginTop: 30, marginLeft: 46, marginBottom: 40, color: { type: "identity" }, style: { background: "none", fontSize: "13px" }, ...options });
   const y = { label: "score (%)", grid: true, nice: true };
 
   /** Scores at every number of shots over the data sets that all of them have. */
@@ -60,7 +60,7 @@ PB.plots = (() => {
     const inked = found.points.filter((one) => named.has(one.number));
     const x = { type: "point", domain: found.shots.map(String), label: "labelled images a class" };
     const plot = base({ x, y, marks: [
-      Plot.line(found.points.filter((one) => faint.has(one.number)), { x: "label", y: "mean", z: "number", stroke: "currentColor", strokeOpacity: 0.15 }),
+      Plot.line(found.points.filter((one) => faint.has(one.number)), { x: "label", y: "mean", z: "number", stroke: "currentColor", strokeOpacity: faint.size > 40 ? 0.06 : 0.15 }),
       Plot.areaY(inked, { x: "label", y1: "low", y2: "high", z: "number", fill: (one) => named.get(one.number), fillOpacity: 0.15 }),
       Plot.line(inked, { x: "label", y: "mean", z: "number", stroke: (one) => named.get(one.number), strokeWidth: 2 }),
       Plot.dot(inked, { x: "label", y: "mean", fill: (one) => named.get(one.number), r: 3 }),
