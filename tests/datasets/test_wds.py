@@ -26,7 +26,7 @@ from probebench.datasets.base import ArrayImages, Dataset, Split
 from probebench.datasets.wds import ShardImages, open_wds
 from probebench.errors import DatasetError, UsageError
 from probebench.extract import Options, extract
-from tests.conftest import make_entry
+from tests.conftest import Ran, make_entry, write_entry
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 12, 12, 3), dtype=np.uint8)
 LABELS = np.arange(40) % 3
@@ -482,3 +482,16 @@ def test_features_of_streamed_images_are_those_of_the_arrays(host: Host, root: P
     for one, other in zip(found, expected, strict=True):
         with FeatureFile(one.path) as file, FeatureFile(other.path) as reference:
             assert file.ids == reference.ids and np.array_equal(file.read(), reference.read())
+
+
+def test_from_a_server_to_results_as_typed(
+    host: Host, run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_entry(tmp_path / "own")
+    monkeypatch.setenv("PROBEBENCH_REGISTRY", str(tmp_path / "own"))
+    done = run("extract", "--model", "tiny", "--dataset", f"wds:{remote(host)}")
+    assert done.code == 0 and "40 images in" in done.out, done.err
+    host.stop()
+    assert "all cached already" in run("extract", "--model", "tiny", "--dataset", f"wds:{remote(host)}").out
+    done = run("eval", "--shots", "1", "--draws", "2", "--dataset", f"wds:{remote(host)}")
+    assert done.code == 0 and "wds:cars-" in done.out, done.err
