@@ -49,7 +49,6 @@ def named_shards(text: str) -> tuple[str, dict[str, list[str]]]:
 def _expand(pattern: str, where: str) -> list[str]:
     from webdataset.gopen import gopen_schemes
     from webdataset.shardlists import expand_urls
-    from webdataset.utils import glob_with_braces
 
     try:
         urls = expand_urls(pattern)
@@ -59,8 +58,10 @@ def _expand(pattern: str, where: str) -> list[str]:
     for url in urls:
         scheme = urlparse(url).scheme
         if is_local(url):
-            path = str(local_path(url).expanduser().absolute())
-            shards += sorted(glob_with_braces(path)) if any(mark in path for mark in "*?[") else [path]
+            path = local_path(url).expanduser().absolute()
+            inside = str(path.relative_to(path.anchor))
+            found = Path(path.anchor).glob(inside) if any(mark in inside for mark in "*?[") else [path]
+            shards += sorted(map(str, found))
         elif scheme in gopen_schemes and scheme not in ("__default__", "pipe"):
             shards.append(url)
         else:
