@@ -30,11 +30,6 @@ CLASSES = ["red", "green", "blue car"]
 CLASS = datasets.ClassLabel(names=CLASSES)
 
 
-@pytest.fixture
-def root(home: Path) -> Path:
-    return home / "datasets"
-
-
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
