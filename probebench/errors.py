@@ -29,6 +29,10 @@ class DatasetError(ProbebenchError):
     """A data set is missing, incomplete or has an image that cannot be read."""
 
 
+class OutOfReachError(DatasetError):
+    """An image could not be fetched now; it may be whole, so nothing may leave it out."""
+
+
 class FeatureError(ProbebenchError):
     """A backbone gave features that cannot be used."""
 

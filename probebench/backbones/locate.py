@@ -5,7 +5,6 @@ import errno
 import importlib.util
 import logging
 import os
-import socket
 import urllib.parse
 import urllib.request
 import warnings
@@ -17,6 +16,7 @@ from probebench.backbones.download import fetch
 from probebench.backbones.pins import check_pin
 from probebench.errors import WeightsError, one_line
 from probebench.fingerprint import file_sha256
+from probebench.network import reachable
 from probebench.registry.schema import CheckpointSpec
 
 _HUB = "https://huggingface.co"
@@ -94,18 +94,6 @@ def _download(spec: CheckpointSpec, home: Path) -> Path:
     return path
 
 
-def _reachable(url: str, seconds: float = 3.0) -> bool:
-    """Says whether a host answers; behind a proxy the question cannot be asked, so yes."""
-    host = urllib.parse.urlparse(url).hostname or ""
-    if urllib.request.getproxies().get("https") and not urllib.request.proxy_bypass(host):
-        return True
-    try:
-        with socket.create_connection((host, 443), timeout=seconds):
-            return True
-    except OSError:
-        return False
-
-
 @contextlib.contextmanager
 def network(spec: CheckpointSpec) -> Iterator[None]:
     """Lets a library fetch weights; out of reach, it may use its own cache only, and fails in one line at once.
@@ -117,7 +105,7 @@ def network(spec: CheckpointSpec) -> Iterator[None]:
 
     uri = spec.weights.uri
     endpoint = uri if spec.weights.scheme == "https" else os.environ.get("HF_ENDPOINT", _HUB)
-    offline = not _reachable(endpoint)
+    offline = not reachable(endpoint)
     before = hub.HF_HUB_OFFLINE
     # Without this the hub's client retries for most of a minute and prints each try.
     hub.HF_HUB_OFFLINE = before or offline

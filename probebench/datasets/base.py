@@ -1,5 +1,6 @@
 """What a data set is to the rest of probebench."""
 
+import functools
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -57,13 +58,20 @@ def decode(source: Path | IO[bytes], name: str) -> Image.Image:
         DatasetError: It cannot be read; the line names it by ``name``.
     """
     try:
-        with Image.open(source) as image:
+        with Image.open(source, formats=_formats()) as image:
             image.load()
             return image
     # Damaged bytes make decoders raise whatever they stumble over.
     except Exception as error:
         reason = "not an image" if isinstance(error, UnidentifiedImageError) else one_line(error, 120)
         raise DatasetError(f"image {name} cannot be read ({reason}); repair or remove it") from error
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Returns the formats that PIL reads itself; for PostScript it would start another program on the file."""
+    Image.init()
+    return tuple(name for name in Image.OPEN if name != "EPS")
 
 
 def looks_whole(head: bytes, tail: bytes) -> bool:

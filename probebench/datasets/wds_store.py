@@ -15,7 +15,7 @@ from urllib.parse import urlparse
 
 from filelock import FileLock, Timeout
 
-from probebench.errors import DatasetError, describe_os_error, one_line
+from probebench.errors import DatasetError, OutOfReachError, describe_os_error, one_line
 from probebench.network import reachable
 
 # Bytes that the shards in the cache may take together; one that is larger stays alone.
@@ -113,7 +113,7 @@ class ShardStore:
             opened = _held(self, shard) if shard.digest else _Open(local_path(shard.url))
             content = opened.read(offset, size)
         except OSError as error:
-            raise DatasetError(f"shard {shard.url} cannot be read: {describe_os_error(error)}") from error
+            raise OutOfReachError(f"shard {shard.url} cannot be read: {describe_os_error(error)}") from error
         if len(content) < size:
             raise DatasetError(f"shard {shard.url} is shorter than it was; run the same command again")
         return content
@@ -128,7 +128,7 @@ class ShardStore:
         try:
             stream, digest = (local_path(url).open("rb"), "") if read_in_place(url) else self._fetch(url)
         except OSError as error:
-            raise DatasetError(f"shard {url} cannot be read: {describe_os_error(error)}") from error
+            raise OutOfReachError(f"shard {url} cannot be read: {describe_os_error(error)}") from error
         with stream:
             yield stream, digest
 
@@ -206,7 +206,7 @@ def blocks(url: str) -> Iterator[bytes]:
 
     Raises:
         MissingError: There is no such shard.
-        DatasetError: It is out of reach or was cut off.
+        OutOfReachError: It is out of reach or was cut off.
     """
     from webdataset.gopen import gopen
 
@@ -222,7 +222,7 @@ def blocks(url: str) -> Iterator[bytes]:
         stream.close()
     # Each way of opening has errors of its own.
     except Exception as error:
-        kind = MissingError if getattr(stream, "status", None) in _MISSING else DatasetError
+        kind = MissingError if getattr(stream, "status", None) in _MISSING else OutOfReachError
         raise kind(
             f"shard {url} cannot be read ({_reason(url, error, stream)}); mend that and run the same command again"
         ) from error

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, default_collate
 
 from probebench.backbones.preprocess import Pixels
 from probebench.datasets.base import Images, Split
-from probebench.errors import DatasetError, FeatureError
+from probebench.errors import DatasetError, FeatureError, OutOfReachError
 from probebench.extract.options import cores
 from probebench.registry.schema import Input
 
@@ -34,6 +34,10 @@ class Batch:
         return Batch(self.pixels.pin_memory(), self.failed)
 
 
+class OutOfReach(str):
+    """The error line of an image that could not be fetched now: leaving it out would be wrong."""
+
+
 class _Decoded(torch.utils.data.Dataset["tuple[torch.Tensor, str | None]"]):
     """Pixels from a position on; an unreadable image is handed over as blank pixels and its error line.
 
@@ -50,6 +54,8 @@ class _Decoded(torch.utils.data.Dataset["tuple[torch.Tensor, str | None]"]):
     def __getitem__(self, index: int) -> tuple[torch.Tensor, str | None]:
         try:
             return self._pixels(self._images.load(self._start + index)), None
+        except OutOfReachError as error:
+            return self._blank, OutOfReach(error)
         except DatasetError as error:
             return self._blank, str(error)
 

@@ -15,7 +15,7 @@ from probebench.datasets.base import Dataset, Split
 from probebench.engine import Ray
 from probebench.errors import DatasetError, FeatureError
 from probebench.extract.clock import Clock, Progress, Silent
-from probebench.extract.decode import check_files
+from probebench.extract.decode import OutOfReach, check_files
 from probebench.extract.forward import first_unusable
 from probebench.extract.options import Dtype, OnError, Options, Settings
 from probebench.extract.shards import Workers
@@ -190,8 +190,9 @@ class _Run:
 
     def _check(self, block: Block, job: Job, position: int) -> None:
         """Refuses what must not be cached: features that are not finite, and images that were not read if so asked."""
-        if block.failed and self._on_error == "stop":
-            raise DatasetError(block.failed[min(block.failed)])
+        for line in block.failed.values():
+            if self._on_error == "stop" or isinstance(line, OutOfReach):
+                raise DatasetError(line)
         for row, why in block.failed.items():
             self._progress.note(f"{job.split.ids[position + row]} is left out: {why}")
         if (wrong := first_unusable(block.rows)) is not None:

@@ -189,7 +189,7 @@ def test_weights_that_need_the_network(
 ) -> None:
     import huggingface_hub.constants
 
-    monkeypatch.setattr(locate, "_reachable", lambda url: False)
+    monkeypatch.setattr(locate, "reachable", lambda url: False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     with pytest.raises(WeightsError) as caught:
         build_backbone(shipped.checkpoint(model), home)

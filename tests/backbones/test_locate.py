@@ -31,7 +31,7 @@ def test_locate_by_scheme(home: Path, tmp_path: Path, shipped: Registry) -> None
 def test_out_of_reach_weights_say_so_in_one_line(
     home: Path, tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(module, "_reachable", lambda url: False)
+    monkeypatch.setattr(module, "reachable", lambda url: False)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     with pytest.raises(WeightsError) as caught:
         locate(make_entry(tmp_path, uri=uri), home)
@@ -43,4 +43,4 @@ def test_out_of_reach_weights_say_so_in_one_line(
 def test_an_address_that_does_not_answer_is_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    assert not module._reachable("https://host.invalid/x", seconds=1)
+    assert not module.reachable("https://host.invalid/x", seconds=1)

@@ -47,7 +47,7 @@ def test_a_download_is_pinned_and_a_changed_copy_refused(
         path.write_bytes(b"first")
 
     monkeypatch.setattr(locate, "fetch", arrive)
-    monkeypatch.setattr(locate, "_reachable", lambda url: True)
+    monkeypatch.setattr(locate, "reachable", lambda url: True)
     spec = make_entry(tmp_path, uri=URI, sha256="unknown")
     path = locate.locate(spec, home)
     assert json.loads((home / "weights" / "lock.json").read_text())["tiny"]["uri"] == URI
@@ -73,7 +73,7 @@ def test_weights_that_a_library_fetched_are_pinned_by_their_tensors(
 
         monkeypatch.setattr(timm, "create_model", create)
 
-    monkeypatch.setattr(locate, "_reachable", lambda url: True)
+    monkeypatch.setattr(locate, "reachable", lambda url: True)
     spec = make_entry(tmp_path, uri="timm://r160_in1k", sha256="unknown", size=64)
     fetched(1)
     first = build_backbone(spec, home).weights_digest

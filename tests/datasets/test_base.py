@@ -1,7 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
-from probebench.datasets.base import dataset_fingerprint, digests_fingerprint
+from probebench.datasets.base import dataset_fingerprint, decode, digests_fingerprint
+from probebench.errors import DatasetError
 from probebench.fingerprint import fingerprint
 
 
@@ -18,3 +22,17 @@ def test_fingerprints_in_pieces_are_those_of_the_whole(count: int) -> None:
 
 def test_a_fingerprint_of_no_parts() -> None:
     assert dataset_fingerprint({}) == fingerprint({})
+
+
+def test_postscript_starts_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import subprocess
+
+    def started(*_: object, **__: object) -> None:
+        raise AssertionError("a program was started")
+
+    for name in ("Popen", "check_call", "run"):
+        monkeypatch.setattr(subprocess, name, started)
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.eps")
+    (tmp_path / "a.jpg").write_bytes((tmp_path / "a.eps").read_bytes())
+    with pytest.raises(DatasetError, match="a.jpg cannot be read .not an image"):
+        decode(tmp_path / "a.jpg", "a.jpg")

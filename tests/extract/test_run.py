@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,9 +20,9 @@ from probebench.backbones.builders import build_backbone
 from probebench.backbones.preprocess import build_transform
 from probebench.cache.store import FeatureFile, stored_files
 from probebench.cache.writer import FeatureWriter
-from probebench.datasets.base import Dataset
+from probebench.datasets.base import Dataset, Images
 from probebench.datasets.loaders import open_dataset
-from probebench.errors import CacheError, DatasetError, FeatureError, UsageError
+from probebench.errors import CacheError, DatasetError, FeatureError, OutOfReachError, UsageError
 from probebench.extract import Options, extract, feature_key
 from probebench.registry import Registry
 from tests.conftest import make_entry, make_images
@@ -489,3 +490,23 @@ def test_half_precision_is_not_compiled_on_cpus() -> None:
         with pytest.raises(UsageError, match=f"--compile on with --dtype {dtype} takes a GPU"):
             Options.resolve("cpu", dtype, compile="on")
     assert Options.resolve("cpu", "fp32").compile == "auto"
+
+
+class Streamed:
+    """Images of which the eighth is on a host that does not answer."""
+
+    def __init__(self, images: Images) -> None:
+        self.check, self.content, self._images = images.check, images.content, images
+
+    def load(self, position: int) -> Image.Image:
+        if position == 7:
+            raise OutOfReachError("shard http://host/a.tar is out of reach")
+        return self._images.load(position)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_outage_is_no_reason_to_leave_images_out(tiny: Backbone, dataset: Dataset, home: Path, workers: int) -> None:
+    train = dataset.splits["train"]
+    splits = {**dataset.splits, "train": replace(train, images=Streamed(train.images))}
+    with pytest.raises(DatasetError, match="out of reach"):
+        extract(tiny, replace(dataset, splits=splits), home, Options("cpu", "fp32", 5, workers, "skip"))
