@@ -96,7 +96,7 @@ class ProgressLines:
         self._done += count
         self._limit = f", limited by {limit}" if limit else ""
         now = time.monotonic()
-        rate = (self._done - self._began_at) / max(now - self._began, 1e-9)
+        rate = max(self._done - self._began_at, 1e-9) / max(now - self._began, 1e-9)
         if self._bar:
             self._bar.update(
                 self._task,
