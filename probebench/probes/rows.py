@@ -63,7 +63,7 @@ def reduced(features: torch.Tensor, centre: bool) -> Rows:
     """
     draws, count, _ = features.shape
     mean, scale = _centre_(features, centre)
-    values, vectors = torch.linalg.eigh(features @ features.mT)
+    values, vectors = symmetric_eigen(features @ features.mT)
     top = values[:, -1].clamp(min=torch.finfo(torch.float64).tiny)
     floor = RANK * count * top
     # Draws of one shape share a width; where one has a lower rank, its surplus columns are zero.
@@ -107,7 +107,7 @@ def dense(features: torch.Tensor, centre: bool) -> Rows:
     """
     draws, count, width = features.shape
     mean, scale = _centre_(features, centre)
-    values, basis = torch.linalg.eigh(features.mT @ features)
+    values, basis = symmetric_eigen(features.mT @ features)
     spectrum = values.clamp(min=0.0)[:, None]
     none = torch.zeros(draws, dtype=torch.float64, device=features.device)
     top = torch.full_like(none, float(count))
@@ -179,7 +179,7 @@ def large(
 
     # In float32, since they only precondition; at D = 2048 half the time of float64.
     sample = (sample / scale).float()
-    values, basis = torch.linalg.eigh(sample.mT @ sample * (count / len(sample)))
+    values, basis = symmetric_eigen(sample.mT @ sample * (count / len(sample)))
     spectrum = values.clamp(min=0.0).double()[None, None]
     none = torch.zeros(1, dtype=torch.float64, device=device)
     # The trace bounds the largest eigenvalue.
@@ -215,3 +215,22 @@ def _root_mean_square(rows: torch.Tensor) -> torch.Tensor:
 
 def _spans(count: int, step: int) -> list[tuple[int, int]]:
     return [(start, min(start + step, count)) for start in range(0, count, step)]
+
+
+def symmetric_eigen(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns ascending eigenvalues (..., n) and eigenvectors (..., n, n) of symmetric matrices, as torch does.
+
+    Features of which most are constant have so many equal eigenvalues that torch's divide-and-conquer may not converge;
+    LAPACK's slower QR iteration does.
+    """
+    try:
+        values, vectors = torch.linalg.eigh(matrix)
+        return values, vectors
+    except torch.linalg.LinAlgError:
+        from scipy.linalg import eigh
+
+        each = matrix.detach().double().cpu().numpy().reshape(-1, *matrix.shape[-2:])
+        pairs = [eigh(one, driver="ev") for one in each]
+        values = torch.stack([torch.from_numpy(value) for value, _ in pairs]).reshape(matrix.shape[:-1])
+        vectors = torch.stack([torch.from_numpy(vector) for _, vector in pairs]).reshape(matrix.shape)
+        return values.to(matrix), vectors.to(matrix)

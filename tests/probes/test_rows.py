@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from probebench.probes import rows as module
-from probebench.probes.rows import Rows, dense, large, reduced
+from probebench.probes.rows import Rows, dense, large, reduced, symmetric_eigen
 
 WIDE = torch.randn(2, 12, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 3 + 100
 
@@ -74,3 +74,18 @@ def test_rows_that_are_all_alike_have_no_spread() -> None:
     assert (whole(rows) == 0).all() and rows.scale.tolist() == [1.0]
     same = large(lambda start, stop: torch.ones(stop - start, 2), 9, 2, torch.device("cpu"), True, True)
     assert (whole(same, torch.float32) == 0).all() and same.scale.tolist() == [1.0]
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (3, 5, 5)])
+def test_eigenvectors_are_found_where_torch_gives_up(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    root = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    matrix = root @ root.mT
+    expected, _ = torch.linalg.eigh(matrix)
+
+    def gives_up(_: torch.Tensor) -> None:
+        raise torch.linalg.LinAlgError("failed to converge")
+
+    monkeypatch.setattr(torch.linalg, "eigh", gives_up)
+    values, vectors = symmetric_eigen(matrix)
+    assert torch.allclose(values, expected)
+    assert torch.allclose(vectors @ torch.diag_embed(values) @ vectors.mT, matrix)
