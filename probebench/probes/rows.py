@@ -226,7 +226,7 @@ def symmetric_eigen(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     try:
         values, vectors = torch.linalg.eigh(matrix)
         return values, vectors
-    except torch.linalg.LinAlgError:
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
         from scipy.linalg import eigh
 
         each = matrix.detach().double().cpu().numpy().reshape(-1, *matrix.shape[-2:])

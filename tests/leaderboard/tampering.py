@@ -1,8 +1,10 @@
 """Submissions, and what somebody could do to them."""
 
+import atexit
 import io
 import json
 import shutil
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +21,26 @@ from probebench.results.metrics import image_scores
 from probebench.results.schema import Result
 from probebench.results.stats import interval
 
-SHIPPED = Path(__file__).parents[2] / "leaderboard" / "results"
+
+LEADERBOARD = Path(__file__).parents[2] / "leaderboard"
+
+
+def _probes_on_digits() -> Path:
+    """A board of the shipped linear probes on digits at 96 px alone, so that tests do not change with the real one."""
+    board = Path(tempfile.mkdtemp(prefix="probebench-board-"))
+    atexit.register(shutil.rmtree, board, ignore_errors=True)
+    for path in (LEADERBOARD / "results").glob("*/digits/probe-default-*.json"):
+        if json.loads(path.read_text())["input_size"] == 96 and not path.parts[-3].startswith(_LATER):
+            folder = board / path.parts[-3] / "digits"
+            folder.mkdir(parents=True, exist_ok=True)
+            for one in (path, path.with_suffix(".npz")):
+                shutil.copy(one, folder)
+    return board
+
+
+# Twins that came to the board later.
+_LATER = ("efficientnet_lite1_random", "efficientnet_lite2_random")
+SHIPPED = _probes_on_digits()
 MODEL = "efficientnet_lite0_in1k"
 Tamper = Callable[["Submission"], object]
 
