@@ -21,7 +21,6 @@ from probebench.results.metrics import image_scores
 from probebench.results.schema import Result
 from probebench.results.stats import interval
 
-
 LEADERBOARD = Path(__file__).parents[2] / "leaderboard"
 
 
