@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from probebench import network
 from probebench.backbones import locate as module
 from probebench.backbones.locate import locate
 from probebench.errors import WeightsError
@@ -43,4 +44,4 @@ def test_out_of_reach_weights_say_so_in_one_line(
 def test_an_address_that_does_not_answer_is_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    assert not module.reachable("https://host.invalid/x", seconds=1)
+    assert not network.reachable("https://host.invalid/x", seconds=1)

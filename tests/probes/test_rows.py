@@ -83,7 +83,7 @@ def test_eigenvectors_are_found_where_torch_gives_up(shape: tuple[int, ...], mon
     expected, _ = torch.linalg.eigh(matrix)
 
     def gives_up(_: torch.Tensor) -> None:
-        raise torch.linalg.LinAlgError("failed to converge")
+        raise torch.linalg.LinAlgError("failed to converge")  # type: ignore[attr-defined]
 
     monkeypatch.setattr(torch.linalg, "eigh", gives_up)
     values, vectors = symmetric_eigen(matrix)
