@@ -1,8 +1,12 @@
-"""Whether a host can be reached: asked before a library that would try for minutes and print each try."""
+"""Manners of libraries that fetch things: asked first whether a host answers, and kept off the terminal."""
 
+import contextlib
+import logging
 import socket
 import urllib.parse
 import urllib.request
+import warnings
+from collections.abc import Iterator
 
 
 def reachable(url: str, seconds: float = 3.0) -> bool:
@@ -16,3 +20,16 @@ def reachable(url: str, seconds: float = 3.0) -> bool:
             return True
     except OSError:
         return False
+
+
+@contextlib.contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keeps libraries' own log lines and warnings off the terminal."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -10,15 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from probebench.backbones.builders import build_language_image
-from probebench.backbones.locate import network, quiet_libraries
+from probebench.backbones.locate import network
 from probebench.cache.index import FeatureGroup
 from probebench.cache.store import FeatureFile
 from probebench.errors import CacheError, UsageError
 from probebench.facts import checkpoint_facts
 from probebench.fingerprint import fingerprint
+from probebench.network import quiet_libraries
 from probebench.registry.schema import CheckpointSpec
 from probebench.results.environment import environment
-from probebench.results.metrics import Metric, image_scores
+from probebench.results.metrics import Metric, image_scores, mean_score
 from probebench.results.schema import Result, Trial
 from probebench.results.stats import interval
 from probebench.results.store import (
@@ -123,7 +124,7 @@ def zeroshot(
         settings, skipped, test_digest = dict(test.settings), list(test.skipped.ids), test.key.digest
         width = test.width
     scores = image_scores(metric, predictions.y_true, predictions.y_pred)
-    mean = min(max(float(scores.mean()), 0.0), 1.0)
+    mean = mean_score(scores)
     result = Result(
         provenance="measured",
         kind="zeroshot",

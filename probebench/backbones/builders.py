@@ -7,11 +7,12 @@ import torch
 
 from probebench.backbones.adapters import by_order, read_state_dict
 from probebench.backbones.base import Backbone
-from probebench.backbones.locate import check_sha256, locate, network, quiet_libraries
+from probebench.backbones.locate import check_sha256, locate, network
 from probebench.backbones.pins import check_pin
 from probebench.backbones.user_weights import UserWeights, require_weights
 from probebench.backbones.weights import load_into, state_digest
 from probebench.errors import RegistryError, UsageError, WeightsError, did_you_mean, one_line
+from probebench.network import quiet_libraries
 from probebench.registry.schema import Architecture, CheckpointSpec
 
 

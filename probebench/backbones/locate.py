@@ -3,11 +3,9 @@
 import contextlib
 import errno
 import importlib.util
-import logging
 import os
 import urllib.parse
 import urllib.request
-import warnings
 from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path
@@ -16,7 +14,7 @@ from probebench.backbones.download import fetch
 from probebench.backbones.pins import check_pin
 from probebench.errors import WeightsError, one_line
 from probebench.fingerprint import file_sha256
-from probebench.network import reachable
+from probebench.network import quiet_libraries, reachable
 from probebench.registry.schema import CheckpointSpec
 
 _HUB = "https://huggingface.co"
@@ -122,16 +120,3 @@ def network(spec: CheckpointSpec) -> Iterator[None]:
         ) from error
     finally:
         hub.HF_HUB_OFFLINE = before
-
-
-@contextlib.contextmanager
-def quiet_libraries() -> Iterator[None]:
-    """Keeps libraries' own log lines and warnings off the terminal while a network is built."""
-    before = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

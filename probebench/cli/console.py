@@ -9,6 +9,8 @@ from typing import Any, Self
 
 import click
 
+from probebench.errors import ProbebenchError
+
 
 def warn(message: str) -> None:
     """Writes one warning line."""
@@ -121,3 +123,16 @@ class ProgressLines:
         if self._bar and self._task is not None:
             self._bar.remove_task(self._task)
             self._task = None
+
+
+def raise_all(failures: Sequence[str]) -> None:
+    """Says every failure once, each in an error line.
+
+    Raises:
+        ProbebenchError: There is one; the last is its message, which the command prints.
+    """
+    distinct = list(dict.fromkeys(failures))
+    for failure in distinct[:-1]:
+        click.echo(f"error: {failure}", err=True)
+    if distinct:
+        raise ProbebenchError(distinct[-1])

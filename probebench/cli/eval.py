@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from probebench.cli.console import ProgressLines, warn
+from probebench.cli.console import ProgressLines, raise_all, warn
 from probebench.cli.eval_notes import edges, warn_about
 from probebench.cli.options import (
     engine_option,
@@ -201,11 +201,7 @@ def run_eval(
         if said := edges(results):
             click.echo(said)
         click.echo(f"results are in {out}")
-    failures = list(dict.fromkeys(failures))
-    for failure in failures[:-1]:
-        click.echo(f"error: {failure}", err=True)
-    if failures:
-        raise ProbebenchError(failures[-1])
+    raise_all(failures)
 
 
 def choose_groups(

@@ -9,10 +9,12 @@ import click
 
 from probebench.cli.console import ProgressLines, duration, print_table
 from probebench.cli.options import (
+    device_option,
     engine_option,
     home,
     input_size_option,
     is_source,
+    model_option,
     registry_folders,
     registry_option,
     split_list,
@@ -27,9 +29,7 @@ if TYPE_CHECKING:
 
 
 @click.command(name="extract")
-@click.option(
-    "--model", "models", multiple=True, required=True, help="Checkpoint id; repeats, takes comma lists and globs."
-)
+@model_option
 @click.option(
     "--dataset",
     "datasets",
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="A weights file of your own for this checkpoint; kept, so give it once.",
 )
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@device_option
 @click.option(
     "--dtype",
     type=click.Choice(["auto", "fp32", "bf16", "fp16"]),

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from probebench.cli.console import ProgressLines, duration, warn
+from probebench.cli.console import ProgressLines, duration, raise_all, warn
 from probebench.cli.options import (
+    device_option,
     engine_option,
     home,
     input_size_option,
     is_source,
+    model_option,
     out_option,
     parse_shots,
     registry_folders,
@@ -30,9 +32,7 @@ if TYPE_CHECKING:
 
 
 @click.command(name="finetune")
-@click.option(
-    "--model", "models", multiple=True, required=True, help="Checkpoint id; repeats, takes comma lists and globs."
-)
+@model_option
 @click.option(
     "--dataset",
     "datasets",
@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     default=None,
     help="Draws to average over, with seeds 0, 1, ...  [default: the protocol's]",
 )
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@device_option
 @click.option(
     "--dtype",
     type=click.Choice(["auto", "fp32", "bf16"]),
@@ -193,11 +193,7 @@ def run_finetune(
     if results:
         print_results(results)
         click.echo(f"results are in {out}")
-    failures = list(dict.fromkeys(failures))
-    for failure in failures[:-1]:
-        click.echo(f"error: {failure}", err=True)
-    if failures:
-        raise ProbebenchError(failures[-1])
+    raise_all(failures)
 
 
 def _cost(cell: "Cell", expected: "Estimate") -> str:

@@ -27,6 +27,10 @@ input_size_option = click.option(
     "--input-size", type=click.IntRange(1, 4096), metavar="N", help="Side of the input in pixels."
 )
 
+model_option = click.option(
+    "--model", "models", multiple=True, required=True, help="Checkpoint id; repeats, takes comma lists and globs."
+)
+device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 engine_option = click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),

@@ -5,8 +5,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from probebench.cli.console import raise_all
 from probebench.cli.eval import choose_groups
-from probebench.cli.options import home, input_size_option, is_source, out_option, registry_folders, registry_option
+from probebench.cli.options import (
+    home,
+    input_size_option,
+    is_source,
+    model_option,
+    out_option,
+    registry_folders,
+    registry_option,
+)
 from probebench.cli.results import print_results
 from probebench.errors import ProbebenchError
 
@@ -16,9 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command(name="zeroshot")
-@click.option(
-    "--model", "models", multiple=True, required=True, help="Checkpoint id; repeats, takes comma lists and globs."
-)
+@model_option
 @click.option(
     "--dataset",
     "datasets",
@@ -64,10 +71,7 @@ def command(
     if results:
         print_results(results)
         click.echo(f"results are in {out}")
-    for failure in failures[:-1]:
-        click.echo(f"error: {failure}", err=True)
-    if failures:
-        raise ProbebenchError(failures[-1])
+    raise_all(failures)
 
 
 def _check_templates(templates: tuple[str, ...]) -> None:

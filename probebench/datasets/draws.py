@@ -131,3 +131,22 @@ class TrainingPart:
             }
         )
         return Draw(seed, shots, np.concatenate(train), np.concatenate(held), tuple(short), digest)
+
+
+def short_classes(draw: Draw, train: Labels, own: frozenset[int] | None, test: Labels) -> list[ShortClass]:
+    """Returns a draw's short classes, those that a set's own validation part lacks, and those that only test has.
+
+    Args:
+        draw: The draw.
+        train: All training labels.
+        own: Labels of the validation part of the set's own, where that is what chooses.
+        test: Test labels.
+    """
+    short = {one.label: one for one in draw.short}
+    labels, counts = np.unique(train, return_counts=True)
+    for label, count in zip(labels.tolist(), counts.tolist(), strict=True):
+        if own is not None and label not in own:
+            short[label] = ShortClass(label, count, 0)
+    for label in np.setdiff1d(test, labels).tolist():
+        short[label] = ShortClass(label, 0, 0)
+    return [short[label] for label in sorted(short)]

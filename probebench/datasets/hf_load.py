@@ -2,10 +2,8 @@
 
 import contextlib
 import errno
-import logging
 import re
 import sys
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from probebench.errors import DatasetError, UsageError
-from probebench.network import reachable
+from probebench.network import quiet_libraries, reachable
 
 _HUB = re.compile(r"(?P<place>[\w.-]+(/[\w.-]+)?)(@(?P<revision>[^:@]+))?(:(?P<config>[^:]+))?")
 # What save_to_disk writes.
@@ -151,15 +149,12 @@ def _quiet() -> Iterator[None]:
     """Keeps the library's log lines off the terminal, and its bars where there is none."""
     import datasets
 
-    before, bars = logging.root.manager.disable, datasets.are_progress_bars_disabled()
-    logging.disable(logging.ERROR)
+    bars = datasets.are_progress_bars_disabled()
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet_libraries():
             yield
     finally:
-        logging.disable(before)
         if not bars:
             datasets.enable_progress_bars()

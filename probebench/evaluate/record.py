@@ -3,16 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-from probebench.datasets.draws import Draw, TrainingPart
-from probebench.datasets.draws import ShortClass as ShortClass_
+from probebench.datasets.draws import Draw, TrainingPart, short_classes
 from probebench.evaluate.cell import Cell
 from probebench.facts import checkpoint_facts
 from probebench.probes.select import Selected
 from probebench.results.environment import environment
-from probebench.results.metrics import image_scores
+from probebench.results.metrics import image_scores, mean_score
 from probebench.results.schema import Result, ShortClass, Trial
 from probebench.results.stats import interval
 from probebench.results.store import Predictions
@@ -75,15 +71,10 @@ def _trial(chosen: Chosen, score: float) -> Trial:
     )
 
 
-def _rate(scores: npt.NDArray[np.float64]) -> float:
-    # Scores under weights may leave [0, 1] by rounding.
-    return min(max(float(scores.mean()), 0.0), 1.0)
-
-
 def make_result(cell: Cell, chosen: Sequence[Chosen], predictions: Predictions, made: Made) -> Result:
     """Returns the result of a cell; its scores come from the stored predictions and nowhere else."""
     scores = image_scores(cell.metric, predictions.y_true, predictions.y_pred)
-    trials = [_trial(one, _rate(row)) for one, row in zip(chosen, scores, strict=True)]
+    trials = [_trial(one, mean_score(row)) for one, row in zip(chosen, scores, strict=True)]
     whole = all(trial.error is None for trial in trials)
     key = cell.group.key
     return Result(
@@ -108,27 +99,15 @@ def make_result(cell: Cell, chosen: Sequence[Chosen], predictions: Predictions, 
         trials=trials,
         short_classes=[
             ShortClass(label=short.label, train=short.train, validation=short.validation)
-            for short in _short_classes(chosen[0], made.part, predictions)
+            for short in short_classes(chosen[0].draw, made.part.labels, chosen[0].own_labels, predictions.y_true)
         ],
         metric=cell.metric,
         n_test=len(predictions.y_true),
         skipped_ids=made.skipped,
-        mean=_rate(scores) if whole else None,
+        mean=mean_score(scores) if whole else None,
         ci95=interval(scores) if whole else None,
         ci95_covers=("draws and test images" if len(trials) > 1 else "test images only") if whole else None,
         predictions=made.stored,
         environment={**environment(), "extraction": made.settings},
         timings=made.timings,
     )
-
-
-def _short_classes(chosen: Chosen, part: TrainingPart, predictions: Predictions) -> list[ShortClass_]:
-    """Returns the draw's short classes, those that a set's own validation part lacks, and those that only test has."""
-    short = {one.label: one for one in chosen.draw.short}
-    labels, counts = np.unique(part.labels, return_counts=True)
-    for label, count in zip(labels.tolist(), counts.tolist(), strict=True):
-        if chosen.own_labels is not None and label not in chosen.own_labels:
-            short[label] = ShortClass_(label, count, 0)
-    for label in np.setdiff1d(predictions.y_true, labels).tolist():
-        short[label] = ShortClass_(label, 0, 0)
-    return [short[label] for label in sorted(short)]

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import torch
 from torch.utils.data import DataLoader, default_collate
 
+from probebench.backbones.device import cores
 from probebench.backbones.preprocess import Pixels
 from probebench.datasets.base import Images, Split
 from probebench.errors import DatasetError, FeatureError, OutOfReachError
-from probebench.extract.options import cores
 from probebench.registry.schema import Input
 
 # Batches that each process has ready, or at work, ahead of the network.

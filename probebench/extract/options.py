@@ -1,12 +1,10 @@
 """How to extract, and what of it is recorded in the feature file."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, cast
 
-import torch
-
+from probebench.backbones.device import cores, resolve_device
 from probebench.errors import UsageError
 
 Dtype = Literal["fp32", "fp16", "bf16"]
@@ -66,14 +64,7 @@ class Options:
         Raises:
             UsageError: The device is not there, or cannot compile in that dtype.
         """
-        here = cluster_gpus is None
-        gpu = torch.cuda.is_available() if here else bool(cluster_gpus)
-        if device == "auto":
-            device = "cuda" if gpu else "cpu"
-        if device == "cuda" and not gpu:
-            raise UsageError(f"no CUDA device {'on this machine' if here else 'in the cluster'}; use --device cpu")
-        if dtype == "auto":
-            dtype = "bf16" if device == "cuda" and (not here or torch.cuda.is_bf16_supported()) else "fp32"
+        device, dtype = resolve_device(device, dtype, cluster_gpus)
         if device == "cpu" and dtype != "fp32" and compile != "off":
             # Inductor's code for half precision on CPUs crashes the process (torch 2.15, EfficientNet-Lite0 at 32 px).
             if compile == "on":
@@ -94,8 +85,3 @@ class Options:
         if self.workers is not None:
             return self.workers
         return 0 if images <= 2 * batch_size else min(cores(), 16)
-
-
-def cores() -> int:
-    """Returns the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

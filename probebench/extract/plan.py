@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from probebench.backbones.base import Backbone
+from probebench.backbones.device import cores
 from probebench.backbones.preprocess import Pixels
 from probebench.datasets.base import Dataset, Split
 from probebench.extract.decode import check_files
 from probebench.extract.forward import Forward
-from probebench.extract.options import Options, cores
+from probebench.extract.options import Options
 from probebench.extract.run import jobs_for
 
 # Images that are decoded to learn how long one takes.

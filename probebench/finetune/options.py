@@ -1,10 +1,9 @@
 """Where and how to train: what of it can change numbers is in a result's name or recorded in it."""
 
-import os
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from probebench.errors import UsageError
+from probebench.backbones.device import cores, resolve_device
 
 Dtype = Literal["fp32", "bf16"]
 
@@ -47,16 +46,7 @@ class Options:
         Raises:
             UsageError: The device is not there.
         """
-        import torch
-
-        here = cluster_gpus is None
-        gpu = torch.cuda.is_available() if here else bool(cluster_gpus)
-        if device == "auto":
-            device = "cuda" if gpu else "cpu"
-        if device == "cuda" and not gpu:
-            raise UsageError(f"no CUDA device {'on this machine' if here else 'in the cluster'}; use --device cpu")
-        if dtype == "auto":
-            dtype = "bf16" if device == "cuda" and (not here or torch.cuda.is_bf16_supported()) else "fp32"
+        device, dtype = resolve_device(device, dtype, cluster_gpus)
         return cls(device, cast(Dtype, dtype), micro_batch, workers)
 
     @property
@@ -64,6 +54,5 @@ class Options:
         """Processes that decode and augment."""
         if self.workers is not None:
             return self.workers
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         # On few cores, the network wants them all.
-        return 0 if cores <= 2 and self.device == "cpu" else min(cores, 16)
+        return 0 if cores() <= 2 and self.device == "cpu" else min(cores(), 16)

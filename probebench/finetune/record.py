@@ -4,15 +4,14 @@ import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
+from probebench.datasets.draws import short_classes
 from probebench.facts import checkpoint_facts
 from probebench.finetune.cell import Cell
 from probebench.finetune.select import Trial as Trained
 from probebench.results.environment import environment
-from probebench.results.metrics import image_scores
+from probebench.results.metrics import image_scores, mean_score
 from probebench.results.schema import Result, ShortClass, Trial
 from probebench.results.stats import interval
 from probebench.results.store import Predictions
@@ -33,11 +32,6 @@ class Made:
     timings: dict[str, float]
     processes: int
     width: int
-
-
-def _rate(scores: npt.NDArray[np.float64]) -> float:
-    # Scores under weights may leave [0, 1] by rounding.
-    return min(max(float(scores.mean()), 0.0), 1.0)
 
 
 def _trial(cell: Cell, alpha: float, trained: Trained, score: float) -> Trial:
@@ -70,7 +64,7 @@ def _trial(cell: Cell, alpha: float, trained: Trained, score: float) -> Trial:
 def make_result(cell: Cell, alpha: float, trained: Sequence[Trained], predictions: Predictions, made: Made) -> Result:
     """Returns the result of a cell at an alpha; its scores come from the stored predictions and nowhere else."""
     scores = image_scores(cell.metric, predictions.y_true, predictions.y_pred)
-    trials = [_trial(cell, alpha, one, _rate(row)) for one, row in zip(trained, scores, strict=True)]
+    trials = [_trial(cell, alpha, one, mean_score(row)) for one, row in zip(trained, scores, strict=True)]
     whole = all(trial.error is None for trial in trials)
     varies = "training seeds" if cell.shots == "full" else "draws"
     selections = {trial.selection for trial in trials}
@@ -94,11 +88,19 @@ def make_result(cell: Cell, alpha: float, trained: Sequence[Trained], prediction
         labels_spent=trials[0].train + trials[0].validation,
         selection="test" if "test" in selections else "validation" if "validation" in selections else "fixed",
         trials=trials,
-        short_classes=_short_classes(cell, trained[0], predictions),
+        short_classes=[
+            ShortClass(**vars(short))
+            for short in short_classes(
+                trained[0].draw,
+                cell.dataset.splits["train"].labels,
+                frozenset(cell.dataset.splits["val"].labels.tolist()) if cell.own_validation else None,
+                predictions.y_true,
+            )
+        ],
         metric=cell.metric,
         n_test=len(predictions.y_true),
         skipped_ids=[],
-        mean=_rate(scores) if whole else None,
+        mean=mean_score(scores) if whole else None,
         ci95=interval(scores) if whole else None,
         ci95_covers=(f"{varies} and test images" if len(trials) > 1 else "test images only") if whole else None,
         predictions=made.stored,
@@ -118,17 +120,3 @@ def _training(cell: Cell, trained: Sequence[Trained], made: Made) -> dict[str, s
         "loaders": options.loaders,
         "accelerate": importlib.metadata.version("accelerate"),
     }
-
-
-def _short_classes(cell: Cell, trained: Trained, predictions: Predictions) -> list[ShortClass]:
-    """Returns the draw's short classes, those that a set's own validation part lacks, and those that only test has."""
-    short = {one.label: ShortClass(**vars(one)) for one in trained.draw.short}
-    labels, counts = np.unique(cell.dataset.splits["train"].labels, return_counts=True)
-    if cell.own_validation:
-        lacking = np.setdiff1d(labels, cell.dataset.splits["val"].labels)
-        for label, count in zip(labels.tolist(), counts.tolist(), strict=True):
-            if label in lacking:
-                short[label] = ShortClass(label=label, train=count, validation=0)
-    for label in np.setdiff1d(predictions.y_true, labels).tolist():
-        short[label] = ShortClass(label=label, train=0, validation=0)
-    return [short[label] for label in sorted(short)]

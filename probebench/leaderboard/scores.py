@@ -9,7 +9,7 @@ import numpy.typing as npt
 from probebench.errors import ResultError
 from probebench.leaderboard.ranking import Cell, Paired, why_unranked
 from probebench.results.compare import comparable
-from probebench.results.metrics import Metric, image_scores
+from probebench.results.metrics import Metric, image_scores, mean_score
 from probebench.results.schema import Result
 from probebench.results.stats import Comparison, interval, paired
 from probebench.results.store import Predictions
@@ -38,7 +38,7 @@ class Scores:
         if predictions is None:
             return None
         scores = _scores(scoring, result, predictions)
-        return Cell(result, float(np.clip(scores.mean(), 0, 1)), interval(scores), note)
+        return Cell(result, mean_score(scores), interval(scores), note)
 
     def paired(self, scoring: Scoring) -> Paired:
         """Returns the comparison of two results by a metric, on draws and images that both share."""

@@ -41,3 +41,8 @@ def image_scores(
     weights = images / (classes * counts[place])
     scores: npt.NDArray[np.float64] = weights * (correct - by_class[place]) + by_class.mean()
     return scores
+
+
+def mean_score(scores: npt.NDArray[np.float64]) -> float:
+    """Returns the mean of images' scores, in [0, 1], which weights may leave by rounding."""
+    return min(max(float(scores.mean()), 0.0), 1.0)

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from probebench.results.metrics import mean_score
+
 LEVEL = 0.95
 
 
@@ -28,8 +30,7 @@ def interval(correct: npt.NDArray[Any]) -> tuple[float, float]:
     """
     scores = _checked(correct)
     draws, images = scores.shape
-    # Scores under weights may leave [0, 1] by rounding.
-    mean = min(max(float(scores.mean()), 0.0), 1.0)
+    mean = mean_score(scores)
     if draws == 1 or images == 1:
         return wilson(mean, _independent(scores[0], mean))
     error, freedom = _crossed(scores)
