@@ -44,7 +44,7 @@ def page_options(function: Any) -> Any:
 @page_options
 def build(folders: tuple[Path, ...], out: Path) -> None:
     """Write the page: one file with table, plots and cards; open it from disk, no network needed."""
-    click.echo(f"wrote {_page(folders, out)}; open it in a browser")
+    click.echo(f"wrote {write_page(folders, out)}; open it in a browser")
 
 
 @command.command()
@@ -54,13 +54,14 @@ def serve(folders: tuple[Path, ...], out: Path, port: int) -> None:
     """Write the page and show it to this machine's browsers until Ctrl-C."""
     from probebench.leaderboard.serve import server
 
-    _page(folders, out)
+    write_page(folders, out)
     with server(out, port) as running:
         click.echo(f"http://127.0.0.1:{running.server_port}/ shows {out}; stop with Ctrl-C")
         running.serve_forever()
 
 
-def _page(folders: tuple[Path, ...], out: Path) -> Path:
+def write_page(folders: tuple[Path, ...], out: Path) -> Path:
+    """Builds the page from all results in folders, with the predictions beside them, and returns its file."""
     from probebench.leaderboard.site import build_site
     from probebench.registry import Registry
     from probebench.results.store import read_predictions

@@ -6,6 +6,7 @@ import click
 
 from probebench.cli.eval import run_eval
 from probebench.cli.extract import run_extract
+from probebench.cli.leaderboard import write_page
 from probebench.cli.options import out_option
 
 MODELS = ("efficientnet_lite0_in1k", "efficientnet_lite1_in1k", "efficientnet_lite2_in1k", "efficientnet_lite0_random")
@@ -29,9 +30,7 @@ def command(out: Path, site: Path) -> None:
     Runs offline in about a minute on two cores: ImageNet-trained EfficientNet-Lite0, 1 and 2, and Lite0's untrained
     twin, at a reduced input size of 96 px.
     """
-    from probebench.cli.results import load_results
     from probebench.extract import Options
-    from probebench.leaderboard.site import build_site
     from probebench.registry import Registry
 
     registry = Registry.load()
@@ -39,7 +38,7 @@ def command(out: Path, site: Path) -> None:
     run_extract(registry, MODELS, [DATASET], INPUT_SIZE, Options.resolve("auto", "fp32", None, None))
     click.echo("2/3 probes on 1, 5, 10 shots (5 draws) and full data, strength chosen on validation images")
     run_eval(registry, [",".join(MODELS)], [DATASET], INPUT_SIZE, None, None, ["default"], "auto", out)
-    page = build_site(load_results(out), site)
+    page = write_page((out,), site)
     click.echo(f"3/3 leaderboard page: {page}")
     click.echo(
         "try next, with images of your own (one folder a class): "
