@@ -1,15 +1,14 @@
 """One Newton step on h(V) = min_b f(V, b), its system solved by conjugate gradients.
 
-The preconditioner takes the curvature for a Kronecker product, lambda + (B / N) x Z'Z, as if probabilities and rows
-were independent (as K-FAC does; Martens and Grosse, 2015). Eliminating the intercept instead of solving for it beside V
-halved the steps on 20,000 x 768 rows, and float32 directions stall without it at weak regularisation.
+Eliminating the intercept instead of solving for it beside V halved the steps on 20,000 x 768 rows, and float32
+directions stall without it at weak regularisation.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
+from probebench.probes.precondition import Preconditioner
 from probebench.probes.problem import Point, Problem, dot, noise, square
 
 # Conjugate gradients stop where the certificate would hold by this margin.
@@ -33,12 +32,19 @@ class How:
     precise: bool
 
 
-def newton_step(problem: Problem, point: Point, penalty: torch.Tensor, open_: torch.Tensor, how: How) -> Point | None:
+def newton_step(
+    problem: Problem,
+    point: Point,
+    penalty: torch.Tensor,
+    open_: torch.Tensor,
+    how: How,
+    preconditioner: Preconditioner,
+) -> Point | None:
     """Takes a step for the draws that are open, (R,) bool; None where no step lowers the objective.
 
     Where the step should settle all of them, it is evaluated in float64 at once, which has to certify it anyway.
     """
-    step, shift, last = _direction(problem, point, penalty, open_, how)
+    step, shift, last = _direction(problem, point, penalty, open_, how, preconditioner)
     precise = how.precise or last
     slope = (point.gradient * step).sum((1, 2))
     length = open_.double()
@@ -58,7 +64,12 @@ def newton_step(problem: Problem, point: Point, penalty: torch.Tensor, open_: to
 
 
 def _direction(
-    problem: Problem, point: Point, penalty: torch.Tensor, open_: torch.Tensor, how: How
+    problem: Problem,
+    point: Point,
+    penalty: torch.Tensor,
+    open_: torch.Tensor,
+    how: How,
+    preconditioner: Preconditioner,
 ) -> tuple[torch.Tensor, torch.Tensor, bool]:
     """Solves for the Newton direction of h by conjugate gradients.
 
@@ -71,16 +82,17 @@ def _direction(
     wanted = MARGIN * 2 * penalty * problem.tol * point.objective / unit[:, 0, 0].square()
     goal = wanted.clamp(min=how.forcing**2).to(dtype)
     weight = penalty.to(dtype)[:, None, None]
-    precondition = _preconditioner(problem, penalty, dtype)
+    precondition = preconditioner.at(penalty, dtype)
     curved = problem.curvature_along(weight, dtype)
     residual = (-point.gradient / unit).to(dtype)
     step, shift = torch.zeros_like(residual), torch.zeros_like(point.intercept, dtype=dtype)
     towards = precondition(residual)
     energy = dot(residual, towards)
     active = open_ & (size > 0)
-    for _ in range(CG_STEPS):
+    steps = 0
+    while steps < CG_STEPS:
         bent, towards_b = curved(towards)
-        problem.work.cg += 1
+        steps += 1
         along = dot(towards, bent)
         active = active & (along > 0) & torch.isfinite(along)
         length = torch.where(active, energy / along, 0.0)[:, None, None]
@@ -94,20 +106,6 @@ def _direction(
         fresh = dot(residual, ahead)
         towards = ahead.addcmul_((fresh / energy)[:, None, None], towards)
         energy = fresh
+    preconditioner.count(steps)
+    problem.work.cg += steps
     return step.double() * unit, shift.double() * unit, bool((wanted[open_] >= how.forcing**2).all())
-
-
-def _preconditioner(
-    problem: Problem, penalty: torch.Tensor, dtype: torch.dtype
-) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Returns the inverse of lambda + (B / N) x Z'Z, in the eigenvectors of both factors.
-
-    B / N is the mean curvature between classes, so classes that are taken for one another are coupled as in H.
-    """
-    weights, classes = torch.linalg.eigh(problem.curvature / problem.rows.shape[1])
-    scale = 1 / (penalty[:, None, None] + weights.clamp(min=0.0)[:, :, None] * problem.rows.spectrum)
-    scale, classes = scale.to(dtype), classes.to(dtype)
-    if problem.rows.basis is None:
-        return lambda value: classes @ ((classes.mT @ value) * scale)
-    basis = problem.rows.basis.to(dtype)
-    return lambda value: classes @ (((classes.mT @ value) @ basis) * scale) @ basis.mT

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 
 from probebench.probes.newton import How, newton_step
+from probebench.probes.precondition import Preconditioner
 from probebench.probes.problem import LONGEST, Point, Problem, square
 
 # Conjugate gradients stop at this share of the gradient's norm, unless a step has led nowhere.
@@ -40,6 +41,7 @@ class Path:
     def __init__(self, problem: Problem, max_iter: int) -> None:
         """Starts at C = 0, with ``max_iter`` Newton steps for each strength."""
         self.problem, self._max_iter = problem, max_iter
+        self._preconditioner = Preconditioner(problem)
         # Increments of coefficients and intercept an ln C, newest last, each with its ln C.
         self._increments: list[tuple[float, torch.Tensor, torch.Tensor]] = []
         self._last: tuple[float, Point] | None = None
@@ -69,7 +71,7 @@ class Path:
             if steps == self._max_iter:
                 break
             steps += 1
-            moved = newton_step(problem, point, penalty, open_, how)
+            moved = newton_step(problem, point, penalty, open_, how, self._preconditioner)
             if moved is None:
                 if how.forcing < FORCING and how.precise:
                     break

@@ -239,6 +239,14 @@ class Problem:
 
         return curved
 
+    def spread(self) -> torch.Tensor:
+        """Returns p (1 - p) at the last evaluation, (R, N, K) float32.
+
+        One minus the own class's is taken from the sum of the others', which keeps its digits where a probe is sure.
+        """
+        others = self._probabilities.scatter(-1, self._own, 0.0).sum(-1, keepdim=True)
+        return self._probabilities * (1.0 - self._probabilities).scatter(-1, self._own, others)
+
     def _scores(self, dtype: torch.dtype) -> torch.Tensor:
         """Returns the one buffer (R, N, K) of a dtype, for scores or for scores along a direction."""
         if dtype not in self._scratch:

@@ -1,11 +1,14 @@
-"""The rows that a solver sees: centred, scaled to one, and reduced where there are fewer rows than features.
+"""The rows that a solver sees: centred, scaled to one, and turned into the eigenvectors of their own Gram matrix.
 
 The intercept is free, so centring changes no optimum, and neither does dividing features by s when lambda is divided by
 s^2. The L2 optimum lies in the span of the rows: where N <= D, the eigenvectors of the Gram matrix, Xc Xc' = U S U',
-give Z = U sqrt(S) (N, r) with the same inner products, and 100 images mean a 100-D problem. There Z'Z = S is diagonal,
-which is the preconditioner that the solver wants; where N > D it takes the eigenvectors of Xc'Xc as a basis instead.
+give Z = U sqrt(S) (N, r) with the same inner products, and 100 images mean a 100-D problem. Where N > D, Xc'Xc = U S U'
+gives Z = Xc U. Either way Z'Z = S is diagonal, which is the preconditioner that the solver wants.
 
-Products run in float32 where they only steer, and in float64 where they certify.
+Products run in float32 where they only steer, and in float64 where they certify. Turning the rows in float64 first is
+what makes float32 enough: rounding is then relative to each coordinate, and weakly regularised fits live in those that
+are a thousandth of the largest and less. On 16,000 x 1,280 rows of Fashion-MNIST at C = 1,000 conjugate gradients took
+454 steps on float32 rows as they come, and 352 on turned ones, as many as in float64.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +26,8 @@ BLOCK = 1 << 20
 # it to be seen in the objective.
 RANK = 1e-15
 CLEAN = 1e-8
+# Coordinates of large sets are left out while they carry at most this share of the rows' squared norm: dead features.
+EMPTY = 1e-18
 
 
 @dataclass
@@ -33,7 +38,7 @@ class Rows:
         shape: R, N and r.
         blocks: Yields (start, stop, rows (R, stop - start, r)) in the dtype asked for, over all rows.
         spectrum: Eigenvalues of Z'Z (estimated from a part of the rows in large sets), (R, 1, r).
-        basis: Its eigenvectors (R, r, r); None where Z'Z is diagonal.
+        basis: Its eigenvectors (R, r, r), for rows that are read again and not turned; None where Z'Z is diagonal.
         top: A bound on the largest eigenvalue, (R,).
         dropped: Squared norm of what the rows lack in Z, (R,).
         expand: Maps coefficients to features, (R, r, D); None where r = D.
@@ -99,7 +104,7 @@ def _orthonormal(basis: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
 
 
 def dense(features: torch.Tensor, centre: bool) -> Rows:
-    """Builds rows for draws with N > D that fit into memory twice.
+    """Builds rows for draws with N > D that fit into memory in both precisions.
 
     Args:
         features: (R, N, D) float64, overwritten.
@@ -111,7 +116,8 @@ def dense(features: torch.Tensor, centre: bool) -> Rows:
     spectrum = values.clamp(min=0.0)[:, None]
     none = torch.zeros(draws, dtype=torch.float64, device=features.device)
     top = torch.full_like(none, float(count))
-    return Rows((draws, count, width), _resident(features), spectrum, basis, top, none, None, mean, scale, True)
+    rows = _resident(features @ basis)
+    return Rows((draws, count, width), rows, spectrum, None, top, none, basis.mT, mean, scale, True)
 
 
 def _centre_(features: torch.Tensor, centre: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -151,41 +157,73 @@ def large(
         centre: As in ``reduced``.
     """
     spans = _spans(count, max(256, BLOCK // width))
-    wide = _spans(count, max(256, KEPT_BLOCK // width)) if keep else spans
     mean = torch.zeros(width, dtype=torch.float64, device=device)
     for start, stop in spans if centre else []:
         mean += read(start, stop).to(device).sum(0, dtype=torch.float64) / count
     sample = _sample(read, spans, count, width, device, mean)
     scale = _root_mean_square(sample)
-    squares = torch.zeros_like(scale)
 
     def centred(start: int, stop: int) -> torch.Tensor:
         # Not in place: what is read may be the caller's own array.
-        return ((read(start, stop).to(device, torch.float64) - mean) / scale).float()
+        return (read(start, stop).to(device, torch.float64) - mean) / scale
 
-    held = torch.empty(count if keep else 0, width, dtype=torch.float32, device=device)
-    for start, stop in spans:
-        block = centred(start, stop)
-        squares += block.square().sum(dtype=torch.float64)
-        if keep:
-            held[start:stop] = block
+    sample /= scale
+    values, basis = symmetric_eigen(sample.mT @ sample * (count / len(sample)))
+    if keep:
+        held, spectrum, kept, dropped = _turned(centred, spans, basis)
+        rank = held.shape[1]
+        wide = _spans(count, max(256, KEPT_BLOCK // rank))
+    else:
+        spectrum, dropped, rank, wide = values.clamp(min=0.0), torch.zeros_like(scale), width, spans
 
     def fetch(start: int, stop: int) -> torch.Tensor:
-        return held[start:stop] if keep else centred(start, stop)
+        return held[start:stop] if keep else centred(start, stop).float()
 
     def blocks(dtype: torch.dtype) -> Iterator[tuple[int, int, torch.Tensor]]:
         for start, stop in wide if dtype == torch.float32 else spans:
             yield start, stop, fetch(start, stop).to(dtype)[None]
 
-    # In float32, since they only precondition; at D = 2048 half the time of float64.
-    sample = (sample / scale).float()
-    values, basis = symmetric_eigen(sample.mT @ sample * (count / len(sample)))
-    spectrum = values.clamp(min=0.0).double()[None, None]
-    none = torch.zeros(1, dtype=torch.float64, device=device)
     # The trace bounds the largest eigenvalue.
+    top = spectrum.sum() if keep else sum(centred(*span).square().sum() for span in spans)
     return Rows(
-        (1, count, width), blocks, spectrum, basis[None], squares[None], none, None, mean[None], scale[None], False
+        (1, count, rank),
+        blocks,
+        spectrum[None, None],
+        None if keep else basis[None],
+        torch.as_tensor(top)[None],
+        dropped[None],
+        basis.mT[kept][None] if keep else None,
+        mean[None],
+        scale[None],
+        False,
     )
+
+
+def _turned(
+    centred: Callable[[int, int], torch.Tensor], spans: Sequence[tuple[int, int]], basis: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Turns rows into ``basis`` (D, D) and keeps them in float32.
+
+    Returns the rows (N, r), their squared norms by column (r,), which of the D columns they are, and the squared norm
+    of the others, which are left out where they carry next to nothing, as constant features do.
+    """
+    count, width = spans[-1][1], len(basis)
+    store = torch.empty(count, width, dtype=torch.float32, device=basis.device)
+    squares = torch.zeros_like(basis[0])
+    for start, stop in spans:
+        turned = centred(start, stop) @ basis
+        squares += turned.square().sum(0)
+        store[start:stop] = turned
+    ascending, order = squares.sort()
+    without = min(int((ascending.cumsum(0) <= EMPTY * squares.sum()).sum()), width - 1)
+    kept = order[without:].sort().values
+    if without:
+        # Moved to the front of the same memory; a block's new place ends before the next one's old place begins.
+        flat, rank = store.view(-1), len(kept)
+        for start, stop in spans:
+            flat[start * rank : stop * rank].view(-1, rank).copy_(store[start:stop, kept])
+        store = flat[: count * rank].view(count, rank)
+    return store, squares[kept], kept, ascending[:without].sum()
 
 
 def _sample(

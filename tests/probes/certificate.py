@@ -2,6 +2,9 @@
 
 import numpy as np
 import numpy.typing as npt
+import pytest
+
+from probebench.probes import SweepFit
 
 
 def primal_and_dual(
@@ -47,3 +50,12 @@ def primal_and_dual(
     primal = C * losses.sum() + penalty
     dual = C * entropy - 0.5 * C**2 * (pull**2).sum()
     return float(primal), float(dual)
+
+
+def check(X: npt.ArrayLike, y: npt.ArrayLike, fit: SweepFit, i: int = 0, tol: float = 3e-6) -> None:
+    """Every fit's objective is what it says, and within tol of the optimum by the independent bound."""
+    for j, C in enumerate(fit.Cs):
+        primal, dual = primal_and_dual(X, y, fit.coef(i, j), fit.intercept(i, j), float(C))
+        assert fit.objective[i, j] == pytest.approx(primal, rel=1e-6)
+        assert (primal - dual) / primal < tol, (float(C), fit.gap[i, j], fit.iterations[i, j])
+    assert fit.converged[i].all()

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from probebench.probes import SweepFit, logistic_sweep
+from probebench.probes import logistic_sweep
 from probebench.probes import rows as rows_module
-from tests.probes.certificate import primal_and_dual
+from tests.probes.certificate import check
 
 Matrix = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
@@ -27,15 +27,6 @@ def data(classes: int, count: int, width: int, seed: int = 0, shift: float = 0.0
     y = np.concatenate([np.arange(classes), generator.integers(0, classes, max(0, count - classes))])
     centres = generator.normal(size=(classes, width))
     return centres[y] + 1.5 * generator.normal(size=(len(y), width)) + shift, y * 3 + 1
-
-
-def check(X: Matrix, y: Labels, fit: SweepFit, i: int = 0, tol: float = 3e-6) -> None:
-    """Every fit's objective is what it says, and within tol of the optimum by the independent bound."""
-    for j, C in enumerate(fit.Cs):
-        primal, dual = primal_and_dual(X, y, fit.coef(i, j), fit.intercept(i, j), float(C))
-        assert fit.objective[i, j] == pytest.approx(primal, rel=1e-6)
-        assert (primal - dual) / primal < tol, (float(C), fit.gap[i, j], fit.iterations[i, j])
-    assert fit.converged[i].all()
 
 
 @pytest.mark.parametrize("classes", [2, 3, 7])
