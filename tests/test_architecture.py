@@ -36,7 +36,18 @@ ALSO = {
     "leaderboard/reproduce.py": {"backbones", "cache", "datasets", "evaluate", "extract", "probes"},
 }
 # The solver itself: whoever asks for it has asked for torch.
-SOLVER = {"objective", "rows", "problem", "newton", "path", "fits", "logistic", "optimizers", "estimator"}
+SOLVER = {
+    "objective",
+    "rows",
+    "problem",
+    "newton",
+    "precondition",
+    "path",
+    "fits",
+    "logistic",
+    "optimizers",
+    "estimator",
+}
 # Heavy libraries that must not load with the module, in the parts that promise to start at once.
 LAZY = {
     *("torch", "timm", "open_clip", "torchvision", "sklearn", "scipy", "cuml", "ray", "matplotlib", "jinja2", "rich"),

@@ -3,13 +3,13 @@
 from functools import cached_property
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from probebench.fingerprint import fingerprint
 from probebench.registry.schema import Architecture, Input
 
-# Raise it when the extractor changes what it computes.
-EXTRACTOR_VERSION = 1
+# Of each arithmetic; raise one when the extractor changes what it computes there. 2 of bf16 keeps small sums in fp32.
+EXTRACTOR_VERSIONS = {"fp32": 1, "fp16": 1, "bf16": 2}
 
 
 class FeatureKey(BaseModel):
@@ -24,7 +24,7 @@ class FeatureKey(BaseModel):
         dataset_fingerprint: sha256 over ids, labels and splits.
         split: train, val or test.
         content: sha256 over the images of every split, so that a replaced image is a new key, for all splits together.
-        extractor_version: Version of the extraction itself.
+        extractor_version: Version of the extraction itself in that arithmetic.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -37,7 +37,7 @@ class FeatureKey(BaseModel):
     dataset_fingerprint: str
     split: Literal["train", "val", "test"]
     content: str
-    extractor_version: int = EXTRACTOR_VERSION
+    extractor_version: int = Field(default_factory=lambda given: EXTRACTOR_VERSIONS[given["dtype"]])
 
     @cached_property
     def digest(self) -> str:

@@ -68,6 +68,7 @@ class Here:
             "threads": torch.get_num_threads(),
             "channels_last": True,
             "compile": self._ready.compiled,
+            "folded": self._ready.folded,
             "torch": str(torch.__version__),
         }
 
@@ -97,14 +98,16 @@ class Here:
     def _under(self, settings: Settings) -> Forward:
         """Returns the network under recorded settings: the one that is ready where it fits, else one made for them."""
         device, compiled, batch = str(settings["device"]), bool(settings["compile"]), int(settings["batch_size"])
+        # Files that were begun before there was folding go on without it.
+        folded = bool(settings.get("folded", False))
         if device == "cuda" and not torch.cuda.is_available():
             raise CacheError(
                 "this extraction began on a CUDA device, which is not here; finish it there or delete its .partial file"
             )
         torch.set_num_threads(int(settings["threads"]))
         forward = self.__dict__.get("_ready")
-        if forward is None or (forward.device, forward.compiled) != (device, compiled):
-            forward = Forward(self._backbone, device, self._options.dtype, batch, compiled)
+        if forward is None or (forward.device, forward.compiled, forward.folded) != (device, compiled, folded):
+            forward = Forward(self._backbone, device, self._options.dtype, batch, compiled, folded)
             if compiled:
                 _try(forward)
         forward.batch_size = batch

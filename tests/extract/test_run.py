@@ -2,7 +2,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -70,6 +71,17 @@ def test_a_second_call_finds_everything(
     assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in stored_files(home)} == before
 
 
+@contextmanager
+def batch_sizes(backbone: Backbone) -> Iterator[list[int]]:
+    """Notes the sizes of the batches that a network sees, less the two images by which folding is proved."""
+    sizes: list[int] = []
+    hook = backbone.module.register_forward_pre_hook(
+        lambda _, inputs: sizes.append(len(inputs[0])) if len(inputs[0]) != 2 else None
+    )
+    yield sizes
+    hook.remove()
+
+
 class Stop(Exception):
     pass
 
@@ -106,10 +118,8 @@ def test_an_interrupted_run_ends_with_the_same_bytes(
         extract(tiny, dataset, home, OPTIONS, StopAfter(batches))
     # A resumed run keeps the batches that it began with, whatever is asked for now.
     again = StopAfter(-1)
-    sizes: list[int] = []
-    hook = tiny.module.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
-    parts = extract(tiny, dataset, home, Options("cpu", "fp32", 3, 0), again)
-    hook.remove()
+    with batch_sizes(tiny) as sizes:
+        parts = extract(tiny, dataset, home, Options("cpu", "fp32", 3, 0), again)
     (total, done), resumed = again.started[0], 0 if batches < 5 else 1
     # Commits run up to two batches behind, and those under way are finished; a batch that was cut short begins anew.
     first = 5 * (batches if batches < 5 else batches - 4)
@@ -176,10 +186,8 @@ def test_batches_of_any_size_give_the_same_features(
 
 
 def test_a_split_smaller_than_a_batch_is_not_padded(tiny: Backbone, dataset: Dataset, home: Path) -> None:
-    sizes: list[int] = []
-    hook = tiny.module.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
-    extract(tiny, dataset, home, Options("cpu", "fp32", 64, 0))
-    hook.remove()
+    with batch_sizes(tiny) as sizes:
+        extract(tiny, dataset, home, Options("cpu", "fp32", 64, 0))
     assert sizes == [18, 6]
 
 
@@ -436,7 +444,10 @@ class Small(torch.nn.Module):
         return features
 
 
-def test_out_of_memory_halves_the_batch_and_goes_on(tiny: Backbone, dataset: Dataset, home: Path) -> None:
+def test_out_of_memory_halves_the_batch_and_goes_on(
+    tiny: Backbone, dataset: Dataset, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("probebench.extract.inference._folded", lambda _: None)
     expected = reference(tiny, dataset, "train")
     small = Small(tiny.module, 18)
     backbone = Backbone(tiny.spec, tiny.input, small, tiny.weights_digest)
