@@ -9,10 +9,11 @@ import pytest
 import probebench
 
 ROOT = Path(probebench.__file__).parent
-LEAVES = {"errors", "fingerprint", "network"}
+LEAVES = {"errors", "fingerprint", "memory", "network"}
 ALLOWED = {
     "errors": set(),
     "fingerprint": set(),
+    "memory": set(),
     "network": set(),
     "registry": LEAVES,
     "datasets": LEAVES | {"registry"},

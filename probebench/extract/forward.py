@@ -14,6 +14,7 @@ from probebench.errors import FeatureError, UsageError, one_line
 from probebench.extract.clock import Clock
 from probebench.extract.inference import Network
 from probebench.extract.options import Dtype, Options
+from probebench.memory import keep_freed_memory
 
 _TORCH = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 # Compiling takes 10 to 40 s on two cores and saves up to two fifths of the time.
@@ -45,6 +46,8 @@ class Forward:
         """Moves the backbone to the device."""
         self.device, self.batch_size, self.compiled = device, batch_size, compiled
         self._dtype, self._id, self._side = dtype, backbone.spec.id, backbone.input.size
+        if device == "cpu":
+            keep_freed_memory()
         network = Network(backbone, fold, dtype == "bf16").eval().to(device).to(memory_format=torch.channels_last)
         self.folded = network.folded
         self._network: Callable[[torch.Tensor], torch.Tensor] = _compiled(network, device) if compiled else network

@@ -7,6 +7,7 @@ from accelerate.utils import gather_object
 from probebench.finetune.data import Items, evaluation_batches, load
 from probebench.finetune.options import Options
 from probebench.finetune.progress import Progress
+from probebench.memory import keep_freed_memory
 
 # Images that go through the network at once.
 _CPU, _GPU = 64, 256
@@ -14,6 +15,8 @@ _CPU, _GPU = 64, 256
 
 def accelerator(options: Options) -> Accelerator:
     """Returns what places networks and batches: on this device, or on all that ``accelerate launch`` started."""
+    if options.device == "cpu":
+        keep_freed_memory()
     return Accelerator(
         cpu=options.device == "cpu", mixed_precision="bf16" if options.dtype == "bf16" else "no", device_placement=True
     )
