@@ -30,7 +30,7 @@ class Network(torch.nn.Module):
     """
 
     def __init__(self, backbone: Backbone, fold: bool, bf16: bool) -> None:
-        """Takes the backbone, which is left as it is, on the CPU.
+        """Takes the backbone, whose weights are left as they are.
 
         Args:
             backbone: The network with its preprocessing.
@@ -59,12 +59,14 @@ def _folded(backbone: Backbone) -> torch.nn.Module | None:
     """
     if not any(isinstance(part, _Norms) for part in backbone.module.modules()):
         return None
-    module = copy.deepcopy(backbone.module)
+    # On the CPU, wherever the backbone is by now: two networks of one backbone may be made, and the check is in fp32.
+    original = copy.deepcopy(backbone.module).cpu()
+    module = copy.deepcopy(original)
     # Tracing runs the network's own code, which may keep what it sees; so it has a copy of its own.
     pairs = list(_pairs(copy.deepcopy(module)))
     for conv, norm in pairs:
         _fold(module, conv, norm)
-    return module if pairs and _agree(module, backbone) else None
+    return module if pairs and _agree(module, original, backbone.input.size) else None
 
 
 class _Tracer(fx.Tracer):
@@ -117,12 +119,12 @@ def _fold(module: torch.nn.Module, conv_name: str, norm_name: str) -> None:
     _replace(module, norm_name, rest)
 
 
-def _agree(module: torch.nn.Module, backbone: Backbone) -> bool:
+def _agree(module: torch.nn.Module, original: torch.nn.Module, side: int) -> bool:
     """Compares the features of noise, so that nothing rests on the trace alone."""
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(2, 3, backbone.input.size, backbone.input.size, generator=generator)
+    images = torch.randn(2, 3, side, side, generator=generator)
     with torch.inference_mode():
-        expected, given = backbone.module.eval()(images), module.eval()(images)
+        expected, given = original.eval()(images), module.eval()(images)
     return bool((given - expected).norm() <= FOLDING_ERROR * expected.norm())
 
 
