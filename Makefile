@@ -48,6 +48,6 @@ clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist
 
 docs: $(STAMP)
-	$(BIN)/python -m probebench.cli.reference > docs/cli.md
-	$(BIN)/python -m probebench.cli.model_table > docs/models.md
-	$(BIN)/python -m probebench.registry.dataset_table docs/datasets.md
+	$(BIN)/python -m probebench.tools.cli_reference > docs/cli.md
+	$(BIN)/python -m probebench.tools.model_table > docs/models.md
+	$(BIN)/python -m probebench.tools.dataset_table docs/datasets.md

@@ -26,10 +26,10 @@ from probebench.backbones.builders import build_backbone
 from probebench.backbones.preprocess import Normalise, Pixels
 from probebench.cache.store import FeatureFile
 from probebench.datasets.base import Dataset, FileImages, Images, Split
-from probebench.datasets.loaders import open_dataset
-from probebench.extract import Options, extract
-from probebench.extract.clock import Silent
-from probebench.extract.options import Compile
+from probebench.datasets.open import open_dataset
+from probebench.extraction import Options, extract
+from probebench.extraction.options import Compile
+from probebench.progress import Silent
 from probebench.registry import CheckpointSpec, Registry
 from probebench.registry.schema import Architecture, Input, Output, Pretraining, Weights
 

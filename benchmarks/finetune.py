@@ -1,7 +1,7 @@
 """The fine-tune harness against a bare loop: ``python benchmarks/finetune.py``.
 
 The bare loop is forward, backward and AdamW on one made-up batch that is on the device already; the harness is
-``finetune.train.run`` on JPEG-free images in memory, with the ``entezari2023`` recipe's optimizer and clip and with or
+``training.loop.run`` on JPEG-free images in memory, with the ``entezari2023`` protocol's optimizer and clip and with or
 without its augmentation. Medians of ``--rounds``, taken in turns. On a GPU: ResNet-50, 224 px, batch 128, bf16; on a
 CPU: something small.
 """
@@ -19,18 +19,18 @@ import timm
 import torch
 
 from probebench.datasets.base import ArrayImages
-from probebench.finetune import train
-from probebench.finetune.data import ImageItems, Part
-from probebench.finetune.model import Classifier
-from probebench.finetune.optim import make_optimizer
-from probebench.finetune.options import Options
-from probebench.finetune.progress import Silent
-from probebench.finetune.seeds import Seeds
-from probebench.finetune.train import Training
+from probebench.finetuning.model import Classifier
+from probebench.progress import Silent
 from probebench.registry import Registry
 from probebench.registry.schema import Augment, Input
+from probebench.training import loop as train
+from probebench.training.data import ImageItems, Part
+from probebench.training.loop import Training
+from probebench.training.optim import make_optimizer
+from probebench.training.options import Options
+from probebench.training.seeds import Seeds
 
-RECIPE = Registry.load(environ={}).recipe("entezari2023")
+PROTOCOL = Registry.load(environ={}).finetune_protocol("entezari2023")
 CLASSES = 100
 
 
@@ -44,7 +44,7 @@ def network(name: str) -> Classifier:
 def bare(name: str, size: int, batch: int, steps: int, options: Options) -> float:
     """Returns images a second of forward, backward and the optimizer alone."""
     module = network(name).to(options.device).train()
-    optimizer = make_optimizer(module, RECIPE, 1e-4, 0.1)
+    optimizer = make_optimizer(module, PROTOCOL, 1e-4, 0.1)
     inputs = torch.randn(batch, 3, size, size, device=options.device).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(CLASSES, (batch,), device=options.device)
     began = 0.0
@@ -65,7 +65,7 @@ class _Stopwatch(Silent):
     def __init__(self) -> None:
         self.seen: list[tuple[float, int]] = []
 
-    def advance(self, count: int) -> None:
+    def advance(self, count: int, limit: str | None = None) -> None:
         self.seen.append((time.perf_counter(), count))
 
 
@@ -77,12 +77,12 @@ def harness(name: str, size: int, batch: int, steps: int, options: Options, augm
     labels = positions % CLASSES
     part = Part(ArrayImages(pixels), [str(number) for number in range(len(pixels))], positions, labels)
     spec = Input(size=size, resize="shortest", crop=1.0, interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3)
-    seeds = Seeds.of(RECIPE, "benchmark", 0, 0)
+    seeds = Seeds.of(PROTOCOL, "benchmark", 0, 0)
     training = Training(
         begin=lambda: network(name),
         train=ImageItems(part, spec, augment, seeds),
         validation=None,
-        recipe=RECIPE,
+        protocol=PROTOCOL,
         rate=1e-4,
         weight_decay=0.1,
         epochs=1,
@@ -125,7 +125,7 @@ def main() -> None:
         for _ in range(asked.rounds):
             rates["bare"].append(bare(*sizes))
             rates["harness, flips only"].append(harness(*sizes, light, Path(folder)))
-            rates["harness, entezari2023"].append(harness(*sizes, RECIPE.augment, Path(folder)))
+            rates["harness, entezari2023"].append(harness(*sizes, PROTOCOL.augment, Path(folder)))
     medians = {name: statistics.median(values) for name, values in rates.items()}
     told = {
         name: {"images/s": round(rate, 1), "of bare": round(rate / medians["bare"], 3)}

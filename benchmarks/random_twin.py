@@ -9,9 +9,9 @@ from pathlib import Path
 
 from probebench.backbones.builders import build_backbone
 from probebench.cache.index import read_index
-from probebench.datasets.loaders import open_dataset
-from probebench.evaluate import Cell, evaluate
-from probebench.extract import Options, extract
+from probebench.datasets.open import open_dataset
+from probebench.evaluation import ProbeTask, evaluate
+from probebench.extraction import Options, extract
 from probebench.registry import CheckpointSpec, Registry
 
 SEEDS = range(6)
@@ -41,8 +41,8 @@ def main() -> None:
         for spec in variants(registry):
             extract(build_backbone(spec, home, 96), dataset, home, Options.resolve("auto", "fp32", None, None))
             (group,) = (group for group in read_index(home).groups if group.model == spec.id)
-            cells = [Cell(group, spec, registry.protocol("default"), shots, 5, "sklearn") for shots in (1, 5, 10)]
-            means = [evaluate(cell, home / "results")[0].mean or 0.0 for cell in cells]
+            tasks = [ProbeTask(group, spec, registry.protocol("default"), shots, 5, "sklearn") for shots in (1, 5, 10)]
+            means = [evaluate(cell, home / "results")[0].mean or 0.0 for cell in tasks]
             print(f"{spec.id:20s}", *(f"{100 * mean:5.1f}" for mean in means), flush=True)
 
 

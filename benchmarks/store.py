@@ -18,8 +18,8 @@ from unittest import mock
 import h5py
 import numpy as np
 
+from probebench.cache.file_io import bytes_of
 from probebench.cache.key import FeatureKey
-from probebench.cache.raw import bytes_of
 from probebench.cache.store import FeatureFile
 from probebench.cache.writer import FeatureWriter, Header
 

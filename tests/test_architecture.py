@@ -9,32 +9,28 @@ import pytest
 import probebench
 
 ROOT = Path(probebench.__file__).parent
-LEAVES = {"errors", "fingerprint", "memory", "network"}
+LEAVES = {"errors", "fingerprint", "files", "engine", "network", "malloc", "device", "progress", "arrays"}
+MADE_OF = {"registry", "backbones", "datasets", "cache", "probes", "results"}
 ALLOWED = {
-    "errors": set(),
-    "fingerprint": set(),
-    "memory": set(),
-    "network": set(),
+    **{leaf: {"errors"} for leaf in LEAVES},
     "registry": LEAVES,
     "datasets": LEAVES | {"registry"},
     "probes": LEAVES | {"registry"},
-    "results": LEAVES,
+    "results": LEAVES | {"registry"},
     "backbones": LEAVES | {"registry"},
     "cache": LEAVES | {"registry"},
-    "engine": set(),
-    "extract": LEAVES | {"registry", "backbones", "datasets", "cache", "engine"},
-    "facts": {"registry", "cache", "results"},
-    "evaluate": LEAVES | {"registry", "cache", "datasets", "probes", "results", "engine", "facts"},
-    "zeroshot": LEAVES | {"registry", "backbones", "cache", "datasets", "results", "facts"},
-    "finetune": LEAVES
-    | {"registry", "backbones", "cache", "datasets", "probes", "results", "engine", "facts", "zeroshot"},
+    "extraction": LEAVES | {"registry", "backbones", "datasets", "cache"},
+    "evaluation": LEAVES | MADE_OF,
+    "training": LEAVES | {"datasets", "registry"},
+    "finetuning": LEAVES | MADE_OF | {"training", "evaluation"},
     "leaderboard": LEAVES | {"registry", "results"},
     "study": LEAVES | {"registry", "results"},
+    "tools": LEAVES | {"registry", "backbones", "cli"},
 }
 # What checks results against the data and runs them again may use all that made them; lazily, so the others stay quick.
 ALSO = {
-    "leaderboard/check_data.py": {"cache", "datasets", "evaluate"},
-    "leaderboard/reproduce.py": {"backbones", "cache", "datasets", "evaluate", "extract", "probes"},
+    "leaderboard/check_data.py": {"cache", "datasets", "evaluation"},
+    "leaderboard/reproduce.py": {"backbones", "cache", "datasets", "evaluation", "extraction", "probes"},
 }
 # The solver itself: whoever asks for it has asked for torch.
 SOLVER = {
@@ -43,7 +39,7 @@ SOLVER = {
     "problem",
     "newton",
     "precondition",
-    "path",
+    "regularization_path",
     "fits",
     "logistic",
     "optimizers",
@@ -89,9 +85,9 @@ def test_imports_flow_one_way(path: Path) -> None:
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_heavy_libraries_load_lazily(path: Path) -> None:
     own = part(path)
-    if own in ("backbones", "extract", "finetune") or (own == "probes" and path.stem in SOLVER):
+    if own in ("backbones", "extraction", "training", "finetuning") or (own == "probes" and path.stem in SOLVER):
         return
-    heavy = LAZY | ({"h5py"} if own not in ("cache", "evaluate") else set())
+    heavy = LAZY | ({"h5py"} if own not in ("cache", "evaluation") else set())
     names = {name.split(".")[0] for name in imported(ast.parse(path.read_text()), top_level=True)}
     assert not names & heavy
 

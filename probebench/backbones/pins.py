@@ -1,13 +1,13 @@
 """The local lock file: what a checkpoint's weights were when they first came, for entries that give no sha256."""
 
 import json
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock
 
 from probebench.errors import WeightsError
+from probebench.files import write_whole
 from probebench.registry.checkpoint import CheckpointSpec
 
 
@@ -41,9 +41,7 @@ def check_pin(spec: CheckpointSpec, home: Path, what: str, digest: str) -> None:
                 )
             return
         pins[spec.id] = {"since": f"{datetime.now(UTC):%Y-%m-%d}", **known, what: digest}
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(json.dumps(pins, indent=1, sort_keys=True))
-        partial.replace(path)
+        write_whole(path, json.dumps(pins, indent=1, sort_keys=True))
 
 
 def _read(path: Path) -> dict[str, dict[str, str]]:

@@ -1,12 +1,12 @@
 """Weights files that users give: checked once, kept under the home folder, found again."""
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from probebench.errors import UsageError, WeightsError, one_line
+from probebench.files import replacing, write_whole
 from probebench.fingerprint import canonical_json
 from probebench.registry.schema import CheckpointSpec
 
@@ -72,22 +72,16 @@ class UserWeights:
         from safetensors.torch import save_file
 
         folder = cls._record(home, model).parent
-        folder.mkdir(parents=True, exist_ok=True)
         file = folder / f"{digest[:16]}.safetensors"
-        partial = file.with_suffix(f".{os.getpid()}.partial")
         try:
-            # clone: safetensors refuses tensors that share memory
-            save_file({name: value.clone().contiguous() for name, value in state.items()}, partial)
-            partial.replace(file)
+            with replacing(file) as partial:
+                # clone: safetensors refuses tensors that share memory
+                save_file({name: value.clone().contiguous() for name, value in state.items()}, partial)
         except SafetensorError as error:
             raise WeightsError(f"could not keep a copy of {source} in {folder}: {one_line(error)}") from error
-        finally:
-            partial.unlink(missing_ok=True)
         record = cls._record(home, model)
         text = canonical_json({"file": file.name, "digest": digest, "source": str(source)})
-        partial = record.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(text)
-        partial.replace(record)
+        write_whole(record, text)
         for older in folder.glob("*.safetensors"):
             if older != file:
                 older.unlink()

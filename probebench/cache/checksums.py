@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from probebench.cache.raw import bytes_of
+from probebench.cache.file_io import bytes_of
 
 Checksums = npt.NDArray[np.uint64]
 

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from probebench.cache.block import (
+from probebench.cache.checksums import COLUMNS, FEATURES, RECORDS
+from probebench.cache.file_io import RawFile, bytes_of
+from probebench.cache.header import (
     FINAL,
     SEAL_PLACE,
     Description,
@@ -14,9 +16,7 @@ from probebench.cache.block import (
     encode_slot,
     slot_place,
 )
-from probebench.cache.checksums import COLUMNS, FEATURES, RECORDS
 from probebench.cache.layout import Samples
-from probebench.cache.raw import RawFile, bytes_of
 from probebench.cache.rows import PIECE, Features, Rows
 from probebench.cache.seal import encode_seal
 

@@ -16,7 +16,9 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from probebench.cache.block import (
+from probebench.cache.checksums import COLUMNS
+from probebench.cache.file_io import RawFile, bytes_of
+from probebench.cache.header import (
     BLOCK,
     FORMAT,
     FORMAT_VERSION,
@@ -31,9 +33,7 @@ from probebench.cache.block import (
     encode_slot,
     slot_place,
 )
-from probebench.cache.checksums import COLUMNS
 from probebench.cache.key import FeatureKey
-from probebench.cache.raw import RawFile, bytes_of
 from probebench.cache.seal import fixed_sha256
 from probebench.fingerprint import canonical_json
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from probebench.cache.block import About, read_description, read_slot
-from probebench.cache.raw import RawFile
+from probebench.cache.file_io import RawFile
+from probebench.cache.header import About, read_description, read_slot
 from probebench.cache.seal import is_sealed
 from probebench.cache.store import PARTIAL, SUFFIX, final_path, partial_path, stored_files
 from probebench.errors import CacheError

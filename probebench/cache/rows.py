@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from probebench.cache.block import Description
 from probebench.cache.checksums import COLUMNS, FEATURES, RECORDS, Checksums, RowHasher
-from probebench.cache.raw import RawFile, bytes_of
+from probebench.cache.file_io import RawFile, bytes_of
+from probebench.cache.header import Description
 
 Features = npt.NDArray[np.floating[Any]]
 Positions = npt.NDArray[np.integer[Any]]

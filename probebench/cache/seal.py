@@ -5,9 +5,9 @@ It is read before HDF5 is: a damaged HDF5 structure can hang or crash the librar
 
 import hashlib
 
-from probebench.cache.block import BLOCK, SEAL_PLACE, SEAL_SIZE, SETTINGS_SIZE, Description
 from probebench.cache.checksums import COLUMNS
-from probebench.cache.raw import RawFile
+from probebench.cache.file_io import RawFile
+from probebench.cache.header import BLOCK, SEAL_PLACE, SEAL_SIZE, SETTINGS_SIZE, Description
 from probebench.fingerprint import canonical_json
 
 _CHUNK = 1 << 20

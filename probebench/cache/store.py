@@ -13,11 +13,11 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from probebench.cache.block import Settings, read_description, read_slot
 from probebench.cache.checksums import FEATURES
+from probebench.cache.file_io import RawFile
+from probebench.cache.header import Settings, read_description, read_slot
 from probebench.cache.key import FeatureKey
 from probebench.cache.layout import decode_ids
-from probebench.cache.raw import RawFile
 from probebench.cache.rows import Features, Rows
 from probebench.cache.seal import is_sealed
 from probebench.errors import CacheError, one_line

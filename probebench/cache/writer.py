@@ -23,11 +23,11 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from probebench.cache.block import Settings, read_description, read_slot
+from probebench.cache.file_io import RawFile, publish
 from probebench.cache.filling import Filling
+from probebench.cache.header import Settings, read_description, read_slot
 from probebench.cache.layout import Header, Samples, bytes_needed, lay_out, room_for
 from probebench.cache.lock import locked
-from probebench.cache.raw import RawFile, publish
 from probebench.cache.rows import Features
 from probebench.cache.seal import fixed_sha256
 from probebench.cache.store import partial_path, scratch_path

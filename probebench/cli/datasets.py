@@ -11,7 +11,7 @@ from probebench.cli.options import home, json_option, registry_folders, registry
 
 if TYPE_CHECKING:
     from probebench.datasets.base import Dataset
-    from probebench.datasets.duplicates import Duplicates
+    from probebench.datasets.duplicates.search import Duplicates
     from probebench.registry import Registry
 
 
@@ -29,7 +29,7 @@ def command() -> None:
 @json_option
 def list_datasets(as_json: bool) -> None:
     """List the data sets of the registry."""
-    from probebench.datasets.loaders import record_path
+    from probebench.datasets.open import record_path
     from probebench.registry import Registry
 
     specs, root = Registry.load(registry_folders()).datasets.values(), home() / "datasets"
@@ -62,8 +62,8 @@ def list_datasets(as_json: bool) -> None:
 def show(dataset: str, check: bool, as_json: bool) -> None:
     """Show what is known of a data set (an id or folder:PATH) and, where it is on this machine, what is in it."""
     from probebench.datasets.facts import entry_facts, found_facts
-    from probebench.datasets.layout import NotHereError
-    from probebench.datasets.loaders import open_dataset
+    from probebench.datasets.named.layout import NotHereError
+    from probebench.datasets.open import open_dataset
     from probebench.registry import Registry
 
     registry = Registry.load(registry_folders())
@@ -91,7 +91,7 @@ def show(dataset: str, check: bool, as_json: bool) -> None:
 
 
 def _duplicates(opened: "Dataset") -> "Duplicates":
-    from probebench.datasets.duplicates import find_duplicates
+    from probebench.datasets.duplicates.search import find_duplicates
 
     with ProgressLines("images") as progress:
         return find_duplicates(opened, progress)
@@ -136,8 +136,8 @@ def prepare(datasets: tuple[str, ...]) -> None:
 
     DATASET is an id, a glob, or a suite such as study. Each image is read once, so that later changes are noticed.
     """
-    from probebench.datasets.prepare import placement
-    from probebench.datasets.prepare import prepare as prepare_dataset
+    from probebench.datasets.named.prepare import placement
+    from probebench.datasets.named.prepare import prepare as prepare_dataset
     from probebench.errors import DatasetError
     from probebench.registry import Registry
 

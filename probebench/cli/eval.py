@@ -156,14 +156,14 @@ def run_eval(
         ProbebenchError: Something that was asked for could not be evaluated; all else is done and printed first.
     """
     from probebench.cache.index import read_index
-    from probebench.evaluate import Cell, evaluate_all
+    from probebench.evaluation import ProbeTask, evaluate_all
     from probebench.probes.backends import backend_name
 
     index = read_index(home())
     groups, failures = choose_groups(registry, index, models, datasets, input_size)
     specs = [registry.protocol(name) for name in protocols]
     backends = {spec.id: backend_name(spec, backend) for spec in specs}
-    cells = []
+    tasks = []
     for spec in specs:
         asked = shots or spec.shots
         failures += [refusal for one in asked if (refusal := spec.refuses(one))]
@@ -175,21 +175,21 @@ def run_eval(
                 continue
             known = registry.datasets.get(group.dataset)
             metric = known.metric if known else "accuracy"
-            cells += [
-                Cell(group, checkpoint, spec, one, draws or spec.draws, backends[spec.id], metric)
+            tasks += [
+                ProbeTask(group, checkpoint, spec, one, draws or spec.draws, backends[spec.id], metric)
                 for one in asked
                 if not spec.refuses(one)
             ]
     results = []
     with ProgressLines("fits") as progress:
-        progress.start("probes", sum(len(cell.seeds) * cell.fits_a_draw for cell in cells), 0)
-        for cell, result in zip(cells, evaluate_all(cells, out, progress.advance, engine), strict=True):
+        progress.start("probes", sum(len(task.seeds) * task.fits_a_draw for task in tasks), 0)
+        for task, result in zip(tasks, evaluate_all(tasks, out, progress.advance, engine), strict=True):
             if isinstance(result, UsageError):
                 raise result
             if isinstance(result, ProbebenchError):
                 failures.append(str(result))
                 continue
-            warn_about(result, cell.selection.method == "fixed")
+            warn_about(result, task.selection.method == "fixed")
             if result.mean is None:
                 failures.append(f"{result.model} on {result.dataset}: a trial failed, so there is no score")
             results.append(result)
@@ -269,7 +269,7 @@ def _dataset_names(registry: "Registry", patterns: Sequence[str], cached: set[st
     names: dict[str, str | None] = {}
     for pattern in split_list(patterns):
         if _must_be_opened(pattern, cached):
-            from probebench.datasets.loaders import open_dataset
+            from probebench.datasets.open import open_dataset
 
             names[open_dataset(pattern, registry, home() / "datasets").id] = pattern
             continue

@@ -24,7 +24,7 @@ from probebench.errors import ProbebenchError, UsageError
 
 if TYPE_CHECKING:
     from probebench.engine import Ray
-    from probebench.extract import Extracted, Options
+    from probebench.extraction import Extracted, Options
     from probebench.registry import Registry
 
 
@@ -93,7 +93,7 @@ def command(
 
     A second call finds them and does nothing; an interrupted one goes on where it stopped.
     """
-    from probebench.datasets.loaders import default_suite
+    from probebench.datasets.open import default_suite
     from probebench.registry import Registry
 
     registry = Registry.load(registry_folders())
@@ -106,7 +106,7 @@ def command(
 
         # Told before torch is loaded, which takes seconds.
         require_weights(registry.checkpoint(chosen[0]), home())
-    from probebench.extract import Options
+    from probebench.extraction import Options
 
     if weights is not None:
         from probebench.backbones.builders import register_weights
@@ -158,8 +158,8 @@ def run_extract(
         ProbebenchError: The one failure, or how many of several failed.
     """
     from probebench.backbones.builders import build_backbone
-    from probebench.datasets.loaders import open_dataset
-    from probebench.extract import extract
+    from probebench.datasets.open import open_dataset
+    from probebench.extraction import extract
 
     # Opened before any hour is spent: a data set that is missing is told now.
     opened = [open_dataset(name, registry, home() / "datasets") for name in datasets]
@@ -211,9 +211,9 @@ def print_plan(
         CacheError: The disk is too small for it.
     """
     from probebench.backbones.builders import build_backbone
-    from probebench.datasets.loaders import open_dataset
-    from probebench.extract import plan
-    from probebench.extract.space import free_space, require_space
+    from probebench.datasets.open import open_dataset
+    from probebench.extraction import plan
+    from probebench.extraction.space import free_space, require_space
 
     opened = [open_dataset(name, registry, home() / "datasets") for name in datasets]
     rows, needed, seconds = [], 0, 0.0

@@ -26,8 +26,8 @@ from probebench.errors import ProbebenchError, UsageError
 
 if TYPE_CHECKING:
     from probebench.engine import Ray
-    from probebench.finetune import Cell
-    from probebench.finetune.plan import Estimate
+    from probebench.finetuning import FinetuneTask
+    from probebench.finetuning.plan import Estimate
     from probebench.registry import Registry
 
 
@@ -121,7 +121,7 @@ def command(
     from probebench.registry import Registry
 
     registry = Registry.load(registry_folders())
-    recipe = registry.recipe(protocol)
+    spec = registry.finetune_protocol(protocol)
     asked = parse_shots(shots) if shots else None
     chosen, sets = choose_models(registry, models), choose_datasets(registry, datasets)
     if mode != "scratch":
@@ -130,61 +130,61 @@ def command(
         # Told before torch is loaded, which takes seconds.
         for model in chosen:
             require_weights(registry.checkpoint(model), home())
-    from probebench.finetune.options import Options
-    from probebench.finetune.plan import Request
+    from probebench.finetuning.plan import Request
+    from probebench.training.options import Options
 
     with started(engine) as cluster:
         options = Options.resolve(device, dtype, batch_size, workers, cluster.gpus if cluster else None)
-        request = Request(recipe, mode, head, asked, draws, alphas, input_size, options)
-        cells = _cells(registry, request, chosen, sets)
-        run_finetune(registry, cells, out, cluster, dry_run)
+        request = Request(spec, mode, head, asked, draws, alphas, input_size, options)
+        tasks = _cells(registry, request, chosen, sets)
+        run_finetune(registry, tasks, out, cluster, dry_run)
 
 
-def _cells(registry: "Registry", request: Any, models: Sequence[str], names: Sequence[str]) -> "list[Cell]":
-    from probebench.datasets.loaders import open_dataset
-    from probebench.finetune.plan import cells_of
+def _cells(registry: "Registry", request: Any, models: Sequence[str], names: Sequence[str]) -> "list[FinetuneTask]":
+    from probebench.datasets.open import open_dataset
+    from probebench.finetuning.plan import tasks_of
 
     # Opened before any hour is spent: a data set that is missing is told now.
     sets = [
         (open_dataset(name, registry, home() / "datasets"), None if is_source(name) else registry.dataset(name))
         for name in names
     ]
-    return [cell for model in models for cell in cells_of(request, registry.checkpoint(model), sets, home())]
+    return [task for model in models for task in tasks_of(request, registry.checkpoint(model), sets, home())]
 
 
 def run_finetune(
-    registry: "Registry", cells: "Sequence[Cell]", out: Path, engine: "Ray | None" = None, dry_run: bool = False
+    registry: "Registry", tasks: "Sequence[FinetuneTask]", out: Path, engine: "Ray | None" = None, dry_run: bool = False
 ) -> None:
-    """Says what the cells will take, trains them, and prints the table.
+    """Says what the tasks will take, trains them, and prints the table.
 
     Raises:
         ProbebenchError: Something could not be trained; all else is done and printed first.
     """
-    from probebench.finetune.plan import estimate
-    from probebench.finetune.run import finetune_all
+    from probebench.finetuning.finetune import finetune_all
+    from probebench.finetuning.plan import estimate
 
-    missing = [cell for cell in cells if not all(cell.path(out, alpha).exists() for alpha in cell.alphas)]
+    missing = [task for task in tasks if not all(task.path(out, alpha).exists() for alpha in task.alphas)]
     seconds = 0.0
     # With an engine, the work is not done on this machine, and timing it here would say nothing.
-    for cell in missing if engine is None or dry_run else ():
-        expected = estimate(cell)
+    for task in missing if engine is None or dry_run else ():
+        expected = estimate(task)
         seconds += expected.seconds
-        click.echo(_cost(cell, expected), err=not dry_run)
+        click.echo(_cost(task, expected), err=not dry_run)
     if len(missing) > 1 and seconds:
         click.echo(f"in all about {duration(seconds)}", err=not dry_run)
     if dry_run:
         if not missing:
             click.echo("nothing to train: all results are there")
         return
-    protocol = registry.protocol("default") if any(cell.head == "probe" for cell in cells) else None
+    probe_protocol = registry.protocol("default") if any(task.head == "probe" for task in tasks) else None
     results, failures = [], []
     with ProgressLines("images") as progress:
         teller = _Teller(progress)
-        for cell, found in zip(cells, finetune_all(cells, out, protocol, teller, engine), strict=True):
+        for task, found in zip(tasks, finetune_all(tasks, out, probe_protocol, teller, engine), strict=True):
             if isinstance(found, UsageError):
                 raise found
             if isinstance(found, ProbebenchError):
-                failures.append(f"{cell.model} on {cell.dataset.id}: {found}")
+                failures.append(f"{task.model} on {task.dataset.id}: {found}")
                 continue
             results += found
             failures += [line for result in found if (line := _failed(result))]
@@ -196,10 +196,10 @@ def run_finetune(
     raise_all(failures)
 
 
-def _cost(cell: "Cell", expected: "Estimate") -> str:
-    shots = "full" if cell.shots == "full" else f"{cell.shots} shots"
+def _cost(task: "FinetuneTask", expected: "Estimate") -> str:
+    shots = "full" if task.shots == "full" else f"{task.shots} shots"
     return (
-        f"{cell.model} on {cell.dataset.id}, {shots}, {cell.mode}: {expected.trainings} trainings of "
+        f"{task.model} on {task.dataset.id}, {shots}, {task.mode}: {expected.trainings} trainings of "
         f"{expected.epochs} epochs, {expected.images} images at {expected.rate:.0f} images/s: "
         f"about {duration(expected.seconds)}"
     )
@@ -214,7 +214,7 @@ class _Teller:
     def start(self, what: str, total: int, done: int) -> None:
         self._lines.start(what, total, done)
 
-    def advance(self, count: int) -> None:
+    def advance(self, count: int, limit: str | None = None) -> None:
         if count:
             self._lines.advance(count)
 

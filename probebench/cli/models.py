@@ -6,10 +6,10 @@ from typing import Any, get_args
 import click
 
 from probebench.cli.console import print_json, print_table
-from probebench.cli.model_table import architecture, where
-from probebench.cli.model_table import source as source_of
 from probebench.cli.options import home, json_option, own_registry, registry_folders, registry_option
 from probebench.registry.checkpoint import Keys, Library, Method
+from probebench.tools.model_table import architecture, where
+from probebench.tools.model_table import source as source_of
 
 
 @click.group(name="models")

@@ -30,7 +30,7 @@ def command(out: Path, site: Path) -> None:
     Runs offline in about a minute on two cores: ImageNet-trained EfficientNet-Lite0, 1 and 2, and Lite0's untrained
     twin, at a reduced input size of 96 px.
     """
-    from probebench.extract import Options
+    from probebench.extraction import Options
     from probebench.registry import Registry
 
     registry = Registry.load()

@@ -54,7 +54,7 @@ def score_text(result: Any) -> str:
 def print_results(results: list[Any]) -> None:
     """Prints one row a checkpoint and data set, one column a number of shots."""
     from probebench.leaderboard.board import board_rows, shots_columns
-    from probebench.leaderboard.wording import shots_label
+    from probebench.leaderboard.text import shots_label
 
     rows = board_rows(results)
     shots = shots_columns(rows)
@@ -184,8 +184,8 @@ def list_results(out: Path, as_json: bool) -> None:
 @out_option
 def export_results(form: str, target: Path | None, out: Path) -> None:
     """Write one tidy table, one row a result, for pandas, R or a spreadsheet."""
+    from probebench.files import write_whole
     from probebench.results.export import encode
-    from probebench.results.store import write_whole
 
     results = load_results(out)
     if not results:

@@ -37,8 +37,8 @@ def command(folders: tuple[Path, ...], out: Path, as_json: bool) -> None:
     full. A question with too few matched pairs is refused. Measured and published results are never mixed.
     """
     from probebench.study.answer import as_json as plain
+    from probebench.study.ask import study
     from probebench.study.report import write_report
-    from probebench.study.run import study
 
     sections = study([result for folder in dict.fromkeys(folders) for result in load_results(folder)])
     if not sections:

@@ -55,14 +55,14 @@ def command(
     """
     from probebench.cli.extract import choose_datasets
     from probebench.leaderboard.rules import SUITE
-    from probebench.leaderboard.submit import Asked, submit
+    from probebench.leaderboard.submit import SubmissionRequest, submit
     from probebench.registry import Registry
 
     registry = Registry.load(registry_folders())
     entry = registry.checkpoint(model)
     names = tuple(split_list(protocols))
     covered = tuple(registry.dataset(name).id for name in choose_datasets(registry, datasets or (SUITE,)))
-    asked = Asked(entry, covered, names, input_size)
+    asked = SubmissionRequest(entry, covered, names, input_size)
     folder, gathered = submit(asked, results, out, registry, home() / "datasets")
     for note in gathered.notes:
         warn(note)

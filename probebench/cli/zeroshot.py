@@ -20,8 +20,8 @@ from probebench.cli.results import print_results
 from probebench.errors import ProbebenchError
 
 if TYPE_CHECKING:
+    from probebench.evaluation.zeroshot import Prompts
     from probebench.registry import Registry
-    from probebench.zeroshot import Prompts
 
 
 @click.command(name="zeroshot")
@@ -51,8 +51,8 @@ def command(
     Only open_clip checkpoints have one. Nothing is trained and nothing is chosen.
     """
     from probebench.cache.index import read_index
+    from probebench.evaluation.zeroshot import zeroshot
     from probebench.registry import Registry
-    from probebench.zeroshot import zeroshot
 
     _check_templates(templates)
     registry = Registry.load(registry_folders())
@@ -81,7 +81,7 @@ def _check_templates(templates: tuple[str, ...]) -> None:
 
 
 def _opened_id(registry: "Registry", pattern: str) -> str:
-    from probebench.datasets.loaders import open_dataset
+    from probebench.datasets.open import open_dataset
 
     return open_dataset(pattern, registry, home() / "datasets").id
 
@@ -92,14 +92,14 @@ def _prompts(registry: "Registry", dataset: str, source: str | None, templates: 
     Raises:
         ProbebenchError: A source was not named, so that its class names are out of reach.
     """
-    from probebench.zeroshot import DEFAULT_TEMPLATES, Prompts
+    from probebench.evaluation.zeroshot import DEFAULT_TEMPLATES, Prompts
 
     spec = registry.datasets.get(dataset)
     if spec is not None:
         return Prompts(spec.readable_classes, templates or spec.templates or DEFAULT_TEMPLATES)
     if source is None:
         raise ProbebenchError(f"{dataset}: name it by --dataset folder:PATH (wds:, hf:), where its names are")
-    from probebench.datasets.loaders import open_dataset
+    from probebench.datasets.open import open_dataset
 
     names = open_dataset(source, registry, home() / "datasets").class_names
     return Prompts(tuple(name.replace("_", " ") for name in names), templates or DEFAULT_TEMPLATES)

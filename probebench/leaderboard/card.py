@@ -8,14 +8,14 @@ from pathlib import Path
 from shlex import join
 from typing import Any
 
-from probebench.leaderboard.wording import plain, sources_text, web_link
+from probebench.leaderboard.text import plain, sources_text, web_link
 from probebench.registry.schema import CheckpointSpec
 from probebench.results.schema import Result
 
 
 @cache
 def _parameters() -> dict[str, int]:
-    """Parameters of the architectures of shipped entries (``python -m probebench.cli.parameter_table``)."""
+    """Parameters of the architectures of shipped entries (``python -m probebench.tools.parameter_table``)."""
     counts: dict[str, int] = loads(Path(__file__).with_name("parameters.json").read_text())
     return counts
 

@@ -11,7 +11,7 @@ from probebench.results.store import Predictions
 
 
 @dataclass(frozen=True)
-class Entered:
+class ResultFile:
     """A result with its file, and its predictions where they could be read."""
 
     path: Path
@@ -19,7 +19,7 @@ class Entered:
     predictions: Predictions | None
 
 
-def check_across(entered: Sequence[Entered]) -> Iterator[tuple[Path, str]]:
+def check_across(entered: Sequence[ResultFile]) -> Iterator[tuple[Path, str]]:
     """Yields what is wrong with results beside one another, with the file at fault.
 
     Where results disagree, those that say what most say are taken to be right, and the first ones at a tie.
@@ -33,7 +33,7 @@ def check_across(entered: Sequence[Entered]) -> Iterator[tuple[Path, str]]:
     yield from _odd_ones(entered, _extraction, _feature_keys, "feature keys")
 
 
-def check_same_data(entered: Sequence[Entered]) -> Iterator[tuple[Path, str]]:
+def check_same_data(entered: Sequence[ResultFile]) -> Iterator[tuple[Path, str]]:
     """Yields results on one data set that disagree on its images, labels or draws: for data that are not here."""
     whole = [one for one in entered if not one.result.skipped_ids]
     yield from _odd_ones(entered, _dataset, lambda one: one.result.dataset_fingerprint, "data set's fingerprint")
@@ -49,41 +49,41 @@ def check_same_data(entered: Sequence[Entered]) -> Iterator[tuple[Path, str]]:
         )
 
 
-def _checkpoint(one: Entered) -> Hashable:
+def _checkpoint(one: ResultFile) -> Hashable:
     # Position embeddings follow the input size, so tensors of one checkpoint may differ between sizes.
     return one.result.model, one.result.input_size, from_scratch(one.result)
 
 
-def _extraction(one: Entered) -> Hashable | None:
+def _extraction(one: ResultFile) -> Hashable | None:
     result = one.result
     if result.feature_key is None or result.kind == "zeroshot":
         return None
     return result.model, result.dataset, result.input_size, result.dtype, result.checkpoint.layer
 
 
-def _feature_keys(one: Entered) -> Hashable:
+def _feature_keys(one: ResultFile) -> Hashable:
     return tuple(sorted((one.result.feature_key or {}).items()))
 
 
-def _dataset(one: Entered) -> Hashable:
+def _dataset(one: ResultFile) -> Hashable:
     return one.result.dataset
 
 
-def _test_part(one: Entered) -> Hashable:
+def _test_part(one: ResultFile) -> Hashable:
     return None if one.predictions is None else (one.predictions.test_ids, one.predictions.y_true.tobytes())
 
 
-def _draw(one: Entered, seed: int | None) -> Hashable:
+def _draw(one: ResultFile, seed: int | None) -> Hashable:
     return next(trial.draw_digest for trial in one.result.trials if trial.draw_seed == seed)
 
 
 def _odd_ones(
-    entered: Sequence[Entered],
-    group: Callable[[Entered], Hashable | None],
-    value: Callable[[Entered], Hashable],
+    entered: Sequence[ResultFile],
+    group: Callable[[ResultFile], Hashable | None],
+    value: Callable[[ResultFile], Hashable],
     what: str,
 ) -> Iterator[tuple[Path, str]]:
-    groups: dict[Hashable, list[tuple[Entered, Hashable]]] = defaultdict(list)
+    groups: dict[Hashable, list[tuple[ResultFile, Hashable]]] = defaultdict(list)
     for one in entered:
         if (name := group(one)) is not None and (told := value(one)) is not None:
             groups[name].append((one, told))

@@ -12,14 +12,14 @@ import numpy as np
 
 from probebench.errors import DatasetError
 from probebench.registry.load import Registry
-from probebench.registry.schema import CheckpointSpec, ProtocolSpec, RecipeSpec
+from probebench.registry.schema import CheckpointSpec, FinetuneProtocol, ProtocolSpec
 from probebench.results.schema import Result
 from probebench.results.store import Predictions
 
 if TYPE_CHECKING:
     from probebench.datasets.base import Dataset
     from probebench.datasets.draws import Draw, TrainingPart
-    from probebench.evaluate.cell import Cell
+    from probebench.evaluation.probe_task import ProbeTask
 
 
 @dataclass
@@ -38,7 +38,7 @@ class DataHere:
     def open(self, name: str) -> "Dataset | str":
         """Returns a data set of the registry, or why it cannot be read here."""
         if name not in self._opened:
-            from probebench.datasets.loaders import open_named
+            from probebench.datasets.open import open_named
 
             try:
                 self._opened[name] = open_named(self.registry.dataset(name), self.root)
@@ -49,7 +49,7 @@ class DataHere:
 
 def evaluator_version() -> int:
     """Returns the evaluator's version now."""
-    from probebench.evaluate.cell import EVALUATOR_VERSION
+    from probebench.evaluation.probe_task import EVALUATOR_VERSION
 
     return EVALUATOR_VERSION
 
@@ -95,7 +95,7 @@ def check_probe(
     The key of the features and the name of the file follow from all that decides the numbers, so both are computed
     again: other preprocessing, pixels, an older extractor, protocol or evaluator show here.
     """
-    from probebench.evaluate.material import draw_for
+    from probebench.evaluation.selection_data import draw_for
 
     cell = cell_of_result(result, entry, protocol, dataset)
     part = _part(result, dataset)
@@ -108,11 +108,11 @@ def check_probe(
         yield "its name's digest is not that of this cell: made by an older evaluator or otherwise; eval again"
 
 
-def check_finetune(result: Result, recipe: RecipeSpec, dataset: "Dataset") -> Iterator[str]:
+def check_finetune(result: Result, protocol: FinetuneProtocol, dataset: "Dataset") -> Iterator[str]:
     """Yields where a fine-tune's draws are not the registry's: they are those of the default probes."""
-    part, choice = _part(result, dataset), recipe.choice(result.shots)
-    own = result.shots == "full" and recipe.selection == "validation" and "val" in dataset.splits
-    tested = recipe.selection == "test"
+    part, choice = _part(result, dataset), protocol.choice(result.shots)
+    own = result.shots == "full" and protocol.selection == "validation" and "val" in dataset.splits
+    tested = protocol.selection == "test"
 
     def draw(seed: int | None) -> "Draw":
         if seed is None or result.shots == "full":
@@ -157,11 +157,11 @@ def _part(result: Result, dataset: "Dataset") -> "TrainingPart":
     return TrainingPart(ids, train.labels[kept], (train.ids, train.labels))
 
 
-def cell_of_result(result: Result, entry: CheckpointSpec, protocol: ProtocolSpec, dataset: "Dataset") -> "Cell":
+def cell_of_result(result: Result, entry: CheckpointSpec, protocol: ProtocolSpec, dataset: "Dataset") -> "ProbeTask":
     """Returns the cell that a probe's result says it is of, with the key of its features and without their files."""
     from probebench.cache.index import FeatureGroup
     from probebench.cache.key import FeatureKey
-    from probebench.evaluate.cell import Cell
+    from probebench.evaluation.probe_task import ProbeTask
 
     key = FeatureKey(
         architecture=entry.architecture,
@@ -175,4 +175,4 @@ def cell_of_result(result: Result, entry: CheckpointSpec, protocol: ProtocolSpec
     )
     group = FeatureGroup(result.model, result.dataset, key, {}, (), 0.0)
     backend = result.backend or "unknown"
-    return Cell(group, entry, protocol, result.shots, len(result.trials), backend, result.metric)
+    return ProbeTask(group, entry, protocol, result.shots, len(result.trials), backend, result.metric)

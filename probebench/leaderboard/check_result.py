@@ -10,15 +10,15 @@ from probebench.leaderboard.rules import from_scratch, protocol_of, shots_text
 from probebench.leaderboard.safe import read_arrays
 from probebench.registry.dataset import DatasetSpec
 from probebench.registry.load import Registry
-from probebench.registry.schema import CheckpointSpec, ProtocolSpec, RecipeSpec
+from probebench.registry.schema import CheckpointSpec, FinetuneProtocol, ProtocolSpec
 from probebench.results.metrics import image_scores
-from probebench.results.schema import CheckpointFacts, Result, SourceFact, Trial
+from probebench.results.schema import CheckpointFacts, Result, Trial
 from probebench.results.stats import interval
 from probebench.results.store import Predictions
 
 # Sums and special functions of other machines and versions differ in the last digits, and no honest number by more.
 CLOSE = 1e-9
-# Zero-shot classification has no choices and no entry in the registry; this is the version of probebench.zeroshot.
+# Zero-shot classification has no choices and no entry in the registry; this is that of evaluation.zeroshot.
 ZEROSHOT, ZEROSHOT_VERSION = "zeroshot", 1
 
 
@@ -80,7 +80,7 @@ def _check_protocol(result: Result, registry: Registry) -> Iterator[str]:
         yield f"{stale} version {result.protocol_version} of protocol {known}, now {version}; run it again"
 
 
-def _check_selection(result: Result, spec: ProtocolSpec | RecipeSpec) -> Iterator[str]:
+def _check_selection(result: Result, spec: ProtocolSpec | FinetuneProtocol) -> Iterator[str]:
     """Yields how a selection differs from what its protocol allows; one on test labels is shown and never ranked."""
     if isinstance(spec, ProtocolSpec):
         chosen = spec.full if result.shots == "full" else spec.few_shot
@@ -191,28 +191,12 @@ def _differs(told: float | None, found: float) -> str | None:
     return f"is {'missing' if told is None else f'{told:.6f}'}, and the predictions give {found:.6f}"
 
 
-def facts_of(spec: CheckpointSpec) -> CheckpointFacts:
-    """Returns the facts that a result of this entry states."""
-    training = spec.pretraining
-    return CheckpointFacts(
-        title=spec.title,
-        method=training.method,
-        objective=training.objective,
-        sources=[SourceFact(name=source.name, samples=source.samples) for source in training.sources],
-        samples_seen=training.samples_seen,
-        labels=training.labels,
-        curation=training.curation,
-        architecture=f"{spec.architecture.library}/{spec.architecture.name}",
-        layer=spec.output.layer,
-        features=spec.output.features,
-    )
-
-
 def check_facts(result: Result, spec: CheckpointSpec) -> Iterator[str]:
     """Yields the facts that a result states otherwise than its checkpoint's entry."""
     if from_scratch(result):
         return
-    told, entry = result.checkpoint.model_dump(), facts_of(spec).model_dump()
+    facts = CheckpointFacts.of(spec, spec.architecture, spec.output.layer, spec.output.features)
+    told, entry = result.checkpoint.model_dump(), facts.model_dump()
     for name, value in entry.items():
         if told[name] != value:
             yield f"{name} is {told[name]!r}, and the entry of {spec.id} says {value!r}"

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from probebench.errors import RegistryError, ResultError
 from probebench.fingerprint import file_sha256
-from probebench.leaderboard.check_across import Entered
+from probebench.leaderboard.check_across import ResultFile
 from probebench.leaderboard.check_data import evaluator_version
 from probebench.leaderboard.rules import MANIFEST, Manifest, from_scratch, lacking, shots_text
 from probebench.registry.load import Registry, read_entry
@@ -64,7 +64,7 @@ def check_entry(folder: Path, registry: Registry) -> tuple[CheckpointSpec | None
     return known, [f"differs from the registry's entry in {', '.join(changed)}"]
 
 
-def check_manifest(folder: Path, manifest: Manifest, entered: Sequence[Entered]) -> Iterator[str]:
+def check_manifest(folder: Path, manifest: Manifest, entered: Sequence[ResultFile]) -> Iterator[str]:
     """Yields where a manifest and the results beside it disagree, and what a complete set lacks."""
     if manifest.model != folder.name:
         yield f"is of model {manifest.model!r}, which its folder is not"

@@ -9,7 +9,7 @@ from probebench.leaderboard.card import commands, facts
 from probebench.leaderboard.overlap import overlap
 from probebench.leaderboard.ranking import NOTES, Arranged, Cells, DataSet, Entrant, Ranking, Setting, arrange, rank
 from probebench.leaderboard.scores import METRICS, Scores, Scoring
-from probebench.leaderboard.wording import plain
+from probebench.leaderboard.text import plain
 from probebench.registry.schema import CheckpointSpec
 from probebench.results.schema import Result
 from probebench.results.store import Predictions

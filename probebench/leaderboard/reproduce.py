@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from probebench.errors import ProbebenchError
-from probebench.leaderboard.check_across import Entered
+from probebench.leaderboard.check_across import ResultFile
 from probebench.leaderboard.findings import plain
 from probebench.leaderboard.verify import Verified
 from probebench.results.schema import Result
@@ -40,7 +40,7 @@ class Rerun:
         why_not: Why it could not be run here.
     """
 
-    entered: Entered
+    entered: ResultFile
     mean: float | None = None
     differs: tuple[str, ...] = ()
     moved: int = 0
@@ -96,8 +96,8 @@ def _run(result: Result, verified: Verified, home: Path, folder: Path) -> tuple[
     from probebench.backbones.builders import build_backbone
     from probebench.backbones.user_weights import require_weights
     from probebench.cache.index import read_index
-    from probebench.evaluate import Cell, evaluate
-    from probebench.extract import Options, extract
+    from probebench.evaluation import ProbeTask, evaluate
+    from probebench.extraction import Options, extract
     from probebench.probes.backends import backend_name
     from probebench.results.store import read_predictions
 
@@ -124,7 +124,7 @@ def _run(result: Result, verified: Verified, home: Path, folder: Path) -> tuple[
         backend = backend_name(protocol, result.backend or "auto")
     except ProbebenchError:
         backend = backend_name(protocol, "auto")
-    cell = Cell(group, entry, protocol, result.shots, len(result.trials), backend, result.metric)
+    cell = ProbeTask(group, entry, protocol, result.shots, len(result.trials), backend, result.metric)
     again, _ = evaluate(cell, folder / "results")
     return again, read_predictions(cell.path(folder / "results"), again)
 
@@ -153,7 +153,7 @@ def _differences(before: dict[str, object], now: dict[str, object]) -> tuple[str
     )
 
 
-def _compare(one: Entered, again: Result, predictions: Predictions) -> Rerun:
+def _compare(one: ResultFile, again: Result, predictions: Predictions) -> Rerun:
     before = one.predictions
     assert before is not None
     differs = _differences(_setting(one.result), _setting(again))

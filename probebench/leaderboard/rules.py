@@ -7,7 +7,7 @@ from pydantic import Field
 
 from probebench.registry.entry import Id
 from probebench.registry.load import Registry
-from probebench.registry.schema import ProtocolSpec, RecipeSpec
+from probebench.registry.schema import FinetuneProtocol, ProtocolSpec
 from probebench.results.schema import Digest, Record, Result
 
 Shots = int | Literal["full"]
@@ -86,6 +86,6 @@ def from_scratch(result: Result) -> bool:
     return result.kind == "finetune" and result.mode.split(",")[0] == "scratch"
 
 
-def protocol_of(registry: Registry, name: str) -> ProtocolSpec | RecipeSpec | None:
+def protocol_of(registry: Registry, name: str) -> ProtocolSpec | FinetuneProtocol | None:
     """Returns the protocol or the fine-tuning recipe of that id; None where the registry knows neither."""
-    return registry.protocols.get(name) or registry.recipes.get(name)
+    return registry.protocols.get(name) or registry.finetune_protocols.get(name)

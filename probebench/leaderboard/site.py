@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from probebench.files import write_whole
 from probebench.leaderboard.page import page_data
 from probebench.registry.schema import CheckpointSpec
 from probebench.results.schema import Result
-from probebench.results.store import Predictions, write_whole
+from probebench.results.store import Predictions
 
 _STATIC = Path(__file__).parent / "static"
 _STYLES = ("vendor/tabulator.min.css", "board.css")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from probebench.errors import ResultError, UsageError
+from probebench.files import write_whole
 from probebench.fingerprint import file_sha256
 from probebench.leaderboard.check_data import evaluator_version
 from probebench.leaderboard.check_result import check_facts
@@ -27,11 +28,11 @@ from probebench.registry.load import Registry
 from probebench.registry.schema import CheckpointSpec
 from probebench.registry.write import entry_text
 from probebench.results.schema import Result
-from probebench.results.store import read_predictions, read_result, write_whole
+from probebench.results.store import read_predictions, read_result
 
 
 @dataclass(frozen=True)
-class Asked:
+class SubmissionRequest:
     """What is to be submitted.
 
     Attributes:
@@ -71,7 +72,9 @@ class Gathered:
     notes: list[str] = field(default_factory=list)
 
 
-def submit(asked: Asked, results: Path, out: Path, registry: Registry, datasets: Path) -> tuple[Path | None, Gathered]:
+def submit(
+    asked: SubmissionRequest, results: Path, out: Path, registry: Registry, datasets: Path
+) -> tuple[Path | None, Gathered]:
     """Writes a submission into ``out``, the same bytes for the same results, and verifies it before it takes its place.
 
     Args:
@@ -113,7 +116,7 @@ def submit(asked: Asked, results: Path, out: Path, registry: Registry, datasets:
         shutil.rmtree(workshop, ignore_errors=True)
 
 
-def gather(asked: Asked, folder: Path, registry: Registry) -> Gathered:
+def gather(asked: SubmissionRequest, folder: Path, registry: Registry) -> Gathered:
     """Chooses the results that belong in a submission, and lists everything that is missing, stale or damaged."""
     gathered, candidates, stale = Gathered(), dict[Path, Result](), dict[Path, Result]()
     for path in sorted((folder / asked.entry.id).glob("*/*.json")):
@@ -138,7 +141,7 @@ def gather(asked: Asked, folder: Path, registry: Registry) -> Gathered:
     return gathered
 
 
-def _read(path: Path, asked: Asked, gathered: Gathered) -> Result | None:
+def _read(path: Path, asked: SubmissionRequest, gathered: Gathered) -> Result | None:
     """Reads a result that is to go in, with its predictions; None where it is not."""
     try:
         result = read_result(path)
@@ -187,7 +190,7 @@ def _choose(members: dict[Path, Result], gathered: Gathered) -> Path | None:
     return best[0]
 
 
-def _check(asked: Asked, gathered: Gathered, folder: Path) -> None:
+def _check(asked: SubmissionRequest, gathered: Gathered, folder: Path) -> None:
     """Adds what is wrong with the chosen results: facts that differ from the entry, weights that differ, failures."""
     digests: dict[str | None, list[Path]] = defaultdict(list)
     for path, result in gathered.results.items():
@@ -210,7 +213,7 @@ def _check(asked: Asked, gathered: Gathered, folder: Path) -> None:
         )
 
 
-def _check_complete(asked: Asked, gathered: Gathered, folder: Path, stale: set[tuple[object, ...]]) -> None:
+def _check_complete(asked: SubmissionRequest, gathered: Gathered, folder: Path, stale: set[tuple[object, ...]]) -> None:
     """Adds the cells that are missing, less those of which a stale result was told already."""
     known = {cell[0] for cell in stale} | {result.dataset for result in gathered.results.values()}
     told = {(dataset, shots) for dataset, _, _, protocol, shots in stale if protocol == PROTOCOL}

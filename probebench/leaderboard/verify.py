@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from probebench.errors import ResultError, UsageError
-from probebench.leaderboard.check_across import Entered, check_across, check_same_data
+from probebench.leaderboard.check_across import ResultFile, check_across, check_same_data
 from probebench.leaderboard.check_data import DataHere, check_against_data, check_finetune, check_probe
 from probebench.leaderboard.check_result import (
     check_facts,
@@ -21,7 +21,7 @@ from probebench.leaderboard.findings import Findings
 from probebench.leaderboard.rules import MANIFEST, protocol_of
 from probebench.leaderboard.safe import sound_files
 from probebench.registry.load import Registry
-from probebench.registry.schema import CheckpointSpec, RecipeSpec
+from probebench.registry.schema import CheckpointSpec, FinetuneProtocol
 from probebench.results.schema import Result
 from probebench.results.store import Predictions, read_result
 
@@ -40,7 +40,7 @@ class Verified:
     """
 
     findings: Findings
-    entered: list[Entered]
+    entered: list[ResultFile]
     entries: dict[str, CheckpointSpec]
     submissions: int
     scored: int
@@ -80,7 +80,7 @@ class _Verification:
 
     def __init__(self, root: Path, registry: Registry, here: DataHere) -> None:
         self.findings, self.registry, self.here = Findings(root), registry, here
-        self.entered: list[Entered] = []
+        self.entered: list[ResultFile] = []
         self.entries = dict(registry.checkpoints)
         self.submissions = self.scored = 0
 
@@ -173,7 +173,7 @@ class _Verification:
                     continue
                 found.append((path, result))
                 predictions = self._check(path, result, set(files))
-                self.entered.append(Entered(path, result, predictions))
+                self.entered.append(ResultFile(path, result, predictions))
         return found
 
     def _check(self, path: Path, result: Result, sound: set[Path]) -> Predictions | None:
@@ -219,7 +219,7 @@ class _Verification:
         protocol = protocol_of(self.registry, result.protocol)
         if entry is None or protocol is None or protocol.version != result.protocol_version:
             return
-        if isinstance(protocol, RecipeSpec):
+        if isinstance(protocol, FinetuneProtocol):
             faults = check_finetune(result, protocol, dataset)
         else:
             faults = check_probe(path, result, entry, protocol, dataset)
@@ -233,6 +233,6 @@ class _Verification:
         for path, fault in (*check_across(measured), *check_same_data(elsewhere)):
             self.findings.fail(path, fault)
 
-    def _is_elsewhere(self, one: Entered) -> bool:
+    def _is_elsewhere(self, one: ResultFile) -> bool:
         name = one.result.dataset
         return name not in self.registry.datasets or isinstance(self.here.open(name), str)

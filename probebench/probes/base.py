@@ -214,14 +214,14 @@ class FittedProbe(Linear):
 
 
 # Called with the number of fits that were just finished.
-Tell = Callable[[int], None]
+OnProgress = Callable[[int], None]
 
 
 class Backend(Protocol):
     """Fits a probe for every draw at every strength."""
 
     def __call__(
-        self, trains: Sequence[Labelled], strengths: Sequence[float], tell: Tell = ...
+        self, trains: Sequence[Labelled], strengths: Sequence[float], on_progress: OnProgress = ...
     ) -> Sequence[Sequence[Probe]]:
         """Returns, for each draw's rows, one probe a strength in the order of the strengths.
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from probebench.errors import UsageError
-from probebench.probes.base import FittedProbe, Labelled, Tell
+from probebench.probes.base import FittedProbe, Labelled, OnProgress
 from probebench.probes.sklearn_ import two_rows
 
 # As in DINOv2's evaluation, which runs cuML to its optimum.
@@ -37,7 +37,7 @@ def require() -> Any:
 
 
 def fit_paths(
-    trains: Sequence[Labelled], strengths: Sequence[float], tell: Tell = lambda fits: None
+    trains: Sequence[Labelled], strengths: Sequence[float], on_progress: OnProgress = lambda fits: None
 ) -> list[list[FittedProbe]]:
     """Fits one probe per draw and strength in float64, on features centred as for scikit-learn.
 
@@ -72,6 +72,6 @@ def fit_paths(
                     iterations=steps,
                 )
             )
-            tell(1)
+            on_progress(1)
         paths.append(path)
     return paths

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 
 from probebench.probes.base import as_source, blocks
-from probebench.probes.path import Solution
 from probebench.probes.problem import Work
+from probebench.probes.regularization_path import Solution
 from probebench.probes.rows import Rows
 
 

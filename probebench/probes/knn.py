@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from probebench.probes.base import Judged, Labelled, Labels, Matrix, Tell, blocks, without_loss
+from probebench.probes.base import Judged, Labelled, Labels, Matrix, OnProgress, blocks, without_loss
 
 # Queries that meet a block of training rows at once: their cosines are 16 MiB of float64.
 QUERIES = 512
@@ -62,7 +62,11 @@ class Neighbours:
 
 
 def fit_paths(
-    trains: Sequence[Labelled], strengths: Sequence[float], tell: Tell = lambda fits: None, *, temperature: float
+    trains: Sequence[Labelled],
+    strengths: Sequence[float],
+    on_progress: OnProgress = lambda fits: None,
+    *,
+    temperature: float,
 ) -> list[list[Neighbours]]:
     """Returns one probe per draw and k; those above the number of rows are left out, but for the smallest.
 
@@ -78,7 +82,7 @@ def fit_paths(
             raise ValueError("features are not finite")
         kept = [k for k in strengths if k <= max(len(train), min(strengths))]
         paths.append([Neighbours(float(k), classes, train.features, own, temperature) for k in kept])
-        tell(len(strengths))
+        on_progress(len(strengths))
     return paths
 
 

@@ -17,8 +17,8 @@ import torch
 
 from probebench.probes.base import RowSource, as_source
 from probebench.probes.fits import Draw, SweepFit, collect, take_draw
-from probebench.probes.path import Path, Solution
 from probebench.probes.problem import Problem, Work
+from probebench.probes.regularization_path import RegularizationPath, Solution
 from probebench.probes.rows import SMALL, Rows, dense, large, reduced
 
 TOLERANCE = 1e-6
@@ -41,7 +41,7 @@ def logistic_sweep(
     fit_intercept: bool = True,
     max_iter: int = MAX_ITERATIONS,
     memory: int | None = None,
-    tell: Callable[[int], None] = lambda fits: None,
+    on_progress: Callable[[int], None] = lambda fits: None,
 ) -> SweepFit:
     """Fits logistic probes on every draw at every strength.
 
@@ -56,7 +56,7 @@ def logistic_sweep(
         max_iter: Newton steps a fit.
         memory: Bytes that a large draw's rows may take on the device; larger ones are read again, block by block, for
             every product. None: half of what is free.
-        tell: Called with the number of fits that were just finished.
+        on_progress: Called with the number of fits that were just finished.
 
     Returns:
         The fits; one that did not converge says so in ``converged``, and one warning counts them.
@@ -72,7 +72,14 @@ def logistic_sweep(
     if not parts:
         raise ValueError("draws is empty; give at least one array of row numbers")
     return sweep(
-        parts, Cs, device=device, tol=tol, fit_intercept=fit_intercept, max_iter=max_iter, memory=memory, tell=tell
+        parts,
+        Cs,
+        device=device,
+        tol=tol,
+        fit_intercept=fit_intercept,
+        max_iter=max_iter,
+        memory=memory,
+        on_progress=on_progress,
     )
 
 
@@ -116,7 +123,7 @@ def sweep(
     fit_intercept: bool = True,
     max_iter: int = MAX_ITERATIONS,
     memory: int | None = None,
-    tell: Callable[[int], None] = lambda fits: None,
+    on_progress: Callable[[int], None] = lambda fits: None,
 ) -> SweepFit:
     """Is ``logistic_sweep`` for draws that need not share one array; they share D."""
     strengths = _checked_strengths(Cs)
@@ -133,11 +140,11 @@ def sweep(
             named = [np.unique(part.labels, return_inverse=True) for part in group]
             own = torch.as_tensor(np.stack([own for _, own in named]), device=where)
             problem = Problem(rows, own, group[0].shape[2], tol, fit_intercept)
-            path = Path(problem, max_iter)
+            path = RegularizationPath(problem, max_iter)
             solved: dict[int, Solution] = {}
             for position in order.tolist():
                 solved[position] = path.solve(float(strengths[position]))
-                tell(len(group))
+                on_progress(len(group))
             work.add(problem.work)
             for place, (number, (classes, _)) in enumerate(zip(numbers, named, strict=True)):
                 fits[number] = take_draw(rows, classes, [solved[j] for j in range(len(order))], place)

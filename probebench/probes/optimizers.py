@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from probebench.probes.base import FittedProbe, Labelled, Tell
+from probebench.probes.base import FittedProbe, Labelled, OnProgress
 from probebench.registry.schema import Solver
 
 # The one seed of the initial weights and of the order of batches.
@@ -19,7 +19,7 @@ MOMENTUM = 0.9
 def fit_paths(
     trains: Sequence[Labelled],
     strengths: Sequence[float],
-    tell: Tell = lambda fits: None,
+    on_progress: OnProgress = lambda fits: None,
     *,
     solver: Solver,
     rate: float,
@@ -30,7 +30,7 @@ def fit_paths(
     Args:
         trains: The rows of each draw.
         strengths: Weight decays.
-        tell: Called with the number of fits just finished.
+        on_progress: Called with the number of fits just finished.
         solver: Optimizer, batch size and schedule.
         rate: Learning rate.
         epochs: Passes over the rows.
@@ -49,7 +49,7 @@ def fit_paths(
             coef, intercept = layer.weight.detach().double().numpy(), layer.bias.detach().double().numpy()
             finite = bool(np.isfinite(coef).all() and np.isfinite(intercept).all())
             path.append(FittedProbe(float(decay), classes, coef, intercept, None if finite else False))
-            tell(1)
+            on_progress(1)
         paths.append(path)
     return paths
 

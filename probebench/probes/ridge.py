@@ -22,13 +22,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from probebench.probes.base import Labelled, Linear, Matrix, Tell, blocks
+from probebench.probes.base import Labelled, Linear, Matrix, OnProgress, blocks
 
 
 def fit_paths(
     trains: Sequence[Labelled],
     strengths: Sequence[float],
-    tell: Tell = lambda fits: None,
+    on_progress: OnProgress = lambda fits: None,
     *,
     constant: float | None = None,
 ) -> list[list[Linear]]:
@@ -37,7 +37,7 @@ def fit_paths(
     Args:
         trains: Prepared rows of each draw.
         strengths: Values of alpha, positive.
-        tell: Called with the number of fits that were just finished.
+        on_progress: Called with the number of fits that were just finished.
         constant: A feature of this value, penalised, in place of the intercept.
 
     Raises:
@@ -48,7 +48,7 @@ def fit_paths(
         design = _Design.of(train, constant)
         left, values, right = _wide(design) if len(train) < design.width else _tall(design)
         paths.append([_probe(design, alpha, left @ (right / (values + alpha)[:, None])) for alpha in strengths])
-        tell(len(strengths))
+        on_progress(len(strengths))
     return paths
 
 

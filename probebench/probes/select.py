@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from probebench.probes.base import Backend, Judged, Labelled, Matrix, Probe, Tell, blocks
+from probebench.probes.base import Backend, Judged, Labelled, Matrix, OnProgress, Probe, blocks
 from probebench.probes.grid import beyond, strengths
 from probebench.probes.prepare import Joined, Preparation, PreparedRows
 from probebench.registry.schema import ProtocolSpec
@@ -17,7 +17,7 @@ Fitters = Callable[[float | None, bool], Backend]
 
 
 @dataclass(frozen=True)
-class Material:
+class SelectionData:
     """What one draw gives to choose with.
 
     Attributes:
@@ -82,13 +82,16 @@ class _Tried:
 class _Case:
     """One draw on its way to a choice: pairs of prepared training and validation rows, and what was tried."""
 
-    material: Material
+    data: SelectionData
     pairs: list[tuple[Preparation, Labelled, Labelled]]
     tried: dict[tuple[float | None, float], _Tried] = field(default_factory=dict)
 
 
 def select(
-    materials: Sequence[Material], protocol: ProtocolSpec, fitters: Fitters, tell: Tell = lambda fits: None
+    selection_data: Sequence[SelectionData],
+    protocol: ProtocolSpec,
+    fitters: Fitters,
+    on_progress: OnProgress = lambda fits: None,
 ) -> list[Selected]:
     """Chooses the strength of every draw by the protocol, and returns finished probes.
 
@@ -100,32 +103,32 @@ def select(
     Raises:
         ValueError: Features are not finite, or a draw has one class only.
     """
-    cases = [_Case(material, _pairs(material, protocol)) for material in materials]
+    cases = [_Case(data, _pairs(data, protocol)) for data in selection_data]
     rates: Sequence[float | None] = protocol.solver.learning_rates or [None]
     choosing = [case for case in cases if case.pairs]
     for rate in rates:
         fit = fitters(rate, False)
         if protocol.grid.coarse:
             for case in choosing:
-                _search(case, rate, protocol, fit, tell)
+                _search(case, rate, protocol, fit, on_progress)
         else:
-            _try(choosing, rate, strengths(protocol), fit, tell)
-            _widen(choosing, rate, protocol, fit, tell)
-    return [_finish(case, protocol, fitters, tell) for case in cases]
+            _try(choosing, rate, strengths(protocol), fit, on_progress)
+            _widen(choosing, rate, protocol, fit, on_progress)
+    return [_finish(case, protocol, fitters, on_progress) for case in cases]
 
 
-def _pairs(material: Material, protocol: ProtocolSpec) -> list[tuple[Preparation, Labelled, Labelled]]:
-    if material.value is not None:
+def _pairs(data: SelectionData, protocol: ProtocolSpec) -> list[tuple[Preparation, Labelled, Labelled]]:
+    if data.value is not None:
         return []
-    train = material.train
-    if material.fold is None:
-        parts = [] if material.validation is None else [(train, material.validation)]
+    train = data.train
+    if data.fold is None:
+        parts = [] if data.validation is None else [(train, data.validation)]
     else:
         matrix = train.matrix
         parts = [
-            (Labelled(matrix[material.fold != fold], train.labels[material.fold != fold]),
-             Labelled(matrix[material.fold == fold], train.labels[material.fold == fold]))
-            for fold in np.unique(material.fold)
+            (Labelled(matrix[data.fold != fold], train.labels[data.fold != fold]),
+             Labelled(matrix[data.fold == fold], train.labels[data.fold == fold]))
+            for fold in np.unique(data.fold)
         ]  # fmt: skip
     pairs = []
     for fitted, held in parts:
@@ -142,12 +145,14 @@ def _prepared(data: Labelled, preparation: Preparation) -> Labelled:
     return Labelled(PreparedRows(data.features, preparation), data.labels)
 
 
-def _try(cases: Sequence[_Case], rate: float | None, values: Sequence[float], fit: Backend, tell: Tell) -> None:
+def _try(
+    cases: Sequence[_Case], rate: float | None, values: Sequence[float], fit: Backend, on_progress: OnProgress
+) -> None:
     """Fits values for all cases and folds in one call, and scores them on validation rows."""
     todo = [(case, pair) for case in cases for pair in case.pairs]
     if not todo:
         return
-    paths = fit([train for _, (_, train, _) in todo], values, tell)
+    paths = fit([train for _, (_, train, _) in todo], values, on_progress)
     scored: dict[tuple[int, float], list[_Tried]] = {}
     for (case, (preparation, _, held)), path in zip(todo, paths, strict=True):
         for probe, (losses, hits) in zip(path, _scores(path, preparation, held), strict=True):
@@ -176,7 +181,9 @@ def _scores(path: Sequence[Probe], preparation: Preparation, held: Labelled) -> 
     ]
 
 
-def _widen(cases: Sequence[_Case], rate: float | None, protocol: ProtocolSpec, fit: Backend, tell: Tell) -> None:
+def _widen(
+    cases: Sequence[_Case], rate: float | None, protocol: ProtocolSpec, fit: Backend, on_progress: OnProgress
+) -> None:
     """Walks beyond an edge that is best, value by value, until the best is inside or the widest grid is reached.
 
     All values of a side are fitted in one call, where each starts from the last; those beyond the end of the walk do
@@ -187,7 +194,7 @@ def _widen(cases: Sequence[_Case], rate: float | None, protocol: ProtocolSpec, f
     for side, end in sides:
         values = beyond(protocol, side)
         there = [case for case in cases if values and best_value(case.tried, protocol)[1] == end]
-        _try(there, rate, values, fit, tell)
+        _try(there, rate, values, fit, on_progress)
         for case in there:
             for value, one in [(value, case.tried.pop((rate, value))) for value in values]:
                 case.tried[rate, value] = one
@@ -195,7 +202,7 @@ def _widen(cases: Sequence[_Case], rate: float | None, protocol: ProtocolSpec, f
                     break
 
 
-def _search(case: _Case, rate: float | None, protocol: ProtocolSpec, fit: Backend, tell: Tell) -> None:
+def _search(case: _Case, rate: float | None, protocol: ProtocolSpec, fit: Backend, on_progress: OnProgress) -> None:
     """Tries the coarse values, and then halves the step around the best until it is one step of the grid."""
     assert protocol.grid.coarse
     grid = strengths(protocol)
@@ -204,7 +211,7 @@ def _search(case: _Case, rate: float | None, protocol: ProtocolSpec, fit: Backen
     while True:
         fresh = [grid[position] for position in wanted if (rate, grid[position]) not in case.tried]
         if fresh:
-            _try([case], rate, fresh, fit, tell)
+            _try([case], rate, fresh, fit, on_progress)
         if step == 1:
             return
         step //= 2
@@ -244,25 +251,25 @@ def _smallest(key: tuple[float | None, float]) -> tuple[float, float]:
     return key[0] or 0.0, key[1]
 
 
-def _finish(case: _Case, protocol: ProtocolSpec, fitters: Fitters, tell: Tell) -> Selected:
+def _finish(case: _Case, protocol: ProtocolSpec, fitters: Fitters, on_progress: OnProgress) -> Selected:
     name = protocol.grid.parameter
     short = tuple(sorted({value for (_, value), one in case.tried.items() if not one.converged}))
     if not case.pairs:
-        value = protocol.fallback if case.material.value is None else case.material.value
+        value = protocol.fallback if case.data.value is None else case.data.value
         rate = protocol.solver.learning_rates[-1] if protocol.solver.learning_rates else None
-        probe, preparation = _fit_whole(case.material.train, value, rate, protocol, fitters, tell)
+        probe, preparation = _fit_whole(case.data.train, value, rate, protocol, fitters, on_progress)
         short = (value,) if probe.converged is False else ()
         return Selected(probe, preparation, "fixed", _named(name, value, rate), None, None, None, short, (value, value))
     rate, value = best_value(case.tried, protocol)
     best = case.tried[rate, value]
     probe, preparation = best.probe, case.pairs[0][0]
-    if protocol.refit or case.material.fold is not None:
-        whole = case.material.train
-        held = case.material.validation
+    if protocol.refit or case.data.fold is not None:
+        whole = case.data.train
+        held = case.data.validation
         if held is not None and len(held):
             joined = Joined(whole.features, held.features)
             whole = Labelled(joined, np.concatenate([whole.labels, held.labels]))
-        probe, preparation = _fit_whole(whole, value, rate, protocol, fitters, tell)
+        probe, preparation = _fit_whole(whole, value, rate, protocol, fitters, on_progress)
         if probe.converged is False:
             short = tuple(sorted({*short, value}))
     grid = strengths(protocol)
@@ -283,10 +290,10 @@ def _finish(case: _Case, protocol: ProtocolSpec, fitters: Fitters, tell: Tell) -
 
 
 def _fit_whole(
-    train: Labelled, value: float, rate: float | None, protocol: ProtocolSpec, fitters: Fitters, tell: Tell
+    train: Labelled, value: float, rate: float | None, protocol: ProtocolSpec, fitters: Fitters, on_progress: OnProgress
 ) -> tuple[Probe, Preparation]:
     preparation = Preparation.of(train.features, protocol)
-    ((probe,),) = fitters(rate, True)([_prepared(train, preparation)], [value], tell)
+    ((probe,),) = fitters(rate, True)([_prepared(train, preparation)], [value], on_progress)
     if not probe.finite:
         raise FloatingPointError(f"training diverged at the chosen {protocol.grid.parameter} = {value:g}")
     return probe, preparation

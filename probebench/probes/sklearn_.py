@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from probebench.probes.base import FittedProbe, Labelled, Labels, Matrix, Tell
+from probebench.probes.base import FittedProbe, Labelled, Labels, Matrix, OnProgress
 
 TOLERANCE = 1e-6
 MAX_ITERATIONS = 1000
 
 
 def fit_paths(
-    trains: Sequence[Labelled], strengths: Sequence[float], tell: Tell = lambda fits: None
+    trains: Sequence[Labelled], strengths: Sequence[float], on_progress: OnProgress = lambda fits: None
 ) -> list[list[FittedProbe]]:
     """Fits one probe per draw and strength, each from zero and to a gradient below 1e-6.
 
@@ -37,13 +37,17 @@ def fit_paths(
         for strength in strengths:
             probe = _fit(features - centre, train.labels, strength, MAX_ITERATIONS, solver="newton-cg", tol=TOLERANCE)
             path.append(_uncentre(probe, centre))
-            tell(1)
+            on_progress(1)
         paths.append(path)
     return paths
 
 
 def fit_lbfgs(
-    trains: Sequence[Labelled], strengths: Sequence[float], tell: Tell = lambda fits: None, *, max_iter: int
+    trains: Sequence[Labelled],
+    strengths: Sequence[float],
+    on_progress: OnProgress = lambda fits: None,
+    *,
+    max_iter: int,
 ) -> list[list[FittedProbe]]:
     """Fits by scikit-learn's L-BFGS as published procedures ran it: from zero, uncentred, at its default tolerance.
 
@@ -55,7 +59,7 @@ def fit_lbfgs(
         path = []
         for strength in strengths:
             path.append(_fit(features, train.labels, strength, max_iter, solver="lbfgs"))
-            tell(1)
+            on_progress(1)
         paths.append(path)
     return paths
 

@@ -3,11 +3,11 @@
 import warnings
 from collections.abc import Sequence
 
-from probebench.probes.base import FittedProbe, Labelled, Tell
+from probebench.probes.base import FittedProbe, Labelled, OnProgress
 
 
 def fit_paths(
-    trains: Sequence[Labelled], strengths: Sequence[float], tell: Tell = lambda fits: None
+    trains: Sequence[Labelled], strengths: Sequence[float], on_progress: OnProgress = lambda fits: None
 ) -> list[list[FittedProbe]]:
     """Fits one probe per draw and strength to a certified relative gap of 1e-6."""
     from sklearn.exceptions import ConvergenceWarning
@@ -17,7 +17,7 @@ def fit_paths(
     with warnings.catch_warnings():
         # Each probe says whether it converged, and results carry that.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        fit = sweep([Part.whole(train.source, train.labels) for train in trains], strengths, tell=tell)
+        fit = sweep([Part.whole(train.source, train.labels) for train in trains], strengths, on_progress=on_progress)
     return [
         [
             FittedProbe(

@@ -12,7 +12,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from probebench.errors import RegistryError, UsageError, did_you_mean, one_line
-from probebench.registry.schema import CheckpointSpec, DatasetSpec, Entry, ProtocolSpec, RecipeSpec, SuiteSpec
+from probebench.registry.schema import CheckpointSpec, DatasetSpec, Entry, FinetuneProtocol, ProtocolSpec, SuiteSpec
 
 KINDS: dict[str, type[Entry]] = {
     "checkpoints": CheckpointSpec,
@@ -90,7 +90,7 @@ def _schema_of(path: Path, kind: str) -> type[Entry]:
     except (OSError, ValueError):
         # read_entry says what is wrong with it.
         return ProtocolSpec
-    return RecipeSpec if probe == "finetune" else ProtocolSpec
+    return FinetuneProtocol if probe == "finetune" else ProtocolSpec
 
 
 def _collect(folder: Path, kind: str, into: dict[str, Entry], problems: list[str], seen: dict[str, Path]) -> None:
@@ -110,7 +110,7 @@ def _collect(folder: Path, kind: str, into: dict[str, Entry], problems: list[str
 
 @dataclass(frozen=True)
 class Registry:
-    """All entries by id; ``recipes`` are the protocols that fine-tune.
+    """All entries by id; ``finetune_protocols`` are the protocols that fine-tune.
 
     ``problems`` lists the entries that could not be read, one line each.
     """
@@ -118,7 +118,7 @@ class Registry:
     checkpoints: Mapping[str, CheckpointSpec]
     datasets: Mapping[str, DatasetSpec]
     protocols: Mapping[str, ProtocolSpec]
-    recipes: Mapping[str, RecipeSpec]
+    finetune_protocols: Mapping[str, FinetuneProtocol]
     suites: Mapping[str, SuiteSpec]
     folders: tuple[Path, ...]
     problems: tuple[str, ...]
@@ -159,8 +159,12 @@ class Registry:
                 f"suite {suite.id}: no data set {name!r}" for name in suite.datasets if name not in entries["datasets"]
             ]
         protocols = entries["protocols"]
-        entries["recipes"] = {name: entry for name, entry in protocols.items() if isinstance(entry, RecipeSpec)}
-        entries["protocols"] = {name: protocols[name] for name in protocols.keys() - entries["recipes"].keys()}
+        entries["finetune_protocols"] = {
+            name: entry for name, entry in protocols.items() if isinstance(entry, FinetuneProtocol)
+        }
+        entries["protocols"] = {
+            name: protocols[name] for name in protocols.keys() - entries["finetune_protocols"].keys()
+        }
         entries["protocols"] = dict(sorted(entries["protocols"].items()))
         return cls(**entries, folders=tuple(folders), problems=tuple(problems))  # type: ignore[arg-type]
 
@@ -174,23 +178,25 @@ class Registry:
 
     def protocol(self, name: str) -> ProtocolSpec:
         """Returns the protocol of that id; raises UsageError with the nearest names."""
-        if name in self.recipes:
+        if name in self.finetune_protocols:
             raise UsageError(f"protocol {name} fine-tunes; run it with probebench finetune --protocol {name}")
         return _get("protocol", self.protocols, name, f"known: {', '.join(sorted(self.protocols))}")
 
-    def recipe(self, name: str) -> RecipeSpec:
+    def finetune_protocol(self, name: str) -> FinetuneProtocol:
         """Returns the fine-tune protocol of that id; raises UsageError with the nearest names."""
         if name in self.protocols:
             raise UsageError(f"protocol {name} is for probes; run it with probebench eval --protocol {name}")
-        return _get("fine-tune protocol", self.recipes, name, f"known: {', '.join(sorted(self.recipes))}")
+        return _get(
+            "fine-tune protocol", self.finetune_protocols, name, f"known: {', '.join(sorted(self.finetune_protocols))}"
+        )
 
     def expand_protocols(self, patterns: Iterable[str]) -> list[str]:
         """Expands comma lists and globs into ids of probe protocols; one that fine-tunes is refused by name."""
-        return self._expand(patterns, self.protocols, self.recipes, self.protocol)
+        return self._expand(patterns, self.protocols, self.finetune_protocols, self.protocol)
 
-    def expand_recipes(self, patterns: Iterable[str]) -> list[str]:
+    def expand_finetune_protocols(self, patterns: Iterable[str]) -> list[str]:
         """Expands comma lists and globs into ids of fine-tune protocols; one for probes is refused by name."""
-        return self._expand(patterns, self.recipes, self.protocols, self.recipe)
+        return self._expand(patterns, self.finetune_protocols, self.protocols, self.finetune_protocol)
 
     def _expand(
         self, patterns: Iterable[str], own: Iterable[str], others: Iterable[str], get: Callable[[str], Entry]

@@ -3,8 +3,8 @@
 from probebench.registry.checkpoint import Architecture, CheckpointSpec, Input, Output, Pretraining, Source, Weights
 from probebench.registry.dataset import DatasetSpec, Splits, SuiteSpec
 from probebench.registry.entry import Entry
+from probebench.registry.finetune_protocol import Augment, FinetuneProtocol
 from probebench.registry.protocol import Grid, ProtocolSpec, Selection, Solver
-from probebench.registry.recipe import Augment, RecipeSpec
 
 __all__ = [
     "Architecture",
@@ -17,7 +17,7 @@ __all__ = [
     "Output",
     "Pretraining",
     "ProtocolSpec",
-    "RecipeSpec",
+    "FinetuneProtocol",
     "Selection",
     "Solver",
     "Source",

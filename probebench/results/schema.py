@@ -4,11 +4,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from probebench.registry.entry import Count
+from probebench.registry.schema import Architecture, CheckpointSpec
 from probebench.results.metrics import Metric
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Score = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)] | Literal["unknown"]
 
 
 class Record(BaseModel):
@@ -37,6 +38,35 @@ class CheckpointFacts(Record):
     architecture: str
     layer: str
     features: int | Literal["unknown"]
+
+    @classmethod
+    def of(
+        cls, spec: CheckpointSpec, architecture: Architecture, layer: str, width: int | Literal["unknown"]
+    ) -> "CheckpointFacts":
+        """Gathers the facts of a checkpoint.
+
+        What features were made with comes from their key, since an entry may have been edited since; what only the
+        entry knows comes from there.
+
+        Args:
+            spec: The entry.
+            architecture: That of the feature key.
+            layer: Likewise.
+            width: Feature width D.
+        """
+        training = spec.pretraining
+        return cls(
+            title=spec.title,
+            method=training.method,
+            objective=training.objective,
+            sources=[SourceFact(name=source.name, samples=source.samples) for source in training.sources],
+            samples_seen=training.samples_seen,
+            labels=training.labels,
+            curation=training.curation,
+            architecture=f"{architecture.library}/{architecture.name}",
+            layer=layer,
+            features=width,
+        )
 
 
 class ShortClass(Record):

@@ -1,7 +1,6 @@
 """Result files: one JSON a run, and beside it the predictions that every score can be recomputed from."""
 
 import io
-import os
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from probebench.errors import ResultError, one_line
+from probebench.files import write_whole
 from probebench.fingerprint import file_sha256
 from probebench.results.schema import Result
 
@@ -46,17 +46,6 @@ def write_predictions(path: Path, predictions: Predictions) -> dict[str, str]:
 def write_result(path: Path, result: Result) -> None:
     """Writes a run's JSON; call it last, since a run counts as finished when this file is there."""
     write_whole(path, (result.model_dump_json(indent=1) + "\n").encode())
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_result(path: Path) -> Result:

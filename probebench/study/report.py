@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from probebench.results.store import write_whole
+from probebench.files import write_whole
 from probebench.study.answer import Answer, Estimate, Form, Value, as_json
+from probebench.study.ask import Section
 from probebench.study.figures import Drawing, draw
-from probebench.study.run import Section
 
 # A page of a thousand pairs reads no better for the last nine hundred; the JSON has all of them.
 _ROWS = 60

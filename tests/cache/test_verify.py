@@ -4,8 +4,8 @@ import h5py
 import pytest
 
 from probebench.cache import rows as rows_module
-from probebench.cache.block import BLOCK, SEAL_PLACE, read_description
-from probebench.cache.raw import RawFile
+from probebench.cache.file_io import RawFile
+from probebench.cache.header import BLOCK, SEAL_PLACE, read_description
 from probebench.cache.verify import Damage, verify
 from probebench.cache.writer import FeatureWriter
 from tests.cache.test_store import IDS, LABELS, ROWS, flip, header, write

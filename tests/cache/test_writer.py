@@ -12,8 +12,8 @@ import h5py
 import numpy as np
 import pytest
 
-from probebench.cache.block import SLOT_PLACES, SLOT_SIZE, read_description
-from probebench.cache.raw import RawFile
+from probebench.cache.file_io import RawFile
+from probebench.cache.header import SLOT_PLACES, SLOT_SIZE, read_description
 from probebench.cache.store import FeatureFile, committed_rows, stored_files
 from probebench.cache.verify import verify
 from probebench.cache.writer import FeatureWriter, bytes_needed

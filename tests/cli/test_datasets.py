@@ -49,7 +49,7 @@ def test_prepare_several(run: Run, home: Path) -> None:
 
 
 def test_prepare_a_suite_and_see_it_in_the_list(run: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from probebench.datasets import named_memory
+    from probebench.datasets.named import arrays as named_memory
 
     monkeypatch.setattr(named_memory, "DEBIAN_FASHION_MNIST", home / "nowhere")
     monkeypatch.setattr("torchvision.datasets.FashionMNIST.download", lambda _: None)

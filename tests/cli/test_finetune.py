@@ -11,7 +11,7 @@ Run = Callable[..., Ran]
 RECIPE = """
 id = "{id}"
 version = 1
-title = "A recipe for tests"
+title = "A protocol for tests"
 source = "none"
 selects_on = "validation images"
 probe = "finetune"
@@ -49,7 +49,7 @@ share = 0.2
 
 @pytest.fixture
 def asked(tmp_path: Path) -> tuple[str, ...]:
-    """Arguments for a tiny network, a tiny recipe and a folder of images."""
+    """Arguments for a tiny network, a tiny protocol and a folder of images."""
     write_entry(tmp_path / "own")
     write_entry(tmp_path / "own", id="mine", uri="user")
     protocols = tmp_path / "own" / "protocols"

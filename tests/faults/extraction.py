@@ -16,12 +16,12 @@ import torch
 from probebench.backbones.builders import build_backbone
 from probebench.cache.store import stored_files
 from probebench.datasets.base import ArrayImages, Dataset, Split
-from probebench.datasets.loaders import open_dataset
+from probebench.datasets.open import open_dataset
 from probebench.engine import Ray
-from probebench.extract import Options, extract, shards
+from probebench.extraction import Options, extract, shards
 from probebench.registry import Registry
 from tests.conftest import make_entry, make_images
-from tests.extract.killing import Killing
+from tests.extraction.killing import Killing
 from tests.faults.case import forked
 
 OPTIONS = Options("cpu", "fp32", 4, 0, compile="off")

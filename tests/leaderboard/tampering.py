@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from probebench.datasets.draws import TrainingPart
-from probebench.datasets.loaders import open_named
+from probebench.datasets.open import open_named
 from probebench.fingerprint import file_sha256, fingerprint
-from probebench.leaderboard.submit import Asked, submit
+from probebench.leaderboard.submit import SubmissionRequest, submit
 from probebench.registry import Registry
 from probebench.results.metrics import image_scores
 from probebench.results.schema import Result
@@ -46,7 +46,7 @@ Tamper = Callable[["Submission"], object]
 
 def make_submission(out: Path, registry: Registry, model: str = MODEL) -> Path:
     """A real submission from the shipped results."""
-    asked = Asked(registry.checkpoint(model), ("digits",), input_size=96)
+    asked = SubmissionRequest(registry.checkpoint(model), ("digits",), input_size=96)
     folder, gathered = submit(asked, SHIPPED, out, registry, out / "datasets")
     assert folder is not None, gathered.problems
     return folder

@@ -70,4 +70,4 @@ def test_every_shipped_architecture_has_its_parameters(shipped: Registry) -> Non
 
     counts = loads(Path(probebench.leaderboard.__file__).with_name("parameters.json").read_text())
     known = {f"{one.architecture.library}/{one.architecture.name}" for one in shipped.checkpoints.values()}
-    assert set(counts) == known, "run python -m probebench.cli.parameter_table > probebench/leaderboard/parameters.json"
+    assert set(counts) == known, "run make docs"

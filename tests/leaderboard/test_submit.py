@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from probebench.errors import UsageError
-from probebench.leaderboard.submit import Asked, submit
+from probebench.leaderboard.submit import SubmissionRequest, submit
 from probebench.registry import Registry
 from tests.conftest import Ran
 from tests.leaderboard.tampering import MODEL, SHIPPED, make_submission
@@ -95,7 +95,7 @@ def test_an_older_result_beside_a_current_one_does_not_matter(shipped: Registry,
     shutil.copy(path.with_suffix(".npz"), older.with_suffix(".npz"))
     values["predictions"] = json.loads(path.read_text())["predictions"] | {"file": older.with_suffix(".npz").name}
     older.write_text(json.dumps(values))
-    asked = Asked(shipped.checkpoint(MODEL), ("digits",))
+    asked = SubmissionRequest(shipped.checkpoint(MODEL), ("digits",))
     folder, gathered = submit(asked, results, tmp_path / "out", shipped, tmp_path)
     assert folder is not None and not gathered.problems
     assert older.name not in {path.name for path in folder.rglob("*")}
@@ -111,10 +111,10 @@ def test_of_two_sizes_one_must_be_named_and_of_two_results_one_removed(
         values = json.loads(path.read_text())
         values["predictions"]["file"] = other.with_suffix(".npz").name
         other.write_text(json.dumps(values | changes))
-    asked = Asked(shipped.checkpoint(MODEL), ("digits",))
+    asked = SubmissionRequest(shipped.checkpoint(MODEL), ("digits",))
     _, gathered = submit(asked, results, tmp_path / "out", shipped, tmp_path)
     assert any("has results at 224 and 96 px; say which with --input-size" in one for one in gathered.problems)
-    asked = Asked(shipped.checkpoint(MODEL), ("digits",), input_size=96)
+    asked = SubmissionRequest(shipped.checkpoint(MODEL), ("digits",), input_size=96)
     _, gathered = submit(asked, results, tmp_path / "out", shipped, tmp_path)
     assert any("has several results; keep one: rm " in one for one in gathered.problems)
 
@@ -123,7 +123,7 @@ def test_what_verify_finds_is_found_before_anything_is_written(
     shipped: Registry, results: Path, tmp_path: Path
 ) -> None:
     edit(results, 5, mean=0.99)
-    asked = Asked(shipped.checkpoint(MODEL), ("digits",))
+    asked = SubmissionRequest(shipped.checkpoint(MODEL), ("digits",))
     folder, gathered = submit(asked, results, tmp_path / "out", shipped, tmp_path)
     assert folder is None and not list((tmp_path / "out").iterdir())
     (problem,) = gathered.problems
@@ -133,7 +133,7 @@ def test_what_verify_finds_is_found_before_anything_is_written(
 def test_a_folder_that_is_no_submission_is_not_replaced(shipped: Registry, results: Path, tmp_path: Path) -> None:
     (tmp_path / "out" / MODEL).mkdir(parents=True)
     (tmp_path / "out" / MODEL / "thesis.txt").write_text("all of it")
-    asked = Asked(shipped.checkpoint(MODEL), ("digits",))
+    asked = SubmissionRequest(shipped.checkpoint(MODEL), ("digits",))
     with pytest.raises(UsageError, match="is no submission; move it away"):
         submit(asked, results, tmp_path / "out", shipped, tmp_path)
     assert (tmp_path / "out" / MODEL / "thesis.txt").is_file()

@@ -10,7 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from probebench.probes import knn
 from probebench.probes.base import Labelled, Labels, Matrix
-from probebench.probes.select import Material, select
+from probebench.probes.select import SelectionData, select
 from probebench.registry import Registry
 from tests.probes.test_ridge import Blocked
 from tests.probes.test_sklearn import blobs
@@ -118,7 +118,7 @@ def test_k_above_the_rows_is_left_out_and_the_smallest_stands_for_all(shipped: R
 
     def chosen(each: int) -> Any:
         fit = lambda *rest: knn.fit_paths(*rest, temperature=T)  # noqa: E731
-        (one,) = select([Material(blobs(4, each, 6), blobs(4, 5, 6, seed=1))], protocol, lambda rate, last: fit)
+        (one,) = select([SelectionData(blobs(4, each, 6), blobs(4, 5, 6, seed=1))], protocol, lambda rate, last: fit)
         return one
 
     assert chosen(60).left_out == () and chosen(60).tried == (10, 200)
@@ -135,7 +135,7 @@ def test_k_above_the_rows_is_left_out_and_the_smallest_stands_for_all(shipped: R
 def test_the_k_of_the_highest_validation_accuracy_is_taken(shipped: Registry) -> None:
     train, held = blobs(4, 60, 3), blobs(4, 40, 3, seed=1)
     (chosen,) = select(
-        [Material(train, held)],
+        [SelectionData(train, held)],
         shipped.protocol("knn"),
         lambda rate, last: lambda *rest: knn.fit_paths(*rest, temperature=T),
     )

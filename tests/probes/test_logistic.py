@@ -290,7 +290,7 @@ def test_the_gradient_norm_is_that_of_the_objective(classes: int) -> None:
 def test_progress_counts_every_fit() -> None:
     X, y = data(3, 60, 5)
     told: list[int] = []
-    logistic_sweep(X, y, [np.arange(20), np.arange(20, 40), np.arange(45)], [0.1, 1.0], tell=told.append)
+    logistic_sweep(X, y, [np.arange(20), np.arange(20, 40), np.arange(45)], [0.1, 1.0], on_progress=told.append)
     assert sum(told) == 6
 
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from probebench.probes import logistic_sweep, precondition
-from probebench.probes.path import Path
 from probebench.probes.precondition import Preconditioner
 from probebench.probes.problem import Problem
+from probebench.probes.regularization_path import RegularizationPath
 from probebench.probes.rows import dense
 from tests.probes.certificate import check
 
@@ -27,7 +27,7 @@ def solved(C: float) -> tuple[Problem, torch.Tensor]:
     features, labels = overlapping()
     rows = dense(torch.as_tensor(features)[None].clone(), True)
     problem = Problem(rows, torch.as_tensor(labels)[None], 5, 1e-6, True)
-    Path(problem, 100).solve(C)
+    RegularizationPath(problem, 100).solve(C)
     return problem, problem.penalty(C)
 
 

@@ -11,7 +11,7 @@ from sklearn.linear_model import RidgeClassifier
 from probebench.probes.base import Labelled, Linear, Matrix
 from probebench.probes.prepare import Preparation
 from probebench.probes.ridge import fit_paths
-from probebench.probes.select import Material, select
+from probebench.probes.select import SelectionData, select
 from probebench.registry import Registry
 from tests.probes.test_sklearn import blobs
 
@@ -89,7 +89,9 @@ def test_big_vision_is_its_evaluator_written_out(shipped: Registry) -> None:
     test = blobs(5, 40, 30, seed=1, shift=4.0).matrix
     for each in (2, 25):
         train = blobs(5, each, 30, shift=4.0)
-        (chosen,) = select([Material(train, value=1024.0)], protocol, lambda rate, last: ridge_of(protocol.constant))
+        (chosen,) = select(
+            [SelectionData(train, value=1024.0)], protocol, lambda rate, last: ridge_of(protocol.constant)
+        )
         assert chosen.how == "fixed" and chosen.chosen == {"alpha": 1024.0} and chosen.loss is None
 
         mean, deviation = train.matrix.mean(axis=0), train.matrix.std(axis=0) + 1e-5
@@ -143,7 +145,7 @@ def test_the_strength_of_the_highest_validation_accuracy_is_taken(shipped: Regis
 
     protocol = shipped.protocol("ridge")
     train, held = blobs(4, 6, 40, shift=9.0), blobs(4, 10, 40, seed=1, shift=9.0)
-    (chosen,) = select([Material(train, held)], protocol, lambda rate, last: fit_paths)
+    (chosen,) = select([SelectionData(train, held)], protocol, lambda rate, last: fit_paths)
     scores = {
         float(alpha): make_pipeline(StandardScaler(), RidgeClassifier(alpha=alpha, solver="svd"))
         .fit(train.features, train.labels)

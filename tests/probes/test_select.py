@@ -6,9 +6,9 @@ import pytest
 
 from probebench.probes import sklearn_, torch_
 from probebench.probes.backends import fitters
-from probebench.probes.base import Backend, FittedProbe, Labelled, Tell
+from probebench.probes.base import Backend, FittedProbe, Labelled, OnProgress
 from probebench.probes.grid import fits_planned, strengths
-from probebench.probes.select import Fitters, Material, Selected, select
+from probebench.probes.select import Fitters, Selected, SelectionData, select
 from probebench.registry import ProtocolSpec, Registry
 from tests.probes.test_sklearn import blobs
 
@@ -17,8 +17,8 @@ def using(backend: Backend) -> Fitters:
     return lambda rate, last: backend
 
 
-def choose(material: Material, protocol: ProtocolSpec, backend: Backend = sklearn_.fit_paths) -> Selected:
-    return select([material], protocol, using(backend))[0]
+def choose(data: SelectionData, protocol: ProtocolSpec, backend: Backend = sklearn_.fit_paths) -> Selected:
+    return select([data], protocol, using(backend))[0]
 
 
 def changed(protocol: ProtocolSpec, grid: dict[str, Any] | None = None, **changes: Any) -> ProtocolSpec:
@@ -41,9 +41,10 @@ def test_default_grid(shipped: Registry) -> None:
 
 
 def test_scale_of_a_checkpoint_does_not_matter(protocol: ProtocolSpec) -> None:
-    plain = choose(Material(TRAIN, HELD), protocol)
+    plain = choose(SelectionData(TRAIN, HELD), protocol)
     large = choose(
-        Material(Labelled(TRAIN.features * 1000, TRAIN.labels), Labelled(HELD.features * 1000, HELD.labels)), protocol
+        SelectionData(Labelled(TRAIN.features * 1000, TRAIN.labels), Labelled(HELD.features * 1000, HELD.labels)),
+        protocol,
     )
     assert plain.chosen == large.chosen
     assert plain.loss == pytest.approx(large.loss, rel=1e-4)
@@ -53,7 +54,7 @@ def test_scale_of_a_checkpoint_does_not_matter(protocol: ProtocolSpec) -> None:
 def test_the_choice_has_the_smallest_validation_log_loss(protocol: ProtocolSpec, backend: Backend) -> None:
     from sklearn.metrics import log_loss as reference
 
-    chosen = choose(Material(TRAIN, HELD), protocol, backend)
+    chosen = choose(SelectionData(TRAIN, HELD), protocol, backend)
     scaled = Labelled(chosen.preparation(TRAIN.features), TRAIN.labels)
     (path,) = sklearn_.fit_paths([scaled], strengths(protocol))
     losses = [
@@ -66,15 +67,15 @@ def test_the_choice_has_the_smallest_validation_log_loss(protocol: ProtocolSpec,
 
 
 def test_several_draws_are_chosen_for_at_once(protocol: ProtocolSpec) -> None:
-    materials = [Material(blobs(3, 6, 8, seed), blobs(3, 4, 8, seed + 50)) for seed in range(4)]
-    together = select(materials, protocol, using(torch_.fit_paths))
-    alone = [choose(material, protocol, torch_.fit_paths) for material in materials]
+    selection_data = [SelectionData(blobs(3, 6, 8, seed), blobs(3, 4, 8, seed + 50)) for seed in range(4)]
+    together = select(selection_data, protocol, using(torch_.fit_paths))
+    alone = [choose(data, protocol, torch_.fit_paths) for data in selection_data]
     assert [one.chosen for one in together] == [one.chosen for one in alone]
 
 
 def test_the_highest_accuracy_where_the_protocol_says_so(protocol: ProtocolSpec) -> None:
     by_accuracy = changed(protocol, criterion="accuracy")
-    chosen = choose(Material(TRAIN, HELD), by_accuracy)
+    chosen = choose(SelectionData(TRAIN, HELD), by_accuracy)
     scaled = Labelled(chosen.preparation(TRAIN.features), TRAIN.labels)
     (path,) = sklearn_.fit_paths([scaled], strengths(protocol))
     hits = [float((probe.predict(chosen.preparation(HELD.features)) == HELD.labels).mean()) for probe in path]
@@ -89,7 +90,7 @@ class Made:
         self.goodness, self.asked = goodness, list[float]()
 
     def __call__(
-        self, trains: Sequence[Labelled], strengths: Sequence[float], tell: Tell = lambda fits: None
+        self, trains: Sequence[Labelled], strengths: Sequence[float], on_progress: OnProgress = lambda fits: None
     ) -> list[list[FittedProbe]]:
         self.asked += [float(one) for one in strengths]
         return [[self._probe(train, float(one)) for one in strengths] for train in trains]
@@ -110,7 +111,7 @@ FIRST = Labelled(np.ones((5, 8)), np.full(5, TRAIN.labels[0]))
 def test_equal_losses_take_the_smaller_strength_and_say_edge(shipped: Registry) -> None:
     """A value beyond the grid must be strictly better, so a flat curve stays on the edge."""
     backend = Made(lambda strength: 0.0)
-    chosen = choose(Material(TRAIN, FIRST), shipped.protocol("default"), backend)
+    chosen = choose(SelectionData(TRAIN, FIRST), shipped.protocol("default"), backend)
     assert chosen.chosen["C"] == pytest.approx(1e-4) and chosen.on_edge
     assert chosen.loss == pytest.approx(np.log(3))
     assert all(one >= 1e3 for one in chosen.unconverged) and chosen.unconverged
@@ -120,7 +121,7 @@ def test_equal_losses_take_the_smaller_strength_and_say_edge(shipped: Registry) 
 def test_a_choice_on_the_edge_widens_the_grid(shipped: Registry, peak: float, expected: float) -> None:
     """In the grid's own steps, until the best is inside, and by four decades at most."""
     backend = Made(lambda strength: -abs(np.log10(strength / peak)))
-    chosen = choose(Material(TRAIN, FIRST), shipped.protocol("default"), backend)
+    chosen = choose(SelectionData(TRAIN, FIRST), shipped.protocol("default"), backend)
     assert chosen.chosen["C"] == pytest.approx(expected)
     assert chosen.on_edge == (peak != 1e2)
     assert len(backend.asked) == len(set(backend.asked)), "nothing is fitted twice"
@@ -132,7 +133,7 @@ def test_a_choice_on_the_edge_widens_the_grid(shipped: Registry, peak: float, ex
 def test_coarse_to_fine_finds_the_peak_in_few_fits(shipped: Registry) -> None:
     protocol = changed(shipped.protocol("clip_lbfgs"), criterion="log-loss", refit=False)
     backend = Made(lambda strength: -abs(np.log10(strength / 10**1.375)))
-    chosen = choose(Material(TRAIN, FIRST), protocol, backend)
+    chosen = choose(SelectionData(TRAIN, FIRST), protocol, backend)
     assert chosen.chosen["C"] == pytest.approx(10**1.375)
     assert len(backend.asked) == len(set(backend.asked)) == 7 + 4 * 2 == fits_planned(protocol, 1)
     assert backend.asked[:7] == pytest.approx(list(np.logspace(-6, 6, 7)))
@@ -140,7 +141,7 @@ def test_coarse_to_fine_finds_the_peak_in_few_fits(shipped: Registry) -> None:
 
 def test_one_standard_error_takes_the_strongest_that_is_as_good(protocol: ProtocolSpec) -> None:
     rule = changed(protocol, rule="one-standard-error")
-    best, chosen = choose(Material(TRAIN, HELD), protocol), choose(Material(TRAIN, HELD), rule)
+    best, chosen = choose(SelectionData(TRAIN, HELD), protocol), choose(SelectionData(TRAIN, HELD), rule)
     scaled = Labelled(best.preparation(TRAIN.features), TRAIN.labels)
     (path,) = sklearn_.fit_paths([scaled], strengths(protocol))
     own = np.searchsorted(np.unique(TRAIN.labels), HELD.labels)
@@ -160,7 +161,7 @@ def test_k_fold_inside_the_draw_is_scikit_learns(protocol: ProtocolSpec) -> None
 
     fold = np.tile(np.arange(3), 6)
     plain = changed(protocol, scale="none")
-    chosen = choose(Material(TRAIN, fold=fold), plain)
+    chosen = choose(SelectionData(TRAIN, fold=fold), plain)
     means = []
     for C in strengths(plain):
         losses = []
@@ -183,26 +184,26 @@ def test_scaling_is_measured_without_the_fold_that_validates(protocol: ProtocolS
     seen: list[float] = []
 
     def watching(
-        trains: Sequence[Labelled], strengths: Sequence[float], tell: Tell = lambda fits: None
+        trains: Sequence[Labelled], strengths: Sequence[float], on_progress: OnProgress = lambda fits: None
     ) -> list[list[FittedProbe]]:
         seen.extend(float(np.sqrt(((t.matrix - t.matrix.mean(axis=0)) ** 2).sum(axis=1).mean())) for t in trains)
-        return sklearn_.fit_paths(trains, strengths, tell)
+        return sklearn_.fit_paths(trains, strengths, on_progress)
 
-    choose(Material(TRAIN, fold=np.tile(np.arange(3), 6)), protocol, watching)
+    choose(SelectionData(TRAIN, fold=np.tile(np.arange(3), 6)), protocol, watching)
     assert seen == pytest.approx([1.0] * 4)
 
 
 def test_refit_on_training_and_validation_rows(protocol: ProtocolSpec) -> None:
-    chosen = choose(Material(TRAIN, HELD), changed(protocol, refit=True, scale="none"))
+    chosen = choose(SelectionData(TRAIN, HELD), changed(protocol, refit=True, scale="none"))
     both = Labelled(np.vstack([TRAIN.features, HELD.features]), np.concatenate([TRAIN.labels, HELD.labels]))
     ((whole,),) = sklearn_.fit_paths([both], [chosen.chosen["C"]])
     assert np.allclose(linear(chosen).coef, whole.coef, atol=1e-5)
-    again = choose(Material(TRAIN, HELD), changed(protocol, scale="none"))
+    again = choose(SelectionData(TRAIN, HELD), changed(protocol, scale="none"))
     assert again.chosen == chosen.chosen and not np.allclose(linear(again).coef, whole.coef, atol=1e-3)
 
 
 def test_a_fixed_strength_chooses_nothing(protocol: ProtocolSpec) -> None:
-    chosen = choose(Material(TRAIN, value=0.25), protocol)
+    chosen = choose(SelectionData(TRAIN, value=0.25), protocol)
     assert (chosen.how, chosen.chosen) == ("fixed", {"C": 0.25})
     assert chosen.loss is chosen.score is chosen.on_edge is None
 
@@ -211,17 +212,17 @@ def test_without_validation_images_the_fallback_is_taken(protocol: ProtocolSpec)
     none = Labelled(np.empty((0, 8)), np.empty(0, np.int64))
     foreign = Labelled(np.ones((2, 8)), np.array([99, 99]))
     for held in (none, foreign):
-        chosen = choose(Material(TRAIN, held), protocol)
+        chosen = choose(SelectionData(TRAIN, held), protocol)
         assert (chosen.how, chosen.chosen) == ("fixed", {"C": 1.0})
 
 
 def test_validation_rows_of_absent_classes_are_left_out(protocol: ProtocolSpec) -> None:
     more = Labelled(np.vstack([HELD.features, np.ones((4, 8))]), np.append(HELD.labels, [99] * 4))
-    assert choose(Material(TRAIN, more), protocol).loss == choose(Material(TRAIN, HELD), protocol).loss
+    assert choose(SelectionData(TRAIN, more), protocol).loss == choose(SelectionData(TRAIN, HELD), protocol).loss
 
 
 def test_log_loss_of_a_sure_probe_stays_finite(protocol: ProtocolSpec) -> None:
-    chosen = choose(Material(TRAIN, FIRST), protocol, Made(lambda strength: -1e4))
+    chosen = choose(SelectionData(TRAIN, FIRST), protocol, Made(lambda strength: -1e4))
     assert chosen.loss == pytest.approx(1e4, rel=1e-3)
 
 
@@ -233,7 +234,7 @@ def test_learning_rates_go_through_the_grid_each(shipped: Registry) -> None:
         refit=False,
     )
     told: list[int] = []
-    (chosen,) = select([Material(TRAIN, HELD)], protocol, fitters(protocol, "torch-sgd"), told.append)
+    (chosen,) = select([SelectionData(TRAIN, HELD)], protocol, fitters(protocol, "torch-sgd"), told.append)
     assert set(chosen.chosen) == {"weight_decay", "learning_rate"}
     assert chosen.chosen["learning_rate"] == 1e-2, "1e-6 learns nothing in ten epochs"
     assert sum(told) == 6 == fits_planned(protocol, 1)
@@ -243,11 +244,11 @@ def test_a_value_at_which_training_diverges_is_never_chosen(shipped: Registry) -
     """Ten epochs of AdamW at rate 0.1 blow up beyond a weight decay of 20."""
     train, held = blobs(3, 200, 8), blobs(3, 20, 8, seed=1)
     protocol = shipped.protocol("clip_benchmark")
-    (chosen,) = select([Material(train, held)], protocol, fitters(protocol, "torch-adamw"))
+    (chosen,) = select([SelectionData(train, held)], protocol, fitters(protocol, "torch-adamw"))
     assert chosen.chosen["weight_decay"] < 20 and max(chosen.unconverged) == 100
     assert chosen.score is not None and np.isfinite(linear(chosen).coef).all()
 
 
 def test_when_training_diverges_everywhere_there_is_no_score(protocol: ProtocolSpec) -> None:
     with pytest.raises(FloatingPointError, match="diverged"):
-        choose(Material(TRAIN, HELD), protocol, Made(lambda strength: np.nan))
+        choose(SelectionData(TRAIN, HELD), protocol, Made(lambda strength: np.nan))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from probebench.study.answer import Estimate
+from probebench.study.ask import study
 from probebench.study.report import shown, write_report
-from probebench.study.run import study
 from tests.study.make import Pretraining, results
 
 GRID = [

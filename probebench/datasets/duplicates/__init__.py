@@ -1,0 +1,1 @@
+"""Images that occur twice, exactly or nearly."""

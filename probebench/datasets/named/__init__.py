@@ -1,0 +1,1 @@
+"""Data sets that have a name: each is opened through the library that carries it."""

@@ -1,0 +1,139 @@
+"""Sets that have a name and lie in arrays: small ones in memory, PatchCamelyon in HDF5."""
+
+import gzip
+import tempfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from probebench.datasets.base import ArrayImages, Labels, Split
+from probebench.datasets.named.layout import Layout, Parts
+from probebench.datasets.named.listed import HDF5Images
+from probebench.errors import DatasetError
+
+DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+
+
+def _ids(part: str, count: int) -> tuple[str, ...]:
+    return tuple(f"{part}-{number:05d}" for number in range(count))
+
+
+def _numbered(part: str, labels: Iterable[int], pixels: npt.NDArray[np.uint8]) -> Split:
+    numbers: Labels = np.fromiter(labels, dtype=np.int64)
+    return Split(_ids(part, len(numbers)), numbers, ArrayImages(pixels))
+
+
+def digits(layout: Layout) -> Parts:
+    """Opens scikit-learn's digits."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    # Sixteen grey levels become 0 to 255.
+    pixels = np.round(bunch.images * (255 / 16)).astype(np.uint8)
+    ids = tuple(f"digits-{number:04d}" for number in range(len(pixels)))
+    labels = bunch.target.astype(np.int64)
+    cut = layout.spec.splits.train
+    return {
+        "train": Split(ids[:cut], labels[:cut], ArrayImages(pixels[:cut])),
+        "test": Split(ids[cut:], labels[cut:], ArrayImages(pixels[cut:])),
+    }
+
+
+def fashion_mnist(layout: Layout) -> Parts:
+    """Opens Fashion-MNIST, unpacked, packed, or where Debian's package has it."""
+    from torchvision.datasets import FashionMNIST
+
+    raw = layout.place / "FashionMNIST" / "raw"
+    names = [Path(name).stem for name, _ in FashionMNIST.resources]
+    if all((raw / name).is_file() for name in names):
+        return _read_fashion_mnist(layout, layout.place)
+    packed = next((place for place in (raw, DEBIAN_FASHION_MNIST) if any(place.glob("*.gz"))), None)
+    if packed is None:
+        raise layout.not_here()
+    # torchvision reads unpacked files only; its loader holds all images in memory, so the unpacked ones may go again.
+    with tempfile.TemporaryDirectory(prefix="probebench-") as scratch:
+        unpacked = Path(scratch) / "FashionMNIST" / "raw"
+        unpacked.mkdir(parents=True)
+        for name in names:
+            file = packed / f"{name}.gz"
+            try:
+                (unpacked / name).write_bytes(gzip.decompress(file.read_bytes()))
+            except FileNotFoundError as error:
+                raise DatasetError(f"data set {layout.spec.id}: {file} is missing; {layout.by_hand()}") from error
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                raise DatasetError(f"data set {layout.spec.id}: {file} is damaged; fetch it again") from error
+        return _read_fashion_mnist(layout, Path(scratch))
+
+
+def _read_fashion_mnist(layout: Layout, folder: Path) -> Parts:
+    from torchvision.datasets import FashionMNIST
+
+    parts = {}
+    for part, train in (("train", True), ("test", False)):
+        with layout.reading():
+            data = FashionMNIST(str(folder), train=train)
+        layout.check_classes(data.classes)
+        parts[part] = _numbered(part, data.targets.tolist(), data.data.numpy())
+    return parts
+
+
+def cifar100(layout: Layout) -> Parts:
+    """Opens CIFAR-100 with its fine labels."""
+    from torchvision.datasets import CIFAR100
+
+    parts = {}
+    for part, train in (("train", True), ("test", False)):
+        with layout.reading():
+            data = CIFAR100(str(layout.place), train=train)
+        layout.check_classes(data.classes)
+        parts[part] = _numbered(part, data.targets, data.data)
+    return parts
+
+
+def stl10(layout: Layout) -> Parts:
+    """Opens the labelled parts of STL-10."""
+    from torchvision.datasets import STL10
+
+    parts = {}
+    for part in ("train", "test"):
+        with layout.reading():
+            data: Any = STL10(str(layout.place), split=part)
+            layout.check_classes(data.classes)
+        parts[part] = _numbered(part, data.labels.tolist(), data.data.transpose(0, 2, 3, 1))
+    return parts
+
+
+def svhn(layout: Layout) -> Parts:
+    """Opens SVHN's cropped digits, train and test; ``extra`` is left out."""
+    from torchvision.datasets import SVHN
+
+    parts = {}
+    for part in ("train", "test"):
+        with layout.reading():
+            data: Any = SVHN(str(layout.place), split=part)
+        parts[part] = _numbered(part, data.labels.tolist(), data.data.transpose(0, 2, 3, 1))
+    return parts
+
+
+def pcam(layout: Layout) -> Parts:
+    """Opens PatchCamelyon; its images stay in their HDF5 files."""
+    import h5py
+    from torchvision.datasets import PCAM
+
+    parts = {}
+    for part in ("train", "val", "test"):
+        with layout.reading():
+            files = PCAM._FILES[part]
+            images, targets = (layout.place / "pcam" / files[kind][0] for kind in ("images", "targets"))
+            with h5py.File(targets) as opened:
+                labels = opened["y"][:].reshape(-1).astype(np.int64)
+            with h5py.File(images) as opened:
+                shape = opened["x"].shape
+        if len(shape) != 4 or shape[0] != len(labels):
+            raise layout.half(f"{images} holds {shape[0]} images where {targets.name} has {len(labels)} labels")
+        parts[part] = Split(_ids(part, len(labels)), labels, HDF5Images(images, "x", layout.memo(images, part)))
+    return parts

@@ -1,0 +1,148 @@
+"""Sets that have a name and lie in files which torchvision lists: its samples become splits; no image is read."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from probebench.datasets.base import Labels
+from probebench.datasets.named.layout import Layout, Parts, below
+from probebench.datasets.splits import cut_test_part, cut_train_part
+
+CALTECH_IMAGES = "caltech101/101_ObjectCategories"
+Samples = tuple[Sequence[str | Path], Sequence[int]]
+
+
+def _listed(data: Any) -> Samples:
+    return data._image_files, data._labels
+
+
+def _paired(data: Any) -> Samples:
+    """Reads the samples of torchvision's folders, cars and traffic signs: pairs of a path and a label."""
+    samples = data.samples if hasattr(data, "samples") else data._samples
+    return [path for path, _ in samples], [int(label) for _, label in samples]
+
+
+@dataclass(frozen=True)
+class Published:
+    """A class of torchvision whose parts are the published ones.
+
+    Attributes:
+        name: The class in torchvision.datasets.
+        images: The folder that ids start from, below the set's.
+        splits: What the class calls each part.
+        samples: Reads paths and labels from it.
+        options: What the entry tells it, as keywords.
+        classes: Whether the files carry class names.
+    """
+
+    name: str
+    images: str
+    splits: Mapping[str, str]
+    samples: Callable[[Any], Samples] = _listed
+    options: tuple[str, ...] = ()
+    classes: bool = True
+
+    def made(self, layout: Layout, split: str, **keywords: object) -> Any:
+        """Returns the library's object of one split."""
+        from torchvision import datasets
+
+        chosen = {name: layout.option(name) for name in self.options}
+        return getattr(datasets, self.name)(str(layout.place), split=split, **chosen, **keywords)
+
+    def __call__(self, layout: Layout) -> Parts:
+        """Opens every part."""
+        base, parts = layout.place / self.images, {}
+        for part, split in self.splits.items():
+            with layout.reading():
+                data = self.made(layout, split)
+            if self.classes:
+                layout.check_classes(data.classes)
+            paths, labels = self.samples(data)
+            parts[part] = layout.split(base, below(base, paths), labels, part)
+        return parts
+
+
+_THREE = {"train": "train", "val": "val", "test": "test"}
+_TWO = {"train": "train", "test": "test"}
+PUBLISHED: dict[str, Published] = {
+    "dtd": Published("DTD", "dtd/dtd/images", _THREE, options=("partition",)),
+    "oxford_pets": Published(
+        "OxfordIIITPet",
+        "oxford-iiit-pet/images",
+        {"train": "trainval", "test": "test"},
+        samples=lambda data: (data._images, data._labels),
+    ),
+    # The files number the flowers; the names are the authors' table, which the library writes out.
+    "flowers102": Published("Flowers102", "flowers-102/jpg", _THREE, classes=False),
+    "food101": Published("Food101", "food-101/images", _TWO),
+    "stanford_cars": Published("StanfordCars", "stanford_cars", _TWO, samples=_paired),
+    "fgvc_aircraft": Published(
+        "FGVCAircraft", "fgvc-aircraft-2013b/data/images", _THREE, options=("annotation_level",)
+    ),
+    "gtsrb": Published("GTSRB", "gtsrb/GTSRB", _TWO, samples=_paired, classes=False),
+    "country211": Published(
+        "Country211", "country211", {"train": "train", "val": "valid", "test": "test"}, samples=_paired
+    ),
+}
+
+
+def caltech101(layout: Layout) -> Parts:
+    """Opens Caltech-101 without its background class; the entry says how many images of each class train."""
+    from torchvision.datasets import Caltech101
+
+    with layout.reading():
+        data = Caltech101(str(layout.place))
+    layout.check_classes(data.categories)
+    names = [
+        f"{data.categories[label]}/image_{number:04d}.jpg" for label, number in zip(data.y, data.index, strict=True)
+    ]
+    labels: Labels = np.array(data.y, dtype=np.int64)
+    each = int(layout.option("train_per_class"))
+    return layout.cut(layout.place / CALTECH_IMAGES, names, labels, cut_train_part(names, labels, each))
+
+
+def eurosat(layout: Layout) -> Parts:
+    """Opens EuroSAT's RGB images; a fixed fifth of each class is the test part."""
+    from torchvision.datasets import EuroSAT
+
+    with layout.reading():
+        data = EuroSAT(str(layout.place))
+    layout.check_classes(data.classes)
+    base = layout.place / "eurosat" / "2750"
+    paths, labels = _paired(data)
+    names, numbers = below(base, paths), np.array(labels, dtype=np.int64)
+    return layout.cut(base, names, numbers, cut_test_part(names, numbers))
+
+
+def sun397(layout: Layout) -> Parts:
+    """Opens the published partition of SUN397 that the entry names."""
+    from torchvision.datasets import SUN397
+
+    with layout.reading():
+        data = SUN397(str(layout.place))
+    layout.check_classes(data.classes)
+    base, parts = layout.place / "SUN397", {}
+    for part, kind in (("train", "Training"), ("test", "Testing")):
+        with layout.reading():
+            lines = (layout.place / f"{kind}_{layout.option('partition'):02d}.txt").read_text().split()
+            names = [line.removeprefix("/") for line in lines]
+            labels = [data.class_to_idx["/".join(name.split("/")[1:-1])] for name in names]
+        parts[part] = layout.split(base, names, labels, part)
+    return parts
+
+
+def imagenet(layout: Layout) -> Parts:
+    """Opens ImageNet-1k as folders of WordNet ids; its validation images are the test part, as everybody reports."""
+    from torchvision.datasets import ImageFolder
+
+    parts = {}
+    for part, folder in (("train", "train"), ("test", "val")):
+        with layout.reading():
+            data = ImageFolder(str(layout.place / folder))
+        layout.check_classes(data.classes)
+        paths, labels = _paired(data)
+        parts[part] = layout.split(layout.place, below(layout.place, paths), labels, folder)
+    return parts

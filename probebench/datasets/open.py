@@ -1,0 +1,118 @@
+"""Opens data sets: by registry id, through the library that carries them, or a source of the user's."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from probebench.datasets.base import Dataset, check_dataset
+from probebench.datasets.named import arrays as named_memory
+from probebench.datasets.named import files as named_files
+from probebench.datasets.named import lists as named_lists
+from probebench.datasets.named.layout import Layout, Parts, check_counts
+from probebench.datasets.sources.folder import FOLDER, open_folder
+from probebench.errors import DatasetError
+from probebench.registry.load import Registry
+from probebench.registry.schema import DatasetSpec
+
+WDS, HF = "wds:", "hf:"
+LOADERS: dict[str, Callable[[Layout], Parts]] = {
+    "digits": named_memory.digits,
+    "fashion_mnist": named_memory.fashion_mnist,
+    "cifar100": named_memory.cifar100,
+    "stl10": named_memory.stl10,
+    "svhn": named_memory.svhn,
+    "pcam": named_memory.pcam,
+    "caltech101": named_files.caltech101,
+    "eurosat": named_files.eurosat,
+    "sun397": named_files.sun397,
+    "imagenet": named_files.imagenet,
+    "domainnet": named_lists.domainnet,
+    "cassava": named_lists.cassava,
+    "cct20": named_lists.cct20,
+    **named_files.PUBLISHED,
+}
+
+
+def open_dataset(name: str, registry: Registry, root: Path) -> Dataset:
+    """Opens a data set by its registry id, or a source of the user's by ``folder:``, ``wds:`` or ``hf:``.
+
+    Args:
+        name: The id, or the prefix and what it takes (``folder:PATH``).
+        registry: Where ids are looked up.
+        root: The folder that holds data sets (the home's ``datasets``).
+
+    Raises:
+        UsageError: The id is unknown (the line gives the nearest), or the source does not exist.
+        DatasetError: The data are missing, incomplete, or not those that were prepared.
+    """
+    if name.startswith(FOLDER):
+        return open_folder(Path(name.removeprefix(FOLDER)).expanduser(), root)
+    if name.startswith(WDS):
+        from probebench.datasets.sources.webdataset import open_wds
+
+        return open_wds(name.removeprefix(WDS), root)
+    if name.startswith(HF):
+        from probebench.datasets.sources.huggingface import open_hf
+
+        return open_hf(name.removeprefix(HF), root)
+    spec = registry.dataset(name)
+    dataset = open_named(spec, root)
+    _compare_with_record(dataset, root)
+    return dataset
+
+
+def open_named(spec: DatasetSpec, root: Path) -> Dataset:
+    """Opens a data set of the registry and compares it with its entry.
+
+    Raises:
+        NotHereError: Nothing of it is on this machine.
+        DatasetError: Files are missing, or differ from the entry.
+    """
+    layout = Layout(spec, root)
+    layout.require()
+    parts = LOADERS[spec.loader](layout)
+    check_counts(layout, parts)
+    dataset = check_dataset(Dataset(spec.id, spec.classes, parts))
+    if spec.fingerprint not in ("unknown", dataset.fingerprint):
+        raise layout.half(f"its ids or labels are not those of the entry (fingerprint {dataset.fingerprint[:16]})")
+    return dataset
+
+
+def record_path(spec_id: str, root: Path) -> Path:
+    """Returns the file that says what was prepared."""
+    return root / spec_id / "prepared.json"
+
+
+def record(dataset: Dataset) -> dict[str, object]:
+    """Returns what tells a prepared set from a changed one."""
+    return {
+        "fingerprint": dataset.fingerprint,
+        "counts": {part: len(split) for part, split in dataset.splits.items()},
+        "content": dataset.content,
+    }
+
+
+def _compare_with_record(dataset: Dataset, root: Path) -> None:
+    path = record_path(dataset.id, root)
+    try:
+        known = json.loads(path.read_text())
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise DatasetError(
+            f"{path} cannot be read; remove it and run probebench datasets prepare {dataset.id}"
+        ) from error
+    now = record(dataset)
+    changed = [name for name in now if known.get(name) != now[name]]
+    if changed:
+        raise DatasetError(
+            f"data set {dataset.id} has changed since it was prepared ({', '.join(changed)}); restore its files, "
+            f"or accept them: probebench datasets prepare {dataset.id}"
+        )
+
+
+def default_suite(registry: Registry, root: Path) -> str:
+    """Returns the suite that ``extract`` runs by default: study once all its sets are prepared, else offline."""
+    study = registry.suites.get("study")
+    prepared = study is not None and all(record_path(name, root).is_file() for name in study.datasets)
+    return "study" if prepared else "offline"

@@ -1,0 +1,1 @@
+"""Data sets of the user's own: folders, webdataset shards, the Hugging Face hub."""

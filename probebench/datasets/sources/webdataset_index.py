@@ -1,0 +1,177 @@
+"""Where the samples of a shard lie: read from the tar file once, then remembered."""
+
+import hashlib
+import io
+import json
+import os
+import re
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from probebench.datasets.base import decode, looks_whole
+from probebench.datasets.digest_cache import Arrays, read_arrays, write_arrays
+from probebench.datasets.sources.webdataset_store import Shard, ShardStore, local_path, read_in_place
+from probebench.errors import DatasetError, one_line
+
+# What is remembered of each sample. Keys and digests are bytes; ``whole`` says that the image can be decoded.
+_KINDS = {"keys": "S", "labels": "i", "offsets": "i", "sizes": "i", "digests": "S", "whole": "b", "stamp": "S"}
+# No label needs more bytes than this.
+_LABEL = 1 << 20
+# Names that webdataset keeps for itself, as its own readers skip them.
+_META = re.compile(r"__[^/]*__($|/)")
+
+
+@dataclass(frozen=True)
+class Index:
+    """The samples of one shard."""
+
+    shard: Shard
+    samples: Arrays
+
+
+def index_shard(url: str, store: ShardStore, memos: Path) -> Index:
+    """Returns the samples of a shard, reading it only where it is not known.
+
+    A local shard is known by its path, size, times and inode; a streamed one by its address, and its bytes are
+    compared whenever they are streamed again.
+
+    Raises:
+        DatasetError: The shard is missing, out of reach or damaged, or a sample in it is.
+    """
+    memo = memos / f"{hashlib.sha256(os.fsencode(url)).hexdigest()[:32]}.npz"
+    known = read_arrays(memo, _KINDS)
+    stamp = _stamp(url) if read_in_place(url) else ""
+    if known is not None:
+        before = known.pop("stamp")[0].decode()
+        if not stamp or before == stamp:
+            return Index(Shard(url, "" if stamp else before), known)
+    with store.whole(url) as (stream, digest):
+        samples = _read(url, stream)
+    write_arrays(memo, {**samples, "stamp": np.array([os.fsencode(stamp or digest)])})
+    return Index(Shard(url, digest), samples)
+
+
+def _stamp(url: str) -> str:
+    try:
+        status = local_path(url).stat()
+    except OSError as error:
+        raise DatasetError(f"shard {url} cannot be read: {error.strerror}") from error
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+
+
+def _read(url: str, stream: IO[bytes]) -> Arrays:
+    """Reads a shard from end to end; webdataset says which files make a sample."""
+    from webdataset.tariterators import group_by_keys
+
+    rows: list[tuple[bytes, int, int, int, bytes, bool]] = []
+    try:
+        for sample in group_by_keys(_members(url, stream)):
+            rows.append(_row(url, stream, sample))
+    except tarfile.TarError as error:
+        raise DatasetError(f"shard {url} is damaged ({one_line(error, 80)}); fetch or write it again") from error
+    except ValueError as error:
+        # It adds what it was reading to the arguments of the error.
+        reason = str(error.args[0]).split(" dict_keys", 1)[0]
+        raise DatasetError(f"shard {url} has a sample twice ({reason}); write it again") from error
+    if not rows:
+        raise DatasetError(f"shard {url} holds no samples")
+    kinds: tuple[Any, ...] = (np.bytes_, np.int64, np.int64, np.int64, np.bytes_, np.bool_)
+    columns = zip(_KINDS, zip(*rows, strict=True), kinds, strict=False)
+    return {name: np.array(column, dtype=kind) for name, column, kind in columns}
+
+
+def _members(url: str, stream: IO[bytes]) -> Iterator[dict[str, Any]]:
+    """Yields the files of a tar in the form that webdataset groups, with where they lie in place of what they hold."""
+    with tarfile.open(fileobj=stream, mode="r:") as tar:
+        for member in tar:
+            # Else Python keeps them all.
+            tar.members.clear()  # type: ignore[attr-defined]
+            if member.isreg() and not _META.match(member.name):
+                _check_name(url, member)
+                yield {"fname": member.name, "data": member, "__url__": url}
+        stream.seek(tar.offset)
+        # tarfile takes whatever it cannot read for the end; the true end is a block of zeros.
+        if stream.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
+            raise tarfile.ReadError(f"cut off or damaged at byte {tar.offset}")
+
+
+def _check_name(url: str, member: tarfile.TarInfo) -> None:
+    name = member.name
+    if name.startswith("/") or ".." in name.split("/") or not name.isprintable() or member.issparse():
+        raise DatasetError(f"shard {url}: file {ascii(name)} has a name or form that is refused; write it again")
+
+
+def _row(url: str, stream: IO[bytes], sample: dict[str, Any]) -> tuple[bytes, int, int, int, bytes, bool]:
+    key = sample["__key__"]
+    files = {suffix: member for suffix, member in sample.items() if isinstance(member, tarfile.TarInfo)}
+    where = f"shard {url}: sample {key}"
+    image = _image(where, files)
+    label = _label(where, stream, files)
+    content = _content(stream, image)
+    return (
+        key.encode(),
+        label,
+        image.offset_data,
+        image.size,
+        hashlib.sha256(content).hexdigest().encode(),
+        _whole(content),
+    )
+
+
+def _image(where: str, files: dict[str, tarfile.TarInfo]) -> tarfile.TarInfo:
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
+    found = [suffix for suffix in files if f".{suffix.rsplit('.', 1)[-1]}" in IMG_EXTENSIONS]
+    # 7.jpg is the image where 7.mask.png lies beside it.
+    found = [suffix for suffix in found if "." not in suffix] or found
+    if len(found) != 1:
+        raise DatasetError(
+            f"{where} has {'several images' if found else 'no image'} among its files ({', '.join(files)}); "
+            f"it must have one, as one of {', '.join(IMG_EXTENSIONS)}"
+        )
+    return files[found[0]]
+
+
+def _label(where: str, stream: IO[bytes], files: dict[str, tarfile.TarInfo]) -> int:
+    said: object
+    if "cls" in files:
+        said = _short(where, stream, files["cls"]).decode(errors="replace").strip()
+        label = int(said) if said.isdecimal() and len(said) < 20 else -1
+    elif "json" in files:
+        try:
+            value = json.loads(_short(where, stream, files["json"]))
+        except (ValueError, RecursionError) as error:
+            raise DatasetError(f"{where}: its json cannot be read ({one_line(error, 80)}); write it again") from error
+        said = value.get("label") if isinstance(value, dict) else None
+        label = said if isinstance(said, int) and not isinstance(said, bool) else -1
+    else:
+        raise DatasetError(f"{where} has no label: give it a .cls with a class number, or a .json with a label")
+    if not 0 <= label < 2**31:
+        raise DatasetError(f"{where}: its label {ascii(said)[:40]} is not a class number (0, 1, 2 and so on)")
+    return label
+
+
+def _short(where: str, stream: IO[bytes], member: tarfile.TarInfo) -> bytes:
+    if member.size > _LABEL:
+        raise DatasetError(f"{where}: its label file has {member.size} bytes; a label is a number")
+    return _content(stream, member)
+
+
+def _content(stream: IO[bytes], member: tarfile.TarInfo) -> bytes:
+    stream.seek(member.offset_data)
+    return stream.read(member.size)
+
+
+def _whole(content: bytes) -> bool:
+    if looks_whole(content, content):
+        return True
+    try:
+        decode(io.BytesIO(content), "")
+    except DatasetError:
+        return False
+    return True

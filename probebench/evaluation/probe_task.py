@@ -1,0 +1,96 @@
+"""What one evaluation is: an extraction, a protocol and a number of shots."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from probebench.cache.index import FeatureGroup
+from probebench.fingerprint import fingerprint
+from probebench.probes.grid import fits_planned
+from probebench.registry.schema import CheckpointSpec, ProtocolSpec, Selection
+from probebench.results.metrics import Metric
+from probebench.results.store import result_path
+
+Shots = int | Literal["full"]
+
+# How results name each probe: their kind and mode.
+KINDS: dict[str, tuple[Literal["probe", "ridge", "knn"], str]] = {
+    "logistic": ("probe", "logistic"),
+    "ridge": ("ridge", "closed-form"),
+    "knn": ("knn", "cosine"),
+}
+
+# Raise it when the same cache and protocol would give other numbers.
+EVALUATOR_VERSION = 2
+
+
+@dataclass(frozen=True)
+class ProbeTask:
+    """One number of the final table.
+
+    Attributes:
+        draws: Draws to average over (seeds 0, 1, ...); full data has one.
+        backend: Name of the solver, as results record it (probes/backends.py).
+        metric: The data set's own, by its entry.
+    """
+
+    group: FeatureGroup
+    checkpoint: CheckpointSpec
+    protocol: ProtocolSpec
+    shots: Shots
+    draws: int
+    backend: str
+    metric: Metric = "accuracy"
+
+    @property
+    def kind(self) -> Literal["probe", "ridge", "knn"]:
+        """The kind of its result."""
+        return KINDS[self.protocol.probe][0]
+
+    @property
+    def mode(self) -> str:
+        """The variant of that kind."""
+        return KINDS[self.protocol.probe][1]
+
+    @property
+    def seeds(self) -> tuple[int | None, ...]:
+        """The seed of each draw."""
+        return (None,) if self.shots == "full" else tuple(range(self.draws))
+
+    @property
+    def selection(self) -> Selection:
+        """On what the strength is chosen."""
+        return self.protocol.full if self.shots == "full" else self.protocol.few_shot
+
+    @property
+    def folds(self) -> int:
+        """Folds inside a draw; 1 where it has none."""
+        folds = self.selection.folds or 1
+        return folds if self.shots == "full" else min(folds, self.shots)
+
+    @property
+    def fits_a_draw(self) -> int:
+        """Fits that one draw takes, less those of a widened grid: what progress is counted in."""
+        return 1 if self.selection.method == "fixed" else fits_planned(self.protocol, self.folds)
+
+    @property
+    def digest(self) -> str:
+        """The sha256 over all that decides the result; names its file."""
+        return fingerprint(
+            {
+                "evaluator": EVALUATOR_VERSION,
+                "features": self.group.key.group,
+                "protocol": self.protocol.model_dump(mode="json"),
+                "shots": self.shots,
+                "seeds": self.seeds,
+                "backend": self.backend,
+                # Results from before there was a choice keep their names.
+                **({} if self.metric == "accuracy" else {"metric": self.metric}),
+            }
+        )
+
+    def path(self, out: Path) -> Path:
+        """Returns where the result goes under a results folder."""
+        return result_path(
+            out, self.group.model, self.group.dataset, self.kind, self.protocol.id, self.shots, self.digest
+        )

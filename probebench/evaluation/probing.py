@@ -1,0 +1,196 @@
+"""Runs a task, in an order that is the guarantee.
+
+``_choose`` sees a training part and nothing else, and returns probes that are finished. Only then does ``_predict``
+open the test file, and it returns predictions, not probes.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from probebench.cache.store import FeatureFile
+from probebench.datasets.draws import Draw, TrainingPart
+from probebench.engine import Ray
+from probebench.errors import CacheError, ProbebenchError, UsageError, one_line
+from probebench.evaluation.probe_task import ProbeTask
+from probebench.evaluation.record import DrawOutcome, Made, make_result
+from probebench.evaluation.selection_data import draw_for, rows_of, selection_data_for
+from probebench.probes.backends import fitters
+from probebench.probes.base import blocks
+from probebench.probes.select import Fitters, Selected, SelectionData, select
+from probebench.results.schema import Result
+from probebench.results.store import Predictions, read_predictions, read_result, write_predictions, write_result
+
+# What a solver may raise on one draw's features; anything else is a bug and not a failed trial.
+_FAILURES = (ValueError, FloatingPointError, np.linalg.LinAlgError, RuntimeError, MemoryError)
+
+
+def evaluate(task: ProbeTask, out: Path, on_progress: Callable[[int], None] = lambda fits: None) -> tuple[Result, bool]:
+    """Returns a task's result, computed and written unless it is there already.
+
+    Args:
+        task: What to evaluate.
+        out: The results folder.
+        on_progress: Called with the number of fits that were just finished; over a task they add up to its draws times
+            ``fits_a_draw``.
+
+    Returns:
+        The result, and whether this call computed it.
+
+    Raises:
+        CacheError: A split is missing from the cache, or a feature file is damaged.
+        ResultError: The result is there, but damaged.
+        UsageError: The protocol cannot choose at this number of shots, or the backend cannot run here.
+        OSError: The results folder is full or cannot be written.
+    """
+    planned = len(task.seeds) * task.fits_a_draw
+    path = task.path(out)
+    if path.exists():
+        result = read_result(path)
+        read_predictions(path, result)
+        on_progress(planned)
+        return result, False
+    if refusal := task.protocol.refuses(task.shots):
+        raise UsageError(refusal)
+    if task.group.missing:
+        raise CacheError(
+            f"features of {task.group.model} on {task.group.dataset} lack the {', '.join(task.group.missing)} part; "
+            "run the same probebench extract again to finish it"
+        )
+    fit = fitters(task.protocol, task.backend)
+    budget = _Budget(planned, on_progress)
+    started = time.perf_counter()
+    with contextlib.ExitStack() as stack:
+        train = stack.enter_context(FeatureFile(task.group.paths["train"]))
+        own = None
+        if "val" in task.group.paths and task.selection.method == "own-split-or-holdout":
+            own = stack.enter_context(FeatureFile(task.group.paths["val"]))
+        part, width = _training_part(train), train.width
+        chosen = _choose(task, train, part, own, fit, budget)
+        digests, settings, skipped = {"train": train.key.digest}, dict(train.settings), list(train.skipped.ids)
+        chosen_in = time.perf_counter() - started
+        # Neighbours that do not fit into memory are read again as they vote, so the training file is still open.
+        test = stack.enter_context(FeatureFile(task.group.paths["test"]))
+        predictions = _predict(test, [one.selected for one in chosen])
+        digests["test"] = test.key.digest
+        skipped += test.skipped.ids
+    if "val" in task.group.paths:
+        with FeatureFile(task.group.paths["val"]) as held:
+            digests["val"] = held.key.digest
+            skipped += held.skipped.ids
+    budget.finish()
+    timings = {"choose_s": chosen_in, "total_s": time.perf_counter() - started}
+    made = Made(part, width, digests, settings, write_predictions(path, predictions), timings, skipped)
+    result = make_result(task, chosen, predictions, made)
+    write_result(path, result)
+    return result, True
+
+
+def _training_part(train: FeatureFile) -> TrainingPart:
+    """Returns what can be drawn; images that were left out still count in the order of the others."""
+    skipped = train.skipped
+    if not len(skipped):
+        return TrainingPart(train.ids, train.labels)
+    ids, labels = list(train.ids), train.labels.tolist()
+    for position, name, label in zip(skipped.positions.tolist(), skipped.ids, skipped.labels.tolist(), strict=True):
+        ids.insert(position, name)
+        labels.insert(position, label)
+    return TrainingPart(train.ids, train.labels, (ids, np.array(labels, dtype=np.int64)))
+
+
+def evaluate_all(
+    tasks: Sequence[ProbeTask],
+    out: Path,
+    on_progress: Callable[[int], None] = lambda fits: None,
+    engine: Ray | None = None,
+) -> Iterator[Result | ProbebenchError]:
+    """Yields each task's result, or why it has none, in the order of the tasks.
+
+    Args:
+        tasks: What to evaluate.
+        out: The results folder; workers of an engine on other machines must see it, and the cache, at the same path.
+        on_progress: As in ``evaluate``.
+        engine: Spreads tasks as jobs; None evaluates them here.
+
+    Raises:
+        OSError: The results folder is full or cannot be written.
+        EngineError: A task lost its worker again and again.
+    """
+    if engine is None:
+        for task in tasks:
+            yield _result_or_error((out, task), on_progress)
+        return
+    results = engine.map(_result_or_error, [(out.absolute(), task) for task in tasks], gpu=bool(engine.gpus))
+    for task, result in zip(tasks, results, strict=True):
+        on_progress(len(task.seeds) * task.fits_a_draw)
+        yield result
+
+
+def _result_or_error(
+    job: tuple[Path, ProbeTask], on_progress: Callable[[int], None] = lambda fits: None
+) -> Result | ProbebenchError:
+    out, task = job
+    try:
+        return evaluate(task, out, on_progress)[0]
+    except ProbebenchError as error:
+        return error
+
+
+class _Budget:
+    """Turns fits into progress that adds up to what was planned, however many a widened grid or a retry took."""
+
+    def __init__(self, planned: int, on_progress: Callable[[int], None]) -> None:
+        self._left, self._on_progress = planned, on_progress
+
+    def __call__(self, fits: int) -> None:
+        told = min(fits, max(self._left - 1, 0))
+        self._left -= told
+        if told:
+            self._on_progress(told)
+
+    def finish(self) -> None:
+        self._on_progress(self._left)
+
+
+def _choose(
+    task: ProbeTask, train: FeatureFile, part: TrainingPart, own: FeatureFile | None, fit: Fitters, budget: _Budget
+) -> list[DrawOutcome]:
+    """Fits all draws and chooses their strengths; the test part is out of reach here."""
+    own_labels = None if own is None else frozenset(own.labels.tolist())
+    draws = [draw_for(task, part, seed, own is not None) for seed in task.seeds]
+    selection_data = [selection_data_for(task, train, part, draw, own) for draw in draws]
+
+    def chosen(draw: Draw, selected: Selected | None, error: str | None) -> DrawOutcome:
+        validation = len(draw.validation) if own is None else own.rows
+        return DrawOutcome(draw, validation, own_labels, selected, error)
+
+    try:
+        return [
+            chosen(draw, selected, None)
+            for draw, selected in zip(draws, select(selection_data, task.protocol, fit, budget), strict=True)
+        ]
+    except _FAILURES:
+        # One draw must not take the others down with it: each again, on its own.
+        return [
+            chosen(draw, *_alone(task, data, fit, budget)) for draw, data in zip(draws, selection_data, strict=True)
+        ]
+
+
+def _alone(task: ProbeTask, data: SelectionData, fit: Fitters, budget: _Budget) -> tuple[Selected | None, str | None]:
+    try:
+        return select([data], task.protocol, fit, budget)[0], None
+    except _FAILURES as failure:
+        return None, one_line(failure)
+
+
+def _predict(test: FeatureFile, probes: Sequence[Selected | None]) -> Predictions:
+    """Lets finished probes predict the whole test part; a failed trial predicts -1 everywhere."""
+    predicted = np.full((len(probes), test.rows), -1, dtype=np.int64)
+    for rows, block in blocks(rows_of(test).features):
+        for number, selected in enumerate(probes):
+            if selected is not None:
+                predicted[number, rows] = selected.probe.predict(selected.preparation(block))
+    return Predictions(test.ids, test.labels, predicted)

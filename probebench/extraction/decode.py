@@ -1,0 +1,133 @@
+"""Images of a split, decoded into batches of pixels by processes of their own, in the order of the data set."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import torch
+from torch.utils.data import DataLoader, default_collate
+
+from probebench.backbones.preprocess import Pixels
+from probebench.datasets.base import Images, Split
+from probebench.device import cores
+from probebench.errors import DatasetError, FeatureError, OutOfReachError
+from probebench.registry.schema import Input
+
+# Batches that each process has ready, or at work, ahead of the network.
+AHEAD = 2
+# Files that a thread looks at in one go.
+_TOGETHER = 256
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pixels (n, S, S, 3), uint8; ``failed`` says why the images at some positions in it are blank."""
+
+    pixels: torch.Tensor
+    failed: dict[int, str] = field(default_factory=dict)
+
+    def pin_memory(self) -> "Batch":
+        """Returns the batch in page-locked memory, from where a GPU copies while it computes; called by DataLoader."""
+        return Batch(self.pixels.pin_memory(), self.failed)
+
+
+class OutOfReach(str):
+    """The error line of an image that could not be fetched now: leaving it out would be wrong."""
+
+
+class _Decoded(torch.utils.data.Dataset["tuple[torch.Tensor, str | None]"]):
+    """Pixels from a position on; an unreadable image is handed over as blank pixels and its error line.
+
+    Raising in a decoding process would wrap the error in that process's traceback.
+    """
+
+    def __init__(self, images: Images, spec: Input, start: int, stop: int) -> None:
+        self._images, self._pixels, self._start, self._stop = images, Pixels(spec), start, stop
+        self._blank = torch.zeros(spec.size, spec.size, 3, dtype=torch.uint8)
+
+    def __len__(self) -> int:
+        return self._stop - self._start
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, str | None]:
+        try:
+            return self._pixels(self._images.load(self._start + index)), None
+        except OutOfReachError as error:
+            return self._blank, OutOfReach(error)
+        except DatasetError as error:
+            return self._blank, str(error)
+
+
+def _collate(items: Sequence[tuple[torch.Tensor, str | None]]) -> Batch:
+    failed = {position: error for position, (_, error) in enumerate(items) if error is not None}
+    # default_collate stacks straight into the memory that processes share.
+    return Batch(default_collate([pixels for pixels, _ in items]), failed)
+
+
+def _begin(_: int) -> None:
+    """Starts a decoding process: Ctrl-C is the parent's to handle, and the network's cores come first."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(OSError):
+        # On a CPU, decoding then fills the gaps of the forward pass instead of holding up one of its threads.
+        os.nice(19)
+
+
+def decoded(
+    images: Images, spec: Input, start: int, stop: int, batch_size: int, workers: int, pin: bool
+) -> Iterator[Batch]:
+    """Yields the images from ``start`` to ``stop``, ready for the network, in batches of ``batch_size``.
+
+    Raises:
+        FeatureError: A decoding process died.
+    """
+    loader: DataLoader[tuple[torch.Tensor, str | None]] = DataLoader(
+        _Decoded(images, spec, start, stop),
+        batch_size=batch_size,
+        num_workers=workers,
+        collate_fn=_collate,
+        pin_memory=pin,
+        worker_init_fn=_begin,
+        prefetch_factor=AHEAD if workers else None,
+    )
+    try:
+        yield from loader
+    except RuntimeError as error:
+        # DataLoader's own words; the cause is memory nearly always, the machine's or that of /dev/shm.
+        if "DataLoader worker" not in str(error) and "shared memory" not in str(error):
+            raise
+        raise FeatureError(
+            "a decoding process was killed or ran out of (shared) memory; committed rows are kept: "
+            "run the same command again with fewer --workers, or --workers 0"
+        ) from error
+
+
+def check_files(splits: Sequence[Split]) -> None:
+    """Looks at every image's file before hours are spent: it is there, begins and ends as an image does.
+
+    Raises:
+        DatasetError: Some cannot be read; the line names the first.
+    """
+
+    def look(part: tuple[Images, range]) -> list[str]:
+        images, positions = part
+        found = []
+        for position in positions:
+            try:
+                images.check(position)
+            except DatasetError as error:
+                found.append(str(error))
+        return found
+
+    parts = (
+        (split.images, range(start, min(start + _TOGETHER, len(split))))
+        for split in splits
+        for start in range(0, len(split), _TOGETHER)
+    )
+    # Threads, for disks that answer slowly.
+    with ThreadPoolExecutor(2 * cores()) as pool:
+        faults = [line for found in pool.map(look, parts) for line in found]
+    if faults:
+        more = f"; {len(faults) - 1} more cannot be read" if len(faults) > 1 else ""
+        raise DatasetError(f"{faults[0]}{more} (--on-error skip leaves them out and records it)")

@@ -1,0 +1,38 @@
+"""Is there room for the features? SubmissionRequest before hours are spent."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from probebench.cache.store import partial_path
+from probebench.cache.writer import bytes_needed
+from probebench.errors import CacheError
+
+
+def space_needed(path: Path, ids: Sequence[str], width: int, dtype: str) -> int:
+    """Returns the bytes that a feature file still takes: its size, less what an interrupted one has on the disk."""
+    partial = partial_path(path)
+    # An interrupted file has its full length, but rows that were never written take no room.
+    there = partial.stat().st_blocks * 512 if partial.exists() else 0
+    return max(0, bytes_needed(ids, width, dtype) - there)
+
+
+def free_space(folder: Path) -> int:
+    """Returns the bytes that are free where a folder is, or is to be."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def require_space(needed: int, home: Path) -> None:
+    """Refuses before anything is computed.
+
+    Raises:
+        CacheError: The disk is too small.
+    """
+    free = free_space(home)
+    if needed > free:
+        raise CacheError(
+            f"features need {needed / 1e9:.2f} GB in {home} and {free / 1e9:.2f} GB are free: "
+            "free some disk space, or set PROBEBENCH_HOME to a larger disk"
+        )

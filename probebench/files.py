@@ -1,0 +1,35 @@
+"""Files that are there whole or not at all, and what tells that one has changed."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives the name of a file to write beside ``path``; it takes its place when the block ends without an error.
+
+    Folders on the way are made. A reader sees the file before or the file after, never a part of one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes | str) -> None:
+    """Writes a file whole or not at all; text as UTF-8."""
+    with replacing(path) as partial:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def stamp(status: os.stat_result) -> tuple[int, int, int, int]:
+    """Returns what changes whenever a file's content does: inode, size, mtime and ctime in nanoseconds.
+
+    ctime cannot be set back, as ``cp -p`` and ``rsync -t`` set mtime back.
+    """
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -1,0 +1,5 @@
+"""Whole networks trained on the probes' draws: a rate chosen on validation data, one look at the test part."""
+
+from probebench.finetuning.task import FINETUNER_VERSION, FinetuneTask, Mode, Shots
+
+__all__ = ["FINETUNER_VERSION", "FinetuneTask", "Mode", "Shots"]

@@ -1,0 +1,201 @@
+"""Makes tasks of what was asked for, and says what one will cost before it starts."""
+
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from probebench.backbones.builders import build_backbone
+from probebench.cache.key import FeatureKey
+from probebench.datasets.base import Dataset
+from probebench.errors import UsageError
+from probebench.finetuning.heads import cached_features
+from probebench.finetuning.model import Starts, untrained
+from probebench.finetuning.select import ValidationImages, trainings_of
+from probebench.finetuning.task import FinetuneTask, Head, Mode, Shots
+from probebench.progress import Silent
+from probebench.registry.schema import CheckpointSpec, DatasetSpec, FinetuneProtocol
+from probebench.training import loop as train
+from probebench.training.data import ImageItems, Part
+from probebench.training.options import Options
+from probebench.training.predict import accelerator, predict
+
+# A look at an image costs about a third of training on it: no gradient.
+_LOOK = 1 / 3
+# Steps that are timed after the first, and the most images that each has.
+_STEPS, _IMAGES = 3, 32
+
+
+@dataclass(frozen=True)
+class Request:
+    """How to train, whatever the data set.
+
+    Attributes:
+        protocol: The protocol.
+        mode: What is trained, and from where.
+        head: How the classifier starts; None: as the protocol says, and from the probe under ``lp-ft``.
+        shots: Numbers of shots; None: the protocol's.
+        draws: Draws to average over; None: the protocol's.
+        alphas: As in ``FinetuneTask``.
+        input_size: Side of the input in pixels; None: the checkpoint's.
+        options: Device and the like.
+    """
+
+    protocol: FinetuneProtocol
+    mode: Mode
+    head: Head | None
+    shots: Sequence[Shots] | None
+    draws: int | None
+    alphas: Sequence[float]
+    input_size: int | None
+    options: Options
+
+    @property
+    def start(self) -> Head:
+        """How the classifier starts.
+
+        Raises:
+            UsageError: The mode has a start of its own.
+        """
+        if self.mode == "lp-ft":
+            if self.head not in (None, "probe"):
+                raise UsageError("mode lp-ft starts from the probe; leave out --head, or use --mode full")
+            return "probe"
+        if self.mode == "scratch" and self.head in ("probe", "text"):
+            raise UsageError(f"mode scratch has no pre-trained features for a {self.head} head; leave out --head")
+        return self.head or ("zero" if self.mode == "scratch" else self.protocol.head)
+
+
+def tasks_of(
+    request: Request,
+    checkpoint: CheckpointSpec,
+    sets: Iterable[tuple[Dataset, DatasetSpec | None]],
+    home: Path,
+) -> list[FinetuneTask]:
+    """Returns a task for each data set and number of shots.
+
+    Raises:
+        WeightsError: The weights are missing, damaged or out of reach.
+        CacheError: A head starts from the probe, and features are not cached; the line says which extract to run.
+        UsageError: What was asked for does not fit together.
+    """
+    head = request.start
+    spec = untrained(checkpoint, 0) if request.mode == "scratch" else checkpoint
+    backbone = build_backbone(spec, home, request.input_size)
+    tasks = []
+    for dataset, names in sets:
+        key = FeatureKey(
+            architecture=spec.architecture,
+            weights_digest=backbone.weights_digest,
+            layer=spec.output.layer,
+            preprocessing=backbone.input,
+            dtype=request.options.dtype,
+            dataset_fingerprint=dataset.fingerprint,
+            split="train",
+            content=dataset.content,
+        )
+        tasks += [
+            FinetuneTask(
+                checkpoint.id,
+                spec,
+                key,
+                dataset,
+                names,
+                request.protocol,
+                request.mode,
+                head,
+                shots,
+                request.draws or request.protocol.draws,
+                tuple(dict.fromkeys(request.alphas)),
+                names.metric if names else "accuracy",
+                home,
+                request.options,
+            )
+            for shots in request.shots or request.protocol.shots
+        ]
+        if head == "probe":
+            cached_features(tasks[-1])
+    return tasks
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a task will take.
+
+    Attributes:
+        trainings: Rates times draws or training seeds.
+        epochs: Of each.
+        images: That are trained on, over all of them.
+        rate: Images that are trained on in a second, as measured.
+        seconds: In all, looks at validation and test images included.
+    """
+
+    trainings: int
+    epochs: int
+    images: int
+    rate: float
+    seconds: float
+
+
+class _Stopwatch(Silent):
+    def __init__(self) -> None:
+        self.seen: list[tuple[float, int]] = []
+
+    def advance(self, count: int, limit: str | None = None) -> None:
+        self.seen.append((time.perf_counter(), count))
+
+    def rate(self) -> float:
+        """Images a second after the first step, which warms up."""
+        (first, _), *others = [one for one in self.seen if one[1]]
+        return sum(count for _, count in others) / max(others[-1][0] - first, 1e-9)
+
+
+def estimate(task: FinetuneTask) -> Estimate:
+    """Times a few steps and returns what the whole task would take; nothing that it trains is kept.
+
+    Raises:
+        ProbebenchError: Weights or images are missing or damaged, or memory runs out.
+    """
+    trials = task.trials(task.part)
+    starts = Starts.of(task)
+    images, looks = task.planned(trials)
+    epochs = task.epochs(len(trials[0][0].train))
+    trainings = len(trials) * len(task.learning_rates)
+    if task.mode == "linear":
+        # Features are computed once, and the head trains in no time beside that.
+        each = sum(len(draw.train) + len(draw.validation) for draw, _ in trials) + len(task.dataset.splits["test"])
+        rate = _looks_a_second(task, starts)
+        return Estimate(trainings, epochs, images, rate, each / rate)
+    rate = _trained_a_second(task, starts)
+    return Estimate(trainings, epochs, images, rate, (images + _LOOK * looks) / rate)
+
+
+def _trained_a_second(task: FinetuneTask, starts: Starts) -> float:
+    draw, seeds = task.trials(task.part)[0]
+    first = trainings_of(task, starts, draw, seeds, ValidationImages(None), None)[0]
+    size = min(first.batch_size, task.options.micro_batch or first.batch_size, len(draw.train))
+    if task.options.device == "cpu":
+        size = min(size, _IMAGES)
+    few = np.resize(draw.train, (_STEPS + 1) * size)
+    items = ImageItems(Part.of(task.dataset.splits["train"], few), task.key.preprocessing, task.protocol.augment, seeds)
+    watch = _Stopwatch()
+    with tempfile.TemporaryDirectory() as folder:
+        timed = replace(
+            first, train=items, validation=None, epochs=1, batch_size=size, keeps="last", path=Path(folder) / "timed.pt"
+        )
+        train.run(timed, task.options, watch)
+    return watch.rate()
+
+
+def _looks_a_second(task: FinetuneTask, starts: Starts) -> float:
+    place = accelerator(task.options)
+    module = starts.backbone.module.to(place.device)
+    few = Part.of(task.dataset.splits["train"], np.arange(min(_IMAGES, len(task.dataset.splits["train"]))))
+    items = ImageItems(few, task.key.preprocessing)
+    predict(module, items, task.options, place, Silent())
+    began = time.perf_counter()
+    predict(module, items, task.options, place, Silent())
+    return len(few) / (time.perf_counter() - began)

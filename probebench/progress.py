@@ -1,0 +1,35 @@
+"""Who hears how far long work is: one protocol for extraction, training and everything else that takes its time."""
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Hears how far a piece of work is."""
+
+    def start(self, what: str, total: int, done: int) -> None:
+        """A piece of work begins, ``done`` of its ``total`` (images mostly) being there already."""
+
+    def advance(self, count: int, limit: str | None = None) -> None:
+        """``count`` more are done; ``limit`` is the stage that holds the others up now, where one is known."""
+
+    def finish(self) -> None:
+        """The piece of work is complete."""
+
+    def note(self, message: str) -> None:
+        """Something that the user should know, such as what is being waited for."""
+
+
+class Silent:
+    """Progress that nobody watches."""
+
+    def start(self, what: str, total: int, done: int) -> None:
+        """Says nothing."""
+
+    def advance(self, count: int, limit: str | None = None) -> None:
+        """Says nothing."""
+
+    def finish(self) -> None:
+        """Says nothing."""
+
+    def note(self, message: str) -> None:
+        """Says nothing."""

@@ -1,0 +1,1 @@
+"""Writes documentation and tables from the package itself (``make docs``)."""

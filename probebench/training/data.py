@@ -1,0 +1,169 @@
+"""Images on their way to training: in an order and under an augmentation that depend on epoch and image alone."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from timm.data.transforms_factory import create_transform
+from torch.utils.data import DataLoader
+
+from probebench.backbones.preprocess import build_transform
+from probebench.datasets.base import Images, Labels, Split
+from probebench.errors import DatasetError
+from probebench.registry.schema import Augment, Input
+from probebench.training.seeds import Seeds, seeded
+
+Positions = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some images of a split: positions (N,) into it, and their labels (N,)."""
+
+    images: Images
+    ids: Sequence[str]
+    positions: Positions
+    labels: Labels
+
+    @classmethod
+    def of(cls, split: Split, positions: Positions | None = None) -> "Part":
+        """Takes images of a split; None takes all."""
+        where = np.arange(len(split)) if positions is None else positions
+        return cls(split.images, split.ids, where, split.labels[where])
+
+    def __len__(self) -> int:
+        """The number of images N."""
+        return len(self.positions)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs (n, ...) and labels (n,)."""
+
+    inputs: torch.Tensor
+    labels: torch.Tensor
+
+
+class ImageItems(torch.utils.data.Dataset[Any]):
+    """A torch data set of images; an item is asked for by (epoch, place), where epoch None is evaluation.
+
+    An image that cannot be read is handed over as its error line: raised in a loader process, it would come with that
+    process's traceback.
+    """
+
+    def __init__(self, part: Part, spec: Input, augment: Augment | None = None, seeds: Seeds | None = None) -> None:
+        """Takes the images, how they are evaluated, and how they are augmented in training."""
+        self._part, self._evaluate = part, build_transform(spec)
+        self._train = None if augment is None else training_transform(spec, augment)
+        self._seeds = seeds
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self._part)
+
+    def __getitem__(self, item: tuple[int | None, int]) -> tuple[Any, int, str | None]:
+        """Returns the input tensor, the label, and why there is no input."""
+        epoch, place = item
+        position = int(self._part.positions[place])
+        label = int(self._part.labels[place])
+        try:
+            image = self._part.images.load(position)
+        except DatasetError as error:
+            return None, label, str(error)
+        if epoch is None or self._train is None or self._seeds is None:
+            return self._evaluate(image), label, None
+        with seeded(self._seeds("augmentation", epoch, self._part.ids[position])):
+            return self._train(image.convert("RGB")), label, None
+
+
+class FeatureItems(torch.utils.data.Dataset[Any]):
+    """A torch data set of rows that are in memory already, such as frozen features."""
+
+    def __init__(self, rows: Any, labels: Labels) -> None:
+        """Takes rows (N, D), a tensor, and labels (N,)."""
+        self._rows, self._labels = rows, labels
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return len(self._labels)
+
+    def __getitem__(self, item: tuple[int | None, int]) -> tuple[Any, int, str | None]:
+        """Returns the row and the label."""
+        return self._rows[item[1]], int(self._labels[item[1]]), None
+
+
+Items = ImageItems | FeatureItems
+
+
+def training_transform(spec: Input, augment: Augment) -> Callable[[Image.Image], Any]:
+    """Returns timm's training transform: from an RGB image to a tensor (3, size, size) under the checkpoint's input."""
+    transform: Callable[[Image.Image], Any] = create_transform(
+        input_size=spec.size,
+        is_training=True,
+        scale=augment.crop_scale,
+        ratio=augment.crop_ratio,
+        hflip=augment.flip,
+        color_jitter=augment.color_jitter or None,  # type: ignore[arg-type]
+        auto_augment=None if augment.auto_augment == "none" else augment.auto_augment,
+        interpolation=spec.interpolation,
+        mean=spec.mean,
+        std=spec.std,
+        re_prob=augment.erasing,
+        re_mode="pixel",
+    )
+    return transform
+
+
+def epoch_batches(images: int, batch_size: int, seed: int) -> list[list[int]]:
+    """Returns the places of each batch of an epoch; the last batch is what is left.
+
+    A single image that would be left joins the batch before it: batch normalisation learns nothing from one.
+    """
+    order = np.random.default_rng(seed).permutation(images)
+    cuts = list(range(batch_size, images, batch_size))
+    if cuts and images - cuts[-1] == 1:
+        cuts.pop()
+    return [batch.tolist() for batch in np.split(order, cuts)]
+
+
+def load(
+    items: Items, batches: Sequence[Sequence[tuple[int | None, int]]], workers: int, pin: bool = False
+) -> Iterator[Batch]:
+    """Yields batches in order, decoded ahead by ``workers`` processes.
+
+    Raises:
+        DatasetError: An image cannot be read.
+        RuntimeError: A loader process was killed.
+    """
+    loader: DataLoader[Any] = DataLoader(
+        items,
+        batch_sampler=batches,  # type: ignore[arg-type]
+        num_workers=min(workers, len(batches)),
+        collate_fn=_collate,
+        pin_memory=pin,
+        # Else it would draw from the global generator.
+        generator=torch.Generator(),
+    )
+    for inputs, labels, error in loader:
+        if error is not None:
+            raise DatasetError(error)
+        yield Batch(inputs, labels)
+
+
+def evaluation_batches(images: int, batch_size: int) -> list[list[tuple[int | None, int]]]:
+    """Returns all images, in order."""
+    return [
+        [(None, place) for place in range(start, min(start + batch_size, images))]
+        for start in range(0, images, batch_size)
+    ]
+
+
+def _collate(items: Sequence[tuple[Any, int, str | None]]) -> tuple[Any, Any, str | None]:
+    errors = [error for _, _, error in items if error is not None]
+    if errors:
+        return torch.empty(0), torch.empty(0), errors[0]
+    return torch.stack([row for row, _, _ in items]), torch.tensor([label for _, label, _ in items]), None

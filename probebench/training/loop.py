@@ -1,0 +1,281 @@
+"""One training: one draw, one training seed, one learning rate; from its last finished epoch on.
+
+Whatever is random is seeded anew at each epoch's beginning, so an epoch that was cut off repeats exactly.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from timm.utils.model_ema import ModelEmaV3
+
+from probebench.device import in_smaller_batches
+from probebench.errors import FeatureError, UsageError
+from probebench.finetuning.model import Classifier
+from probebench.progress import Progress
+from probebench.registry.schema import FinetuneProtocol
+from probebench.training import checkpoint
+from probebench.training.checkpoint import Epoch, Progressed
+from probebench.training.data import Batch, Items, epoch_batches, load
+from probebench.training.optim import make_mixup, make_optimizer, make_schedule
+from probebench.training.options import Options
+from probebench.training.predict import accelerator, predict
+from probebench.training.seeds import Seeds, seeded
+
+# Steps between looks at the loss: on a GPU each look waits for what is under way.
+_LOOK_EVERY = 20
+
+
+@dataclass(frozen=True)
+class Training:
+    """What one training is.
+
+    Attributes:
+        begin: Makes the network as it is before training.
+        train: Training images, which are asked for by (epoch, place).
+        validation: Images that choose; None where there are none.
+        protocol: The protocol.
+        rate: The learning rate at its peak.
+        weight_decay: The optimizer's.
+        epochs: Passes.
+        batch_size: Images a step.
+        keeps: Which epoch's weights count: the "best" on validation images, or the "last".
+        seeds: Of the trial.
+        frozen_norms: Whether batch normalisation keeps its statistics.
+        mixes: Whether images may be mixed with one another.
+        path: The file that keeps its state.
+        name: What it is called in progress lines.
+    """
+
+    begin: Callable[[], Classifier]
+    train: Items
+    validation: Items | None
+    protocol: FinetuneProtocol
+    rate: float
+    weight_decay: float
+    epochs: int
+    batch_size: int
+    keeps: Literal["best", "last"]
+    seeds: Seeds
+    frozen_norms: bool
+    mixes: bool
+    path: Path
+    name: str
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """Returns the places of each batch of an epoch, from 1."""
+        return epoch_batches(len(self.train), self.batch_size, self.seeds("order", epoch))
+
+    @property
+    def steps(self) -> int:
+        """Steps of one epoch."""
+        return len(self.batches(1))
+
+    @property
+    def images(self) -> int:
+        """Images that go through the network in all."""
+        looked = self.epochs if self.keeps == "best" else 1
+        return self.epochs * len(self.train) + (looked * len(self.validation) if self.validation else 0)
+
+    def measured(self, epoch: int) -> bool:
+        """Says whether validation images are looked at after an epoch."""
+        return self.validation is not None and (self.keeps == "best" or epoch == self.epochs)
+
+    def is_better(self, one: Epoch, other: Epoch | None) -> bool:
+        """Says whether an epoch's weights replace those kept; ties go to the earlier."""
+        if other is None or self.keeps == "last":
+            return True
+        return one.beats(other, self.protocol.criterion)
+
+
+class DivergedError(Exception):
+    """The loss is not finite any more."""
+
+
+def run(training: Training, options: Options, progress: Progress) -> Progressed:
+    """Trains, or goes on where an earlier call was cut off, and returns the finished training with its weights.
+
+    Raises:
+        DatasetError: An image cannot be read.
+        FeatureError: One image does not fit into memory.
+    """
+    return in_smaller_batches(
+        lambda micro: _Loop(training, options, progress, micro).run(),
+        # A batch may have one image more.
+        options.micro_batch or training.batch_size + 1,
+        lambda error: FeatureError(f"{training.name}: one image does not fit into memory ({error})"),
+        lambda micro: progress.note(f"{training.name}: memory ran out; {micro} images at once from here on"),
+    )
+
+
+class _Loop:
+    """The objects of one training at work."""
+
+    def __init__(self, training: Training, options: Options, progress: Progress, micro: int) -> None:
+        self._training, self._options, self._progress, self._micro = training, options, progress, micro
+        self._steps = training.steps * training.epochs
+        self._place = accelerator(options)
+        self._processes = self._place.num_processes
+
+    def run(self) -> Progressed:
+        training = self._training
+        done = checkpoint.read(training.path)
+        self._progress.advance(self._images_until(done))
+        if done.over:
+            return done
+        module = training.begin().to(self._place.device)
+        optimizer = make_optimizer(module, training.protocol, training.rate, training.weight_decay)
+        self._schedule = make_schedule(optimizer, training.protocol, training.rate, self._steps)
+        decay = training.protocol.ema
+        self._ema = ModelEmaV3(module, decay=decay, use_warmup=True) if decay else None
+        if done.epoch:
+            module.load_state_dict(done.state["model"])
+            optimizer.load_state_dict(done.state["optimizer"])
+            if self._ema:
+                self._ema.load_state_dict(done.state["ema"])
+        self._mixup = make_mixup(training.protocol, module.head.out_features) if training.mixes else None
+        self._module, self._model = module, self._place.prepare(module)
+        self._optimizer = self._place.prepare(optimizer)
+        return self._epochs(done)
+
+    def _images_until(self, done: Progressed) -> int:
+        if done.over:
+            return self._training.images
+        looks = sum(self._training.measured(epoch.number) for epoch in done.history)
+        held = len(self._training.validation) if self._training.validation else 0
+        return done.epoch * len(self._training.train) + looks * held
+
+    def _epochs(self, done: Progressed) -> Progressed:
+        training = self._training
+        batches = self._batches(done.epoch)
+        for number in range(done.epoch + 1, training.epochs + 1):
+            began = time.perf_counter()
+            try:
+                epoch = self._epoch(number, batches)
+            except DivergedError as error:
+                done = Progressed(done.epoch, {}, done.history, over=True, error=str(error))
+                self._write(done)
+                self._progress.note(f"{training.name}: {error}")
+                return done
+            rate = len(training.train) / (time.perf_counter() - began)
+            self._tell(epoch, rate)
+            kept, weights = done.kept, done.weights
+            if training.is_better(epoch, kept):
+                kept, weights = epoch, _copied(self._evaluated.state_dict())
+            over = number == training.epochs
+            done = done.with_epoch(
+                epoch,
+                state={} if over else self._state(),
+                kept=kept,
+                weights=weights,
+                micro=min(self._micro, training.batch_size),
+                over=over,
+            )
+            self._write(done)
+        return done
+
+    def _batches(self, done: int) -> Iterator[Batch]:
+        """Yields the batches of all epochs that are left, this process's share of each; loaders work ahead."""
+        training = self._training
+        own = slice(self._place.process_index, None, self._processes)
+        wanted = [
+            [(epoch, place) for place in batch[own]]
+            for epoch in range(done + 1, training.epochs + 1)
+            for batch in training.batches(epoch)
+        ]
+        if not all(wanted):
+            raise UsageError(f"{training.name}: fewer images a step than processes ({self._processes}); launch fewer")
+        return load(training.train, wanted, self._options.loaders, pin=self._options.device == "cuda")
+
+    def _epoch(self, number: int, batches: Iterator[Batch]) -> Epoch:
+        training = self._training
+        sizes = [len(batch) for batch in training.batches(number)]
+        total = torch.zeros((), device=self._place.device)
+        self._model.train()
+        if training.frozen_norms:
+            for part in self._module.modules():
+                if isinstance(part, torch.nn.modules.batchnorm._BatchNorm):
+                    part.eval()
+        with seeded(training.seeds("training", number)):
+            for step, size in enumerate(sizes):
+                self._schedule.step_update((number - 1) * len(sizes) + step)
+                total += self._step(next(batches), size)
+                if self._ema:
+                    self._ema.update(self._module, step=(number - 1) * len(sizes) + step + 1)
+                if step % _LOOK_EVERY == _LOOK_EVERY - 1 or step == len(sizes) - 1:
+                    self._look(total, number, step)
+                self._progress.advance(size)
+        train_loss = float(self._summed(total)) / len(training.train)
+        if not training.measured(number):
+            return Epoch(number, train_loss)
+        assert training.validation is not None
+        logits, labels = predict(self._evaluated, training.validation, self._options, self._place, self._progress)
+        losses = torch.nn.functional.cross_entropy(logits.double(), labels, reduction="mean")
+        if not torch.isfinite(losses):
+            raise DivergedError(f"diverged in epoch {number}: the validation loss is not finite")
+        return Epoch(number, train_loss, float(losses), float((logits.argmax(dim=1) == labels).double().mean()))
+
+    def _step(self, batch: Batch, size: int) -> torch.Tensor:
+        """Takes one step on a batch, ``size`` images over all processes, and returns the sum of its losses here."""
+        device, protocol = self._place.device, self._training.protocol
+        inputs, targets = batch.inputs.to(device, non_blocking=True), batch.labels.to(device, non_blocking=True)
+        if inputs.dim() == 4:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        if self._mixup and len(inputs) % 2 == 0:
+            inputs, targets = self._mixup(inputs, targets)
+        self._optimizer.zero_grad()
+        total = torch.zeros((), device=device)
+        count = -(-len(inputs) // self._micro)
+        parts = list(zip(torch.tensor_split(inputs, count), torch.tensor_split(targets, count), strict=True))
+        for number, (rows, wanted) in enumerate(parts):
+            last = number == len(parts) - 1
+            with torch.enable_grad() if last else self._place.no_sync(self._model):
+                losses = torch.nn.functional.cross_entropy(
+                    self._model(rows).float(), wanted, reduction="sum", label_smoothing=protocol.label_smoothing
+                )
+                # Processes average their gradients, so each counts its share as often as there are processes.
+                self._place.backward(losses * (self._processes / size))
+            total += losses.detach()
+        if protocol.optimizer.clip_norm:
+            self._place.clip_grad_norm_(self._model.parameters(), protocol.optimizer.clip_norm)
+        self._optimizer.step()
+        return total
+
+    def _look(self, total: torch.Tensor, number: int, step: int) -> None:
+        if not np.isfinite(float(self._summed(total))):
+            raise DivergedError(f"diverged in epoch {number}, by step {step + 1}: the loss is not finite")
+
+    def _summed(self, total: torch.Tensor) -> torch.Tensor:
+        summed: torch.Tensor = self._place.reduce(total) if self._processes > 1 else total
+        return summed
+
+    @property
+    def _evaluated(self) -> torch.nn.Module:
+        """The network that validation and the test part see."""
+        module: torch.nn.Module = self._ema.module if self._ema else self._module
+        return module
+
+    def _state(self) -> dict[str, Any]:
+        ema = {"ema": self._ema.state_dict()} if self._ema else {}
+        return {"model": self._module.state_dict(), "optimizer": self._optimizer.state_dict(), **ema}
+
+    def _write(self, done: Progressed) -> None:
+        if self._place.is_main_process:
+            checkpoint.write(self._training.path, done)
+        self._place.wait_for_everyone()
+
+    def _tell(self, epoch: Epoch, rate: float) -> None:
+        training = self._training
+        held = "" if epoch.score is None else f", validation {100 * epoch.score:.1f} (loss {epoch.loss:.3f})"
+        self._progress.note(
+            f"{training.name}: epoch {epoch.number} of {training.epochs}: loss {epoch.train_loss:.3f}{held}, "
+            f"{rate:.0f} images/s"
+        )
+
+
+def _copied(state: dict[str, Any]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}

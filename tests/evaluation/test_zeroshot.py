@@ -1,0 +1,120 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from probebench.backbones.builders import build_language_image
+from probebench.backbones.preprocess import build_transform
+from probebench.cache.index import read_index
+from probebench.errors import CacheError, UsageError
+from probebench.evaluation.zeroshot import Prompts, class_embeddings, zeroshot
+from probebench.registry import CheckpointSpec, Registry
+from probebench.registry.load import read_entry
+from probebench.results.store import read_predictions, result_files
+from tests.conftest import Ran, make_images, write_entry
+
+Run = Callable[..., Ran]
+PROMPTS = Prompts(("class zero", "class one", "class two"), ("a photo of a {}.", "a drawing of the {}."))
+FACTS = {"library": "open_clip", "name": "ViT-S-32-alt", "features": 256, "layer": "projected", "size": 224}
+
+
+@pytest.fixture
+def extracted(run: Run, tmp_path: Path) -> CheckpointSpec:
+    """A language-image network with random weights, and its features of a folder of three classes."""
+    path = write_entry(tmp_path / "registry", **FACTS)
+    make_images(tmp_path / "images", each=6)
+    ran = run("--registry", "registry", "extract", "--model", "tiny", "--dataset", "folder:images", "--device", "cpu")
+    assert ran.code == 0, ran.err
+    return read_entry(path, CheckpointSpec)
+
+
+def by_hand(spec: CheckpointSpec, files: list[Path], prompts: Prompts) -> np.ndarray[Any, Any]:
+    """open_clip's own words, for a network of the same seed."""
+    import open_clip
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        clip = open_clip.create_model(spec.architecture.name).eval()
+    tokenizer = open_clip.get_tokenizer(spec.architecture.name)
+    images = torch.stack([build_transform(spec.input)(Image.open(file)) for file in files])
+    with torch.inference_mode():
+        seen = clip.encode_image(images, normalize=True)
+        classes = []
+        for name in prompts.names:
+            texts = clip.encode_text(tokenizer([one.format(name) for one in prompts.templates]), normalize=True)
+            classes.append(torch.nn.functional.normalize(texts.mean(dim=0), dim=0))
+        labels: np.ndarray[Any, Any] = (seen @ torch.stack(classes).T).argmax(dim=1).numpy()
+        return labels
+
+
+def test_predictions_are_those_of_open_clip_itself(extracted: CheckpointSpec, home: Path, tmp_path: Path) -> None:
+    (group,) = read_index(home).groups
+    result, computed = zeroshot(group, extracted, PROMPTS, "accuracy", home, tmp_path / "results")
+    (path,) = result_files(tmp_path / "results")
+    predictions = read_predictions(path, result)
+    expected = by_hand(extracted, [tmp_path / "images" / name for name in predictions.test_ids], PROMPTS)
+    assert computed and predictions.y_pred.tolist() == [expected.tolist()]
+    assert result.mean == pytest.approx((expected == predictions.y_true).mean())
+    assert (result.kind, result.shots, result.labels_spent, result.selection) == ("zeroshot", 0, 0, "fixed")
+    assert result.environment["prompts"]["templates"] == list(PROMPTS.templates)
+    assert zeroshot(group, extracted, PROMPTS, "accuracy", home, tmp_path / "results") == (result, False)
+
+
+def test_other_words_or_another_metric_are_another_result(
+    extracted: CheckpointSpec, home: Path, tmp_path: Path
+) -> None:
+    (group,) = read_index(home).groups
+    out = tmp_path / "results"
+    zeroshot(group, extracted, PROMPTS, "accuracy", home, out)
+    zeroshot(group, extracted, Prompts(PROMPTS.names, ("{}",)), "accuracy", home, out)
+    zeroshot(group, extracted, PROMPTS, "mean-per-class", home, out)
+    assert len(list(result_files(out))) == 3
+
+
+def test_embeddings_are_unit_vectors(home: Path, tmp_path: Path) -> None:
+    spec = read_entry(write_entry(tmp_path, **FACTS), CheckpointSpec)
+    clip, _ = build_language_image(spec, home)
+    embeddings = class_embeddings(clip, spec.architecture.name, PROMPTS)
+    assert embeddings.shape == (3, 256) and np.allclose(np.linalg.norm(embeddings, axis=1), 1)
+
+
+def test_what_cannot_be_done_says_why(extracted: CheckpointSpec, home: Path, tmp_path: Path) -> None:
+    (group,) = read_index(home).groups
+    out = tmp_path / "results"
+    with pytest.raises(UsageError, match="more classes than the 2 names"):
+        zeroshot(group, extracted, Prompts(PROMPTS.names[:2], PROMPTS.templates), "accuracy", home, out)
+    timm = read_entry(write_entry(tmp_path / "other", id="other"), CheckpointSpec)
+    with pytest.raises(UsageError, match="other has no text tower"):
+        zeroshot(group, timm, PROMPTS, "accuracy", home, out)
+    seeded = extracted.model_copy(update={"weights": extracted.weights.model_copy(update={"uri": "random:7"})})
+    with pytest.raises(CacheError, match="are of other weights"):
+        zeroshot(group, seeded, PROMPTS, "accuracy", home, out)
+    assert not list(result_files(out)) if out.exists() else True
+
+
+def test_the_command(extracted: CheckpointSpec, run: Run, shipped: Registry) -> None:
+    ran = run("--registry", "registry", "zeroshot", "--model", "tiny", "--dataset", "folder:images")
+    assert ran.code == 0 and "zeroshot v1" in ran.out
+    more = run(
+        "--registry", "registry", "zeroshot", "--model", "tiny", "--dataset", "folder:images", "--template", "{}"
+    )
+    assert more.code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("--dataset", "digits"), 1, "no features of tiny on digits are cached"),
+        (("--template", "a photo"), 2, "needs {} once"),
+        (("--template", "{} and {}"), 2, "needs {} once"),
+        (("--template", "{0.__class__}"), 2, "needs {} once"),
+        ((), 1, "name it by --dataset folder:PATH"),
+    ],
+)
+def test_wrong_use(extracted: CheckpointSpec, run: Run, arguments: tuple[str, ...], code: int, said: str) -> None:
+    ran = run("--registry", "registry", "zeroshot", "--model", "tiny", *arguments)
+    assert ran.code == code and said in ran.err

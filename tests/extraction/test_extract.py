@@ -1,0 +1,523 @@
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_sample_image
+
+from probebench.backbones.base import Backbone
+from probebench.backbones.builders import build_backbone
+from probebench.backbones.preprocess import build_transform
+from probebench.cache.store import FeatureFile, stored_files
+from probebench.cache.writer import FeatureWriter
+from probebench.datasets.base import Dataset, Images
+from probebench.datasets.open import open_dataset
+from probebench.errors import CacheError, DatasetError, FeatureError, OutOfReachError, UsageError
+from probebench.extraction import Options, extract, feature_key
+from probebench.registry import Registry
+from tests.conftest import make_entry, make_images
+
+OPTIONS = Options("cpu", "fp32", 5, 0)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, home: Path) -> Backbone:
+    return build_backbone(make_entry(tmp_path), home)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path, home: Path, shipped: Registry) -> Dataset:
+    return open_dataset(f"folder:{make_images(tmp_path / 'images')}", shipped, home / "datasets")
+
+
+def reference(backbone: Backbone, dataset: Dataset, split: str) -> np.ndarray:
+    transform, images = build_transform(backbone.input), dataset.splits[split].images
+    with torch.inference_mode():
+        rows = [backbone.module(transform(images.load(i))[None])[0] for i in range(len(dataset.splits[split]))]
+    return torch.stack(rows).numpy()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_features_are_the_backbones_in_the_data_sets_order(
+    tiny: Backbone, dataset: Dataset, home: Path, workers: int
+) -> None:
+    done = extract(tiny, dataset, home, Options("cpu", "fp32", 5, workers))
+    assert [(part.rows, part.computed) for part in done] == [(18, 18), (6, 6)]
+    for part, (name, split) in zip(done, dataset.splits.items(), strict=True):
+        with FeatureFile(part.path) as file:
+            expected = reference(tiny, dataset, name)
+            assert np.abs(file.read() - expected).max() <= 1e-5 * np.abs(expected).max()
+            assert file.ids == split.ids and np.array_equal(file.labels, split.labels)
+
+
+def test_a_second_call_finds_everything(
+    tiny: Backbone, dataset: Dataset, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extract(tiny, dataset, home, OPTIONS)
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in stored_files(home)}
+    monkeypatch.setattr(tiny.module, "forward", lambda images: pytest.fail("computed again"))
+    assert [part.computed for part in extract(tiny, dataset, home, OPTIONS)] == [0, 0]
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in stored_files(home)} == before
+
+
+@contextmanager
+def batch_sizes(backbone: Backbone) -> Iterator[list[int]]:
+    """Notes the sizes of the batches that a network sees, less the two images by which folding is proved."""
+    sizes: list[int] = []
+    hook = backbone.module.register_forward_pre_hook(
+        lambda _, inputs: sizes.append(len(inputs[0])) if len(inputs[0]) != 2 else None
+    )
+    yield sizes
+    hook.remove()
+
+
+class Stop(Exception):
+    pass
+
+
+class StopAfter:
+    """Progress that interrupts after some batches."""
+
+    def __init__(self, batches: int) -> None:
+        self.left = batches
+        self.started: list[tuple[int, int]] = []
+        self.notes: list[str] = []
+
+    def start(self, what: str, total: int, done: int) -> None:
+        self.started.append((total, done))
+
+    def advance(self, count: int, limit: str | None = None) -> None:
+        self.left -= 1
+        if not self.left:
+            raise Stop
+
+    def finish(self) -> None:
+        pass
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+@pytest.mark.parametrize("batches", [1, 3, 4, 5])
+def test_an_interrupted_run_ends_with_the_same_bytes(
+    tiny: Backbone, dataset: Dataset, home: Path, tmp_path: Path, batches: int
+) -> None:
+    whole = [part.path.read_bytes() for part in extract(tiny, dataset, tmp_path / "whole", OPTIONS)]
+    with pytest.raises(Stop):
+        extract(tiny, dataset, home, OPTIONS, StopAfter(batches))
+    # A resumed run keeps the batches that it began with, whatever is asked for now.
+    again = StopAfter(-1)
+    with batch_sizes(tiny) as sizes:
+        parts = extract(tiny, dataset, home, Options("cpu", "fp32", 3, 0), again)
+    (total, done), resumed = again.started[0], 0 if batches < 5 else 1
+    # Commits run up to two batches behind, and those under way are finished; a batch that was cut short begins anew.
+    first = 5 * (batches if batches < 5 else batches - 4)
+    assert total == (18, 6)[resumed] and min(first, total // 5 * 5) <= done <= min(first + 10, total)
+    assert parts[resumed].path.read_bytes() == whole[resumed]
+    assert not sizes or done == total or sizes[0] == 5
+    assert not again.notes
+
+
+KILLED = """
+import os, signal, sys
+from probebench.cache.writer import FeatureWriter
+append, calls = FeatureWriter.append, 0
+def counted(self, rows, skipped=()):
+    global calls
+    calls += 1
+    if calls == int(os.environ["KILL_AT"]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    append(self, rows, skipped)
+FeatureWriter.append = counted
+from probebench.cli.main import main
+main()
+"""
+
+
+def test_a_killed_command_resumes_to_the_same_bytes(home: Path, tmp_path: Path) -> None:
+    images, registry = make_images(tmp_path / "images"), tmp_path / "own"
+    make_entry(registry)
+    arguments = [
+        "extract",
+        "--model",
+        "tiny",
+        "--dataset",
+        f"folder:{images}",
+        "--registry",
+        registry,
+        "--batch-size",
+        "5",
+    ]
+    command = [sys.executable, "-c", KILLED, *map(str, arguments)]
+
+    def call(where: Path, kill_at: int) -> int:
+        environ = {**os.environ, "PROBEBENCH_HOME": str(where), "KILL_AT": str(kill_at)}
+        return subprocess.run(command, env=environ, capture_output=True, cwd=tmp_path).returncode
+
+    assert call(home, 3) == -signal.SIGKILL
+    assert len(stored_files(home, partial=True)) == 1
+    assert call(home, -1) == 0 and call(tmp_path / "whole", -1) == 0
+    resumed, whole = stored_files(home), stored_files(tmp_path / "whole")
+    assert [path.name for path in resumed] == [path.name for path in whole]
+    assert [path.read_bytes() for path in resumed] == [path.read_bytes() for path in whole]
+
+
+def test_batches_of_any_size_give_the_same_features(
+    tiny: Backbone, dataset: Dataset, home: Path, tmp_path: Path
+) -> None:
+    rows = []
+    for number, size in enumerate((1, 5, 64)):
+        part = extract(tiny, dataset, tmp_path / str(number), Options("cpu", "fp32", size, 0))[0]
+        with FeatureFile(part.path) as file:
+            rows.append(file.read())
+    for other in rows[1:]:
+        assert np.abs(other - rows[0]).max() <= 1e-5 * np.abs(rows[0]).max()
+
+
+def test_a_split_smaller_than_a_batch_is_not_padded(tiny: Backbone, dataset: Dataset, home: Path) -> None:
+    with batch_sizes(tiny) as sizes:
+        extract(tiny, dataset, home, Options("cpu", "fp32", 64, 0))
+    assert sizes == [18, 6]
+
+
+def test_half_precision_is_stored_as_float16_under_its_own_key(tiny: Backbone, dataset: Dataset, home: Path) -> None:
+    full = extract(tiny, dataset, home, OPTIONS)[0].path
+    half = extract(tiny, dataset, home, Options("cpu", "bf16", 5, 0))[0].path
+    assert full != half
+    with FeatureFile(full) as one, FeatureFile(half) as other:
+        assert other.read().dtype == np.float16
+        assert np.abs(one.read() - other.read().astype(np.float32)).max() < 0.05 * np.abs(one.read()).max()
+
+
+def test_input_size_is_part_of_the_key(tmp_path: Path, home: Path, dataset: Dataset) -> None:
+    spec = make_entry(tmp_path)
+    digests = {
+        feature_key(build_backbone(spec, home, size), dataset, "train", "fp32").digest for size in (None, 32, 48)
+    }
+    assert len(digests) == 2
+
+
+def test_an_unreadable_image_stops_before_anything_is_computed(
+    tiny: Backbone, tmp_path: Path, home: Path, shipped: Registry
+) -> None:
+    for part, seed in (("train", 0), ("test", 1)):
+        make_images(tmp_path / "d" / part, each=4, seed=seed)
+    bad = tmp_path / "d" / "train" / "class2" / "001.png"
+    good = bad.read_bytes()
+    bad.write_bytes(good[:60])
+    name = f"folder:{tmp_path / 'd'}"
+    for workers in (0, 2):
+        with pytest.raises(DatasetError, match=r"class2/001.png cannot be read"):
+            extract(tiny, open_dataset(name, shipped, home / "datasets"), home, Options("cpu", "fp32", 4, workers))
+    assert stored_files(home, partial=True) == []
+
+
+def test_nan_features_are_refused_with_the_images_id(tiny: Backbone, dataset: Dataset, home: Path) -> None:
+    class Broken(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            features = torch.ones(len(images), 96)
+            features[1] = torch.nan
+            return features
+
+    broken = Backbone(tiny.spec, tiny.input, Broken(), tiny.weights_digest)
+    with pytest.raises(FeatureError, match="NaN or infinite features for image class0/"):
+        extract(broken, dataset, home, OPTIONS)
+    assert stored_files(home) == []
+
+
+def test_overflow_in_half_precision_names_the_mend(tiny: Backbone, dataset: Dataset, home: Path) -> None:
+    class Large(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.full((len(images), 96), 1e6)
+
+    large = Backbone(tiny.spec, tiny.input, Large(), tiny.weights_digest)
+    with pytest.raises(FeatureError, match="try --dtype fp32"):
+        extract(large, dataset, home, Options("cpu", "bf16", 5, 0))
+
+
+def test_a_damaged_complete_file_is_an_error_before_any_work(tiny: Backbone, dataset: Dataset, home: Path) -> None:
+    path = extract(tiny, dataset, home, OPTIONS)[0].path
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(CacheError, match="is damaged"):
+        extract(tiny, dataset, home, OPTIONS)
+
+
+def test_a_full_disk_keeps_the_committed_rows(
+    tiny: Backbone, dataset: Dataset, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = FeatureWriter.append
+
+    def full(self: FeatureWriter, rows: Any, skipped: Any = ()) -> None:
+        if self.committed >= 10:
+            raise OSError(28, "No space left on device")
+        append(self, rows, skipped)
+
+    monkeypatch.setattr(FeatureWriter, "append", full)
+    with pytest.raises(OSError, match="No space left"):
+        extract(tiny, dataset, home, OPTIONS)
+    monkeypatch.undo()
+    assert extract(tiny, dataset, home, OPTIONS)[0].computed == 8
+
+
+def test_options_that_this_machine_cannot_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert Options.resolve("auto", "auto", None, None).device == "cpu"
+    assert Options.resolve("auto", "auto", None, None).dtype == "fp32"
+    assert Options.resolve("cpu", "bf16", 7, 3) == Options("cpu", "bf16", 7, 3, compile="off")
+    with pytest.raises(UsageError, match="no CUDA device"):
+        Options.resolve("cuda", "auto", None, None)
+
+
+@pytest.mark.gpu
+def test_gpu_features_agree_with_the_cpus(tiny: Backbone, dataset: Dataset, home: Path, tmp_path: Path) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    cpu = extract(tiny, dataset, home, OPTIONS)[0].path
+    gpu = extract(tiny, dataset, tmp_path / "gpu", Options("cuda", "fp32", 5, 0))[0].path
+    with FeatureFile(cpu) as one, FeatureFile(gpu) as other:
+        assert np.abs(one.read() - other.read()).max() <= 1e-5 * np.abs(one.read()).max()
+
+
+def kinds_of_images(folder: Path) -> Path:
+    """Train and test parts with the kinds of files that data sets hold, made of noise and of a photo."""
+    array = np.asarray(Image.fromarray(load_sample_image("china.jpg")).resize((60, 40)))
+    grey = np.linspace(0, 65535, 60 * 40, dtype=np.uint16).reshape(40, 60)
+    photo = Image.fromarray(array)
+    turned = photo.getexif()
+    turned[0x0112] = 6
+    see_through = photo.convert("RGBA")
+    see_through.putalpha(120)
+    files: dict[str, Callable[[Path], None]] = {
+        "photo.jpg": photo.save,
+        "grey.jpg": photo.convert("L").save,
+        "cmyk.jpg": photo.convert("CMYK").save,
+        "turned.jpg": lambda path: photo.save(path, exif=turned),
+        "progressive.jpg": lambda path: photo.save(path, progressive=True, quality=30),
+        "photo.png": photo.save,
+        "grey.png": photo.convert("L").save,
+        "palette.png": photo.convert("P").save,
+        "bilevel.png": photo.convert("1").save,
+        "see_through.png": see_through.save,
+        "deep.png": Image.fromarray(grey).save,
+        "photo.webp": photo.save,
+        "see_through.webp": see_through.save,
+        "cmyk.tif": photo.convert("CMYK").save,
+        "photo.bmp": photo.save,
+    }
+    for part in ("train", "test"):
+        for label in ("a", "b"):
+            place = folder / part / label
+            place.mkdir(parents=True)
+            for name, save in files.items():
+                save(place / name)
+    return folder
+
+
+@pytest.mark.parametrize("library", ["timm", "open_clip", "torchvision"])
+def test_features_equal_the_librarys_own_model_and_transform(
+    tmp_path: Path, home: Path, shipped: Registry, library: str
+) -> None:
+    """Every kind of file, read by PIL, through the transform and the network that the library itself makes."""
+    import open_clip
+    import timm
+    import torchvision
+    from timm.data.transforms_factory import create_transform
+
+    torch.manual_seed(0)
+    own: dict[str, Any] = {"size": 64}
+    model: Any
+    if library == "timm":
+        model = timm.create_model("test_resnet", num_classes=0)
+        own |= {"name": "test_resnet", "features": 96}
+    elif library == "torchvision":
+        model = torchvision.models.mobilenet_v3_small(weights=None)
+        own |= {"name": "mobilenet_v3_small", "features": 1024}
+    else:
+        model = open_clip.create_model("RN50").visual
+        own |= {"name": "RN50", "features": 1024, "layer": "projected", "size": 224, "method": "none"}
+    spec = make_entry(tmp_path, library=library, **own)
+    backbone = build_backbone(spec, home)
+    if library == "torchvision":
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = torchvision.models.mobilenet_v3_small(weights=None)
+        model.classifier[-1] = torch.nn.Identity()
+    elif library == "timm":
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = timm.create_model("test_resnet")
+        model.reset_classifier(0)
+    else:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = open_clip.create_model("RN50").visual
+    model.eval()
+    transform = create_transform(
+        (3, spec.input.size, spec.input.size), interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3, crop_pct=0.875
+    )
+    folder = kinds_of_images(tmp_path / "kinds")
+    opened = open_dataset(f"folder:{folder}", shipped, home / "datasets")
+    for part in extract(backbone, opened, home, Options("cpu", "fp32", 8, 2, compile="off")):
+        with FeatureFile(part.path) as file, torch.inference_mode():
+            inputs = torch.stack([transform(Image.open(folder / name).convert("RGB")) for name in file.ids])
+            expected = model(inputs).numpy()
+            assert np.abs(file.read() - expected).max() <= 1e-5 * np.abs(expected).max()
+            assert len(file.ids) == 30
+
+
+def broken_images(folder: Path) -> str:
+    """Two parts of three classes; two training images and one test image cannot be read."""
+    for part, seed in (("train", 0), ("test", 1)):
+        make_images(folder / part, each=6, seed=seed, size=48)
+    (folder / "train" / "class0" / "002.png").write_bytes(b"no image at all")
+    for name in ("train/class2/005.png", "test/class1/000.png"):
+        path = folder / name
+        # Cut in the middle, with an end put on: only decoding finds out.
+        path.write_bytes(path.read_bytes()[:2000] + b"\0\0\0\0IEND\xaeB`\x82")
+    return f"folder:{folder}"
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_skipped_images_are_left_out_and_recorded(
+    tiny: Backbone, tmp_path: Path, home: Path, shipped: Registry, workers: int
+) -> None:
+    opened = open_dataset(broken_images(tmp_path / "d"), shipped, home / "datasets")
+    with pytest.raises(DatasetError, match=r"class0/002.png cannot be read \(not an image\).*--on-error skip"):
+        extract(tiny, opened, home, OPTIONS)
+    assert stored_files(home, partial=True) == [], "told before anything was computed"
+    progress = StopAfter(-1)
+    parts = extract(tiny, opened, home, Options("cpu", "fp32", 5, workers, "skip"), progress)
+    assert [(part.rows, part.computed, part.skipped) for part in parts] == [(16, 18, 2), (17, 18, 1)]
+    assert len(progress.notes) == 3 and all("is left out: image" in note for note in progress.notes)
+    with FeatureFile(parts[0].path) as file:
+        assert file.skipped.ids == ("train/class0/002.png", "train/class2/005.png")
+        kept = [name not in file.skipped.ids for name in opened.splits["train"].ids]
+        assert file.ids == tuple(name for name, keep in zip(opened.splits["train"].ids, kept, strict=True) if keep)
+        assert np.array_equal(file.labels, opened.splits["train"].labels[kept])
+        images = opened.splits["train"].images
+        transform = build_transform(tiny.input)
+        with torch.inference_mode():
+            expected = tiny.module(
+                torch.stack([transform(images.load(place)) for place in np.flatnonzero(kept).tolist()])
+            ).numpy()
+        assert np.abs(file.read() - expected).max() <= 1e-5 * np.abs(expected).max()
+    assert [part.computed for part in extract(tiny, opened, home, OPTIONS)] == [0, 0], "found, whatever is asked"
+
+
+def test_an_image_that_only_decoding_finds_damaged_stops_too(
+    tiny: Backbone, tmp_path: Path, home: Path, shipped: Registry
+) -> None:
+    folder = broken_images(tmp_path / "d").removeprefix("folder:")
+    (Path(folder) / "train" / "class0" / "002.png").unlink()
+    opened = open_dataset(f"folder:{folder}", shipped, home / "datasets")
+    with pytest.raises(DatasetError, match="class2/005.png cannot be read"):
+        extract(tiny, opened, home, OPTIONS)
+    (partial,) = stored_files(home, partial=True)
+    with h5py.File(partial, "r") as file:
+        assert file.attrs["committed"] == 15 and not file.attrs["complete"], "what came before it is kept"
+
+
+class Small(torch.nn.Module):
+    """A network on a machine whose memory has room for three images only once the first batch is done."""
+
+    def __init__(self, module: torch.nn.Module, room: int) -> None:
+        super().__init__()
+        self.module, self.room, self.sizes = module, room, []  # type: ignore[var-annotated]
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if len(images) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        self.sizes.append(len(images))
+        self.room = 3
+        features: torch.Tensor = self.module(images)
+        return features
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on(
+    tiny: Backbone, dataset: Dataset, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("probebench.extraction.inference._folded", lambda _: None)
+    expected = reference(tiny, dataset, "train")
+    small = Small(tiny.module, 18)
+    backbone = Backbone(tiny.spec, tiny.input, small, tiny.weights_digest)
+    options = Options("cpu", "fp32", 8, 0, compile="off")
+    part = extract(backbone, dataset, home, options)[0]
+    with FeatureFile(part.path) as file:
+        assert np.abs(file.read() - expected).max() <= 1e-5 * np.abs(expected).max()
+        assert file.settings["batch_size"] == 2
+        assert str(file.settings["batch_sizes_before"]).startswith("8 to row 8; ")
+    assert small.sizes[0] == 8 and small.sizes[-1] == 2
+    small.room = 0
+    with pytest.raises(FeatureError, match="one image does not fit into memory at 32 px"):
+        extract(backbone, dataset, home / "other", options)
+
+
+def test_a_disk_too_small_is_told_before_anything_is_computed(
+    tiny: Backbone, dataset: Dataset, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(CacheError, match=r"features need .* GB .* are free: free some disk space"):
+        extract(tiny, dataset, home, OPTIONS)
+    assert stored_files(home, partial=True) == []
+
+
+def test_compiled_features_agree_and_the_setting_is_kept(tiny: Backbone, dataset: Dataset, home: Path) -> None:
+    expected = reference(tiny, dataset, "train")
+    on = Options("cpu", "fp32", 5, 0, compile="on")
+    with pytest.raises(Stop):
+        extract(tiny, dataset, home, on, StopAfter(1))
+    part = extract(tiny, dataset, home, Options("cpu", "fp32", 5, 0, compile="off"))[0]
+    with FeatureFile(part.path) as file:
+        assert file.settings["compile"] is True
+        assert np.abs(file.read() - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+def test_two_processes_on_one_key_make_one_file(home: Path, tmp_path: Path) -> None:
+    images, registry = make_images(tmp_path / "images", each=20), tmp_path / "own"
+    make_entry(registry)
+    command = [sys.executable, "-m", "probebench", "extract", "--model", "tiny", "--dataset", f"folder:{images}"]
+    command += ["--registry", str(registry), "--batch-size", "5"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) for _ in range(2)]
+    said = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sum("60 images in" in text for text in said) >= 1 and all("60 images" in text for text in said)
+    assert len(stored_files(home)) == 2 and stored_files(home, partial=True) == []
+
+
+def test_half_precision_is_not_compiled_on_cpus() -> None:
+    for dtype in ("bf16", "fp16"):
+        assert Options.resolve("cpu", dtype).compile == "off"
+        with pytest.raises(UsageError, match=f"--compile on with --dtype {dtype} takes a GPU"):
+            Options.resolve("cpu", dtype, compile="on")
+    assert Options.resolve("cpu", "fp32").compile == "auto"
+
+
+class Streamed:
+    """Images of which the eighth is on a host that does not answer."""
+
+    def __init__(self, images: Images) -> None:
+        self.check, self.content, self._images = images.check, images.content, images
+
+    def load(self, position: int) -> Image.Image:
+        if position == 7:
+            raise OutOfReachError("shard http://host/a.tar is out of reach")
+        return self._images.load(position)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_outage_is_no_reason_to_leave_images_out(tiny: Backbone, dataset: Dataset, home: Path, workers: int) -> None:
+    train = dataset.splits["train"]
+    splits = {**dataset.splits, "train": replace(train, images=Streamed(train.images))}
+    with pytest.raises(DatasetError, match="out of reach"):
+        extract(tiny, replace(dataset, splits=splits), home, Options("cpu", "fp32", 5, workers, "skip"))
