@@ -21,7 +21,7 @@ from probebench.cli.options import (
     split_list,
     started,
 )
-from probebench.cli.results import print_rank_shifts, print_results
+from probebench.cli.tables import print_rank_shifts, print_results
 from probebench.errors import ProbebenchError, UsageError
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from probebench.cli.options import (
     registry_option,
     started,
 )
-from probebench.cli.results import print_results
+from probebench.cli.tables import print_results
 from probebench.errors import ProbebenchError, UsageError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import click
 
 from probebench.cli.console import print_json
 from probebench.cli.options import home, json_option, registry_folders, registry_option
-from probebench.cli.results import load_stored
+from probebench.cli.tables import load_stored
 
 if TYPE_CHECKING:
     from probebench.leaderboard.reproduce import Rerun

@@ -1,95 +1,18 @@
 """``probebench results``: the result files."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
-from probebench.cli.console import print_json, print_table, warn
+from probebench.cli.console import print_json, print_table
 from probebench.cli.options import json_option, out_option
-from probebench.errors import ResultError, UsageError, describe_os_error, did_you_mean
+from probebench.cli.tables import load_results, load_stored, print_results
+from probebench.errors import UsageError, did_you_mean
 
 
 @click.group(name="results")
 def command() -> None:
     """List, compare, export and import results."""
-
-
-def load_results(out: Path) -> list[Any]:
-    """Reads every result under a folder; damaged ones are warned about and passed over."""
-    return [result for _, result in load_stored(out)]
-
-
-def load_stored(out: Path) -> list[tuple[Path, Any]]:
-    """Reads every result under a folder, with its file; damaged ones are warned about and passed over.
-
-    Raises:
-        UsageError: There is no such folder.
-    """
-    from probebench.results.store import read_result, result_files
-
-    if not out.is_dir():
-        raise UsageError(f"results folder {out} does not exist; run probebench eval first, or name it")
-    results = []
-    for path in result_files(out):
-        try:
-            results.append((path, read_result(path)))
-        except ResultError as error:
-            warn(str(error))
-        except OSError as error:
-            warn(describe_os_error(error))
-    return results
-
-
-def score_text(result: Any) -> str:
-    """Returns mean and 95% interval in percent, or "failed"."""
-    if result.mean is None:
-        return "failed"
-    if result.ci95 is None:
-        return f"{100 * result.mean:.1f}"
-    return f"{100 * result.mean:.1f} [{100 * result.ci95[0]:.1f}, {100 * result.ci95[1]:.1f}]"
-
-
-def print_results(results: list[Any]) -> None:
-    """Prints one row a checkpoint and data set, one column a number of shots."""
-    from probebench.leaderboard.board import board_rows, shots_columns
-    from probebench.leaderboard.text import shots_label
-
-    rows = board_rows(results)
-    shots = shots_columns(rows)
-    columns = [("model", "left"), ("data set", "left"), ("px", "right"), ("protocol", "left")]
-    print_table(
-        columns + [(shots_label(one), "right") for one in shots],
-        [
-            [row.model, row.dataset, str(row.input_size or "?"), row.protocol]
-            + [score_text(row.cells[one]) if one in row.cells else "not run" for one in shots]
-            for row in rows
-        ],
-        title="test accuracy in percent [95% interval]",
-    )
-
-
-def print_rank_shifts(results: list[Any], protocols: Sequence[str]) -> None:
-    """Prints each checkpoint's rank under each protocol, where two checkpoints or more have scores under all."""
-    from probebench.results.compare import rank_shifts
-
-    shifts = rank_shifts(results, protocols)
-    if not shifts:
-        return
-    rows = []
-    for shift in shifts:
-        for model, ranks in sorted(shift.ranks.items(), key=lambda item: item[1]):
-            moves = [ranks[0] - rank for rank in ranks[1:]]
-            cells = [f"{rank} ({move:+d})" if move else str(rank) for rank, move in zip(ranks[1:], moves, strict=True)]
-            rows.append([shift.dataset, str(shift.shots), model, str(ranks[0]), *cells])
-        taus = [f"tau {tau:+.2f}" if tau is not None else "" for tau in shift.tau]
-        rows.append([shift.dataset, str(shift.shots), "Kendall's tau with the first", "", *taus])
-    print_table(
-        [("data set", "left"), ("shots", "right"), ("model", "left")] + [(name, "right") for name in protocols],
-        rows,
-        title="rank of each checkpoint under each protocol (places won or lost against the first)",
-    )
 
 
 @command.command(name="compare")

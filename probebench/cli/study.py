@@ -6,7 +6,7 @@ import click
 
 from probebench.cli.console import print_json
 from probebench.cli.options import json_option
-from probebench.cli.results import load_results
+from probebench.cli.tables import load_results
 from probebench.errors import UsageError
 
 
@@ -49,6 +49,8 @@ def command(folders: tuple[Path, ...], out: Path, as_json: bool) -> None:
         return
     for section in sections:
         click.echo(f"{section.provenance}: {section.results} results in {section.cells} cells")
+        for line in section.beside:
+            click.echo(f"- {line}")
         for answer in section.answers:
             if not answer.refused:
                 click.echo(f"- {answer.title} ({answer.track})\n  {answer.verdict}")

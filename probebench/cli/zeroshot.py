@@ -16,7 +16,7 @@ from probebench.cli.options import (
     registry_folders,
     registry_option,
 )
-from probebench.cli.results import print_results
+from probebench.cli.tables import print_results
 from probebench.errors import ProbebenchError
 
 if TYPE_CHECKING:

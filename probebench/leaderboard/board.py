@@ -1,101 +1,71 @@
-"""Turns results into the leaderboard's rows, and says what they can and cannot answer."""
+"""The table of results as a terminal shows it, and what results can and cannot answer."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from probebench.results.schema import CheckpointFacts, Result
+from probebench.registry.entry import Shots
+from probebench.results.cells import Cell, DataSet, Entrant, Setting, in_order, selected_on_test, source_name
+from probebench.results.schema import CheckpointFacts
+from probebench.results.scores import score_of
 
 
 @dataclass(frozen=True)
 class Row:
-    """One checkpoint on one data set under one protocol, with its results by shots (an int, or "full")."""
+    """One entrant on one data set in one setting, with its cells by shots."""
 
-    model: str
-    facts: CheckpointFacts
-    dataset: str
-    input_size: int | None
-    protocol: str
-    kind: str
-    ranked: bool
-    cells: dict[int | str, Result]
+    entrant: Entrant
+    dataset: DataSet
+    setting: Setting
+    cells: dict[Shots, Cell]
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it may be ranked: measured here, and no test label had a part in a choice."""
+        return self.entrant.provenance == "measured" and not any(
+            selected_on_test(cell.result) for cell in self.cells.values()
+        )
 
 
-def _row_key(result: Result) -> tuple[object, ...]:
-    return (
-        result.model,
-        result.weights_digest,
-        result.dataset,
-        result.dataset_fingerprint,
-        result.input_size,
-        result.dtype,
-        result.checkpoint.layer,
-        result.backend,
-        # The test part's feature key is the same at all shots of one extraction: other images or preprocessing are
-        # another row.
-        (result.feature_key or {}).get("test"),
-        result.protocol,
-        result.protocol_version,
-        result.kind,
-        result.mode,
-        result.provenance,
-        result.selection == "test",
+def board_rows(cells: Iterable[Cell]) -> list[Row]:
+    """Groups cells into rows, best first: by recomputed mean score at the most shots that any row has.
+
+    A missing cell never counts as 0: rows without the deciding cell come after those that have it, and rows selected on
+    test labels come last and are not ranked. Of several tunings of a published table, the first in order is shown.
+    """
+    grouped: dict[tuple[Entrant, DataSet, Setting, str], dict[Shots, Cell]] = defaultdict(dict)
+    for cell in cells:
+        key = cell.key
+        grouped[key.entrant, key.dataset, key.setting, key.metric].setdefault(key.shots, cell)
+    rows = [Row(entrant, dataset, setting, held) for (entrant, dataset, setting, _), held in grouped.items()]
+    columns = shots_columns(rows)
+    return sorted(
+        rows,
+        key=lambda row: (
+            *(not row.ranked, row.dataset.order, _descending(row, columns)),
+            *(row.entrant.order, row.setting),
+        ),
     )
 
 
-def board_rows(results: Iterable[Result]) -> list[Row]:
-    """Groups results into rows, best first: by mean score at the most shots that any row has.
-
-    Of several results for one cell, the one with the most draws counts. A missing cell never counts as 0: rows without
-    the deciding cell come after those that have it, and rows selected on test labels come last and are not ranked.
-    """
-    grouped: dict[tuple[object, ...], dict[int | str, Result]] = defaultdict(dict)
-    for result in results:
-        cells = grouped[_row_key(result)]
-        held = cells.get(result.shots)
-        if held is None or len(held.trials) < len(result.trials):
-            cells[result.shots] = result
-    rows = []
-    for cells in grouped.values():
-        some = next(iter(cells.values()))
-        rows.append(
-            Row(
-                model=some.model,
-                facts=some.checkpoint,
-                dataset=some.dataset,
-                input_size=some.input_size,
-                protocol=f"{some.protocol} v{some.protocol_version}",
-                kind=f"{some.kind} ({some.mode})",
-                ranked=some.selection != "test" and some.provenance == "measured",
-                cells=cells,
-            )
-        )
-    columns = shots_columns(rows)
-    return sorted(rows, key=lambda row: (not row.ranked, row.dataset, *_descending(row, columns), row.model))
-
-
-def _descending(row: Row, columns: list[int | str]) -> list[tuple[bool, float]]:
-    means = [cell.mean if (cell := row.cells.get(shots)) else None for shots in reversed(columns)]
+def _descending(row: Row, columns: Sequence[Shots]) -> list[tuple[bool, float]]:
+    means = [score_of(cell.result).mean if (cell := row.cells.get(shots)) else None for shots in reversed(columns)]
     return [(mean is None, -(mean or 0.0)) for mean in means]
 
 
-def shots_columns(rows: Iterable[Row]) -> list[int | str]:
+def shots_columns(rows: Iterable[Row]) -> list[Shots]:
     """Returns all numbers of shots that occur, ascending, full last."""
-    return sorted(
-        {shots for row in rows for shots in row.cells},
-        key=lambda shots: (shots == "full", int(shots) if shots != "full" else 0),
-    )
+    return in_order(shots for row in rows for shots in row.cells)
 
 
-def answers(rows: Iterable[Row]) -> tuple[bool, str]:
-    """Says whether the rows can compare pre-training sources: that takes two of them at one method and architecture."""
+def answers(checkpoints: Iterable[CheckpointFacts]) -> tuple[bool, str]:
+    """Says whether results can compare pre-training sources: that takes two of them at one method and architecture."""
     sources: dict[tuple[str, str], set[str]] = defaultdict(set)
     methods = set()
-    for row in rows:
-        methods.add(row.facts.method)
-        if row.facts.method != "none":
-            name = " + ".join(sorted(source.name for source in row.facts.sources))
-            sources[row.facts.method, row.facts.architecture].add(name)
+    for facts in checkpoints:
+        methods.add(facts.method)
+        if facts.method != "none":
+            sources[facts.method, facts.architecture].add(source_name(facts))
     if any(len(names) > 1 for names in sources.values()):
         return True, "Compare sources only within one method and one architecture; the table below sorts by any column."
     return False, (

@@ -10,6 +10,7 @@ from typing import Any
 
 from probebench.leaderboard.text import plain, sources_text, web_link
 from probebench.registry.schema import CheckpointSpec
+from probebench.results.cells import in_order, source_samples
 from probebench.results.schema import Result
 
 
@@ -26,7 +27,6 @@ def facts(result: Result, entries: Mapping[str, CheckpointSpec]) -> dict[str, An
     An entry of the same name counts only where method, sources and architecture are those of the result.
     """
     said = result.checkpoint
-    sizes = [source.samples for source in said.sources]
     shown: dict[str, Any] = {
         "id": plain(result.model),
         "title": plain(said.title),
@@ -34,7 +34,7 @@ def facts(result: Result, entries: Mapping[str, CheckpointSpec]) -> dict[str, An
         "objective": plain(said.objective),
         "source": plain(sources_text(said)),
         "sources": sorted({plain(source.name) for source in said.sources}) or ["none"],
-        "samples": sum(size for size in sizes if size != "unknown") if sizes and "unknown" not in sizes else None,
+        "samples": source_samples(said),
         "seen": said.samples_seen if said.samples_seen != "unknown" else None,
         "labels": plain(said.labels),
         "curation": plain(said.curation),
@@ -43,6 +43,7 @@ def facts(result: Result, entries: Mapping[str, CheckpointSpec]) -> dict[str, An
         "features": said.features,
         "parameters": _parameters().get(said.architecture),
         "px": result.input_size,
+        "dtype": result.dtype,
         "digest": result.weights_digest,
         "provenance": result.provenance,
     }
@@ -79,7 +80,7 @@ def commands(results: Iterable[Result]) -> list[str]:
         if kind == "zeroshot":
             lines.append(_line("zeroshot", same[0], sets))
             continue
-        flags = ["--protocol", protocol, "--shots", ",".join(map(str, _shots(same)))]
+        flags = ["--protocol", protocol, "--shots", ",".join(map(str, in_order(result.shots for result in same)))]
         if kind == "finetune":
             flags += ["--mode", mode]
             lines += [_line("finetune", same[0], [one], *flags, *_draws(same)) for one in sets]
@@ -96,12 +97,6 @@ def _line(verb: str, result: Result, datasets: Sequence[str], *flags: str) -> st
 
 def _unique(names: Iterable[str]) -> list[str]:
     return sorted(set(names))
-
-
-def _shots(results: Iterable[Result]) -> list[int | str]:
-    return sorted(
-        {result.shots for result in results}, key=lambda one: (one == "full", int(one) if one != "full" else 0)
-    )
 
 
 def _draws(results: Iterable[Result]) -> list[str]:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from probebench.leaderboard.rules import cell_of, from_scratch
+from probebench.leaderboard.rules import from_scratch
+from probebench.results.cells import CellKey
 from probebench.results.schema import Result
 from probebench.results.store import Predictions
 
@@ -24,9 +25,9 @@ def check_across(entered: Sequence[ResultFile]) -> Iterator[tuple[Path, str]]:
 
     Where results disagree, those that say what most say are taken to be right, and the first ones at a tie.
     """
-    seen: dict[tuple[object, ...], Path] = {}
+    seen: dict[CellKey, Path] = {}
     for one in entered:
-        first = seen.setdefault(cell_of(one.result), one.path)
+        first = seen.setdefault(CellKey.of(one.result), one.path)
         if first is not one.path:
             yield one.path, f"is a duplicate: the same cell as {'/'.join(first.parts[-3:])}"
     yield from _odd_ones(entered, _checkpoint, lambda one: one.result.weights_digest, "weights digest")

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from probebench.errors import ResultError
 from probebench.fingerprint import file_sha256
-from probebench.leaderboard.rules import from_scratch, protocol_of, shots_text
+from probebench.leaderboard.rules import from_scratch, protocol_of
 from probebench.leaderboard.safe import read_arrays
 from probebench.registry.dataset import DatasetSpec
 from probebench.registry.load import Registry
 from probebench.registry.schema import CheckpointSpec, FinetuneProtocol, ProtocolSpec
+from probebench.results.cells import shots_text
 from probebench.results.metrics import image_scores
 from probebench.results.schema import CheckpointFacts, Result, Trial
 from probebench.results.stats import interval

@@ -9,9 +9,10 @@ from probebench.errors import RegistryError, ResultError
 from probebench.fingerprint import file_sha256
 from probebench.leaderboard.check_across import ResultFile
 from probebench.leaderboard.check_data import evaluator_version
-from probebench.leaderboard.rules import MANIFEST, Manifest, from_scratch, lacking, shots_text
+from probebench.leaderboard.rules import MANIFEST, Manifest, from_scratch, lacking
 from probebench.registry.load import Registry, read_entry
 from probebench.registry.schema import CheckpointSpec
+from probebench.results.cells import shots_text
 from probebench.results.schema import Result
 
 

@@ -4,14 +4,16 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from probebench.leaderboard.board import answers, board_rows
+from probebench.leaderboard.board import answers
 from probebench.leaderboard.card import commands, facts
 from probebench.leaderboard.overlap import overlap
-from probebench.leaderboard.ranking import NOTES, Arranged, Cells, DataSet, Entrant, Ranking, Setting, arrange, rank
+from probebench.leaderboard.ranking import NOTES, Arranged, CellScores, Ranking, arrange, rank
 from probebench.leaderboard.scores import METRICS, Scores, Scoring
 from probebench.leaderboard.text import plain
 from probebench.registry.schema import CheckpointSpec
+from probebench.results.cells import Cell, DataSet, Entrant, Setting, beside, gather, shots_order
 from probebench.results.schema import Result
+from probebench.results.scores import counted_trials
 from probebench.results.store import Predictions
 
 _KINDS = {
@@ -39,12 +41,12 @@ def page_data(
             and only each data set's own metric is there.
         entries: Checkpoints of the registry by id, for their links and licences.
     """
-    arranged = arrange(results)
-    by_entrant: dict[Entrant, list[Result]] = defaultdict(list)
+    arranged = arrange(gather(results))
+    by_entrant: dict[Entrant, list[Cell]] = defaultdict(list)
     for own in arranged.values():
         for entrant, found in own.items():
             by_entrant[entrant] += found.values()
-    entrants = sorted(by_entrant, key=lambda one: (one.model, one.input_size or 0, one.weights_digest or ""))
+    entrants = sorted(by_entrant, key=lambda one: one.order)
     datasets = _datasets(arranged)
     settings = sorted({setting for setting, _ in arranged}, key=_setting_order)
     numbers = _Numbers(
@@ -53,16 +55,16 @@ def page_data(
     scores = Scores(predictions)
     views = []
     for (setting, shots), held in sorted(
-        arranged.items(), key=lambda item: (_setting_order(item[0][0]), _shots(item[0][1]))
+        arranged.items(), key=lambda item: (_setting_order(item[0][0]), shots_order(item[0][1]))
     ):
         for scoring in _scorings(results, predictions is not None):
-            cells = _cells(held, scores, scoring)
+            cells = _scored(held, scores, scoring)
             if cells:
                 views.append(
                     {"setting": settings.index(setting), "shots": shots, "metric": scoring}
                     | _view(cells, scores, scoring, numbers)
                 )
-    comparable, verdict = answers(board_rows(results))
+    comparable, verdict = answers(result.checkpoint for result in results)
     return {
         "verdict": {"comparable": comparable, "text": verdict},
         "entrants": [_entrant(key, by_entrant[one], entries or {}, datasets) for one, key in _keys(entrants).items()],
@@ -92,17 +94,15 @@ def _scorings(results: Iterable[Result], recomputed: bool) -> list[Scoring]:
     return ["own", *others]
 
 
-def _cells(held: Mapping[Entrant, Mapping[DataSet, Result]], scores: Scores, scoring: Scoring) -> Cells:
-    cells = {
-        entrant: {
-            dataset: cell for dataset, result in own.items() if (cell := scores.cell(result, scoring)) is not None
-        }
+def _scored(held: Mapping[Entrant, Mapping[DataSet, Cell]], scores: Scores, scoring: Scoring) -> CellScores:
+    found = {
+        entrant: {dataset: one for dataset, cell in own.items() if (one := scores.score(cell, scoring)) is not None}
         for entrant, own in held.items()
     }
-    return {entrant: own for entrant, own in cells.items() if own}
+    return {entrant: own for entrant, own in found.items() if own}
 
 
-def _view(cells: Cells, scores: Scores, scoring: Scoring, numbers: _Numbers) -> dict[str, Any]:
+def _view(cells: CellScores, scores: Scores, scoring: Scoring, numbers: _Numbers) -> dict[str, Any]:
     paired = scores.paired(scoring)
     whole = rank(cells, paired)
     single = {}
@@ -118,7 +118,7 @@ def _view(cells: Cells, scores: Scores, scoring: Scoring, numbers: _Numbers) -> 
 
 
 def _places(
-    ranking: Ranking, numbers: _Numbers, cells: Cells | None = None, dataset: DataSet | None = None
+    ranking: Ranking, numbers: _Numbers, cells: CellScores | None = None, dataset: DataSet | None = None
 ) -> list[list[Any]]:
     """Returns the lines of a ranking: entrant, rank, mean, low, high, mean rank, note, and how many sets.
 
@@ -131,7 +131,7 @@ def _places(
             *(_points(value) for value in (place.mean, *(place.ci95 or (None, None)))),
             round(place.mean_rank, 2) if place.mean_rank is not None else None,
             NOTES.index(place.note),
-            len(cells[place.entrant][dataset].result.trials) if cells and dataset else place.present,
+            len(counted_trials(cells[place.entrant][dataset].cell.result)) if cells and dataset else place.present,
         ]
         for place in ranking.places
     ]
@@ -153,10 +153,12 @@ def _keys(entrants: Sequence[Entrant]) -> dict[Entrant, str]:
 
 
 def _entrant(
-    key: str, results: Sequence[Result], entries: Mapping[str, CheckpointSpec], datasets: Sequence[DataSet]
+    key: str, cells: Sequence[Cell], entries: Mapping[str, CheckpointSpec], datasets: Sequence[DataSet]
 ) -> dict[str, Any]:
+    results = [cell.result for cell in cells]
     return facts(results[0], entries) | {
         "key": key,
+        "beside": [plain(line, 400) for line in beside(cells)],
         "overlap": [overlap(results[0].checkpoint, dataset.name) for dataset in datasets],
         "commands": [plain(line, 4000) for line in commands(results)],
     }
@@ -164,7 +166,7 @@ def _entrant(
 
 def _datasets(arranged: Arranged) -> list[DataSet]:
     found = {dataset for held in arranged.values() for own in held.values() for dataset in own}
-    return sorted(found, key=lambda one: (one.name, one.fingerprint or ""))
+    return sorted(found, key=lambda one: one.order)
 
 
 def _names(datasets: Sequence[DataSet]) -> list[str]:
@@ -195,7 +197,3 @@ def _setting_order(setting: Setting) -> tuple[Any, ...]:
         setting.version,
         setting.mode,
     )
-
-
-def _shots(shots: int | str) -> tuple[bool, int]:
-    return shots == "full", int(shots) if shots != "full" else 0

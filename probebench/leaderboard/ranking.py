@@ -10,7 +10,10 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from probebench.registry.entry import Shots
+from probebench.results.cells import Cell, DataSet, Entrant, Setting, selected_on_test
 from probebench.results.schema import Result
+from probebench.results.scores import DECIMALS, has_score
 from probebench.results.stats import Comparison, holm, mean_comparison
 
 ALPHA = 0.05
@@ -21,42 +24,15 @@ NOTES: tuple[Note, ...] = get_args(Note)
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What must agree for two scores to be ranked together, beside the number of shots."""
-
-    kind: str
-    mode: str
-    protocol: str
-    version: int
-
-
-@dataclass(frozen=True)
-class Entrant:
-    """Who is ranked: a checkpoint with these very weights at this input size; published figures are entrants apart."""
-
-    model: str
-    weights_digest: str | None
-    input_size: int | None
-    provenance: Literal["measured", "published"]
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """A data set by name and content: other images under the same name are another data set."""
-
-    name: str
-    fingerprint: str | None
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One entrant's score on one data set, by one metric.
+class CellScore:
+    """A cell's score by one metric.
 
     Attributes:
+        mean: Recomputed; None where the result that counts failed.
         note: Why it may not count: "test-selected", "published" or "failed"; else "".
     """
 
-    result: Result
+    cell: Cell
     mean: float | None
     ci95: Interval | None
     note: Note = ""
@@ -92,56 +68,41 @@ class Ranking:
     places: tuple[Place, ...]
 
 
-Cells = Mapping[Entrant, Mapping[DataSet, Cell]]
+CellScores = Mapping[Entrant, Mapping[DataSet, CellScore]]
 Paired = Callable[[Result, Result], Comparison | None]
-Arranged = dict[tuple[Setting, int | str], dict[Entrant, dict[DataSet, Result]]]
+Arranged = dict[tuple[Setting, Shots], dict[Entrant, dict[DataSet, Cell]]]
 
 
-def arrange(results: Iterable[Result]) -> Arranged:
-    """Puts results in their places: setting and shots, entrant, data set.
+def arrange(cells: Iterable[Cell]) -> Arranged:
+    """Puts cells in their places: setting and shots, entrant, data set.
 
-    Of several results for one place, one that may be ranked comes before one that may not, then the one with the most
-    draws counts, then the first by its settings; never the better score.
+    Published figures name no images; they stand beside those measured on the images that most results are of. Of
+    several cells for one place, which differ in their metric or their tuning, the first in order is shown.
     """
-    results = list(results)
+    cells = list(cells)
     common: dict[str, Counter[str]] = defaultdict(Counter)
-    for result in results:
-        if result.dataset_fingerprint:
-            common[result.dataset][result.dataset_fingerprint] += 1
+    for cell in cells:
+        if cell.key.dataset.fingerprint:
+            common[cell.key.dataset.name][cell.key.dataset.fingerprint] += 1
     arranged: Arranged = defaultdict(lambda: defaultdict(dict))
-    for result in sorted(results, key=_preference):
-        setting = Setting(result.kind, result.mode, result.protocol, result.protocol_version)
-        fingerprint = result.dataset_fingerprint
-        if fingerprint is None and common[result.dataset]:
-            fingerprint = min(common[result.dataset], key=lambda one: (-common[result.dataset][one], one))
-        entrant = Entrant(result.model, result.weights_digest, result.input_size, result.provenance)
-        arranged[setting, result.shots][entrant].setdefault(DataSet(result.dataset, fingerprint), result)
+    for cell in cells:
+        dataset = cell.key.dataset
+        if dataset.fingerprint is None and (known := common[dataset.name]):
+            dataset = DataSet(dataset.name, min(known, key=lambda one: (-known[one], one)))
+        arranged[cell.key.setting, cell.key.shots][cell.key.entrant].setdefault(dataset, cell)
     return arranged
-
-
-def _preference(result: Result) -> tuple[object, ...]:
-    return (
-        result.selection == "test",
-        result.mean is None,
-        -len(result.trials),
-        result.dtype or "",
-        result.backend or "",
-        result.checkpoint.layer,
-        sorted((result.feature_key or {}).items()),
-        (result.predictions or {}).get("sha256", ""),
-    )
 
 
 def why_unranked(result: Result) -> Note:
     """Says why a result is shown and not ranked; "" where it is ranked."""
     if result.provenance == "published":
         return "published"
-    if result.selection == "test" or any(trial.selection == "test" for trial in result.trials):
+    if selected_on_test(result):
         return "test-selected"
-    return "failed" if result.mean is None else ""
+    return "" if has_score(result) else "failed"
 
 
-def shared_datasets(cells: Cells) -> tuple[DataSet, ...]:
+def shared_datasets(cells: CellScores) -> tuple[DataSet, ...]:
     """Returns the data sets of a ranking: those that at least half of the entrants who may be ranked have.
 
     So neither one more data set of a single entrant nor a single gap changes what everyone is compared on.
@@ -151,10 +112,10 @@ def shared_datasets(cells: Cells) -> tuple[DataSet, ...]:
     )
     entrants = sum(any(not cell.note and cell.mean is not None for cell in own.values()) for own in cells.values())
     shared = [dataset for dataset, count in counts.items() if 2 * count >= entrants]
-    return tuple(sorted(shared, key=lambda one: (one.name, one.fingerprint or "")))
+    return tuple(sorted(shared, key=lambda one: one.order))
 
 
-def rank(cells: Cells, paired: Paired, datasets: Sequence[DataSet] | None = None) -> Ranking:
+def rank(cells: CellScores, paired: Paired, datasets: Sequence[DataSet] | None = None) -> Ranking:
     """Ranks entrants by their mean score over data sets.
 
     Only who has a score on every data set is ranked; a missing one is no 0, and leaves no mean to be helped by it.
@@ -166,8 +127,8 @@ def rank(cells: Cells, paired: Paired, datasets: Sequence[DataSet] | None = None
     """
     chosen = tuple(datasets) if datasets is not None else shared_datasets(cells)
     # Where nothing may be ranked, what is shown is shown on all its data sets.
-    shown = chosen or tuple(sorted({one for own in cells.values() for one in own}, key=lambda one: one.name))
-    ranked: dict[Entrant, list[Cell]] = {}
+    shown = chosen or tuple(sorted({one for own in cells.values() for one in own}, key=lambda one: one.order))
+    ranked: dict[Entrant, list[CellScore]] = {}
     others: list[Place] = []
     for entrant, own in cells.items():
         found = [own[dataset] for dataset in shown if dataset in own]
@@ -177,7 +138,7 @@ def rank(cells: Cells, paired: Paired, datasets: Sequence[DataSet] | None = None
         elif found:
             others.append(_unranked(entrant, found, note, len(shown)))
     means = {entrant: _mean(found) for entrant, found in ranked.items()}
-    best_first = sorted(ranked, key=lambda one: (-means[one], *_order(one)))
+    best_first = sorted(ranked, key=lambda one: (-means[one], *one.order))
     notes = _told_apart(best_first, ranked, paired)
     ascending = sorted(means.values())
     ranks = _mean_ranks(ranked)
@@ -193,7 +154,7 @@ def rank(cells: Cells, paired: Paired, datasets: Sequence[DataSet] | None = None
         )
         for entrant, note in zip(best_first, notes, strict=True)
     ]
-    others.sort(key=lambda place: (place.mean is None, -(place.mean or 0.0), *_order(place.entrant)))
+    others.sort(key=lambda place: (place.mean is None, -(place.mean or 0.0), *place.entrant.order))
     return Ranking(chosen, (*places, *others))
 
 
@@ -213,7 +174,7 @@ def mean_interval(means: Sequence[float], intervals: Sequence[Interval | None]) 
     return centre - below, centre + above
 
 
-def _note(found: Sequence[Cell], wanted: int) -> Note:
+def _note(found: Sequence[CellScore], wanted: int) -> Note:
     """Says why an entrant is not ranked; what forbids a rank comes before what is only missing."""
     notes = {cell.note for cell in found}
     for note in ("published", "test-selected", "failed"):
@@ -222,14 +183,16 @@ def _note(found: Sequence[Cell], wanted: int) -> Note:
     return "" if len(found) == wanted else "incomplete"
 
 
-def _unranked(entrant: Entrant, found: Sequence[Cell], note: Note, wanted: int) -> Place:
+def _unranked(entrant: Entrant, found: Sequence[CellScore], note: Note, wanted: int) -> Place:
     scored = [cell for cell in found if cell.mean is not None]
     whole = len(scored) == wanted
     interval = mean_interval([cell.mean or 0.0 for cell in scored], [cell.ci95 for cell in scored]) if whole else None
     return Place(entrant, None, _mean(scored) if whole else None, interval, None, note, len(scored))
 
 
-def _told_apart(best_first: Sequence[Entrant], cells: Mapping[Entrant, Sequence[Cell]], paired: Paired) -> list[Note]:
+def _told_apart(
+    best_first: Sequence[Entrant], cells: Mapping[Entrant, Sequence[CellScore]], paired: Paired
+) -> list[Note]:
     if not best_first:
         return []
     leader, *others = best_first
@@ -241,17 +204,17 @@ def _told_apart(best_first: Sequence[Entrant], cells: Mapping[Entrant, Sequence[
     return notes
 
 
-def _against(leader: Sequence[Cell], other: Sequence[Cell], paired: Paired) -> Comparison | None:
+def _against(leader: Sequence[CellScore], other: Sequence[CellScore], paired: Paired) -> Comparison | None:
     found = []
     for one, two in zip(leader, other, strict=True):
-        comparison = paired(one.result, two.result)
+        comparison = paired(one.cell.result, two.cell.result)
         if comparison is None:
             return None
         found.append(comparison)
     return mean_comparison(found)
 
 
-def _mean_ranks(cells: Mapping[Entrant, Sequence[Cell]]) -> dict[Entrant, float]:
+def _mean_ranks(cells: Mapping[Entrant, Sequence[CellScore]]) -> dict[Entrant, float]:
     if not cells:
         return {}
     scores = np.array([[cell.mean or 0.0 for cell in own] for own in cells.values()])
@@ -264,9 +227,5 @@ def _beaten_by(scores: npt.NDArray[np.float64], side: Literal["left", "right"]) 
     return len(scores) - np.searchsorted(np.sort(scores), scores, side=side)
 
 
-def _mean(cells: Sequence[Cell]) -> float:
-    return sum(cell.mean or 0.0 for cell in cells) / len(cells)
-
-
-def _order(entrant: Entrant) -> tuple[str, int, str]:
-    return entrant.model, entrant.input_size or 0, entrant.weights_digest or ""
+def _mean(cells: Sequence[CellScore]) -> float:
+    return round(sum(cell.mean or 0.0 for cell in cells) / len(cells), DECIMALS)

@@ -5,12 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from probebench.registry.entry import Id
+from probebench.registry.entry import Id, Shots
 from probebench.registry.load import Registry
 from probebench.registry.schema import FinetuneProtocol, ProtocolSpec
 from probebench.results.schema import Digest, Record, Result
-
-Shots = int | Literal["full"]
 
 # A complete set: on every data set that it covers, all of SHOTS under PROTOCOL, few-shot cells over DRAWS draws or
 # more. It covers the suite SUITE unless its author names other data sets of the registry (submit --dataset).
@@ -64,21 +62,6 @@ def lacking(results: Iterable[Result], datasets: Iterable[str]) -> list[tuple[st
             elif have < needed:
                 found.append((dataset, shots, f"has {have} of {needed} draws"))
     return found
-
-
-def shots_text(shots: Shots) -> str:
-    """Writes a number of shots as people say it."""
-    if shots == "full":
-        return "full data"
-    return {0: "zero shots", 1: "1 shot"}.get(shots, f"{shots} shots")
-
-
-def cell_of(result: Result) -> tuple[object, ...]:
-    """Returns what two results must not share: the same number, told twice."""
-    return (
-        *(result.model, result.dataset, result.kind, result.mode, result.protocol, result.shots),
-        *(result.input_size, result.dtype, result.checkpoint.layer),
-    )
 
 
 def from_scratch(result: Result) -> bool:

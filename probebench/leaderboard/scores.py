@@ -7,11 +7,13 @@ import numpy as np
 import numpy.typing as npt
 
 from probebench.errors import ResultError
-from probebench.leaderboard.ranking import Cell, Paired, why_unranked
+from probebench.leaderboard.ranking import CellScore, Paired, why_unranked
+from probebench.results.cells import Cell
 from probebench.results.compare import comparable
-from probebench.results.metrics import Metric, image_scores, mean_score
+from probebench.results.metrics import Metric, image_scores
 from probebench.results.schema import Result
-from probebench.results.stats import Comparison, interval, paired
+from probebench.results.scores import counted_predictions, has_score, score_of
+from probebench.results.stats import Comparison, paired
 from probebench.results.store import Predictions
 
 Scoring = Metric | Literal["own"]
@@ -28,23 +30,31 @@ class Scores:
         """Takes what gives the predictions of a result, or None where there are none to be had."""
         self._predictions = predictions
         self._held: tuple[Result, Predictions | None] | None = None
+        self._scored: dict[int, tuple[Cell, dict[Scoring, CellScore]]] = {}
 
-    def cell(self, result: Result, scoring: Scoring) -> Cell | None:
-        """Returns a result's score by a metric; None where it needs predictions that are not to be had."""
-        note = why_unranked(result)
-        if scoring in ("own", result.metric) or result.mean is None:
-            return Cell(result, result.mean, result.ci95, note)
+    def score(self, cell: Cell, scoring: Scoring) -> CellScore | None:
+        """Returns a cell's score by a metric; None where it needs predictions that are not to be had."""
+        if id(cell) not in self._scored:
+            # By all metrics at once: each file of predictions is read for it once.
+            self._scored[id(cell)] = cell, self._by_metric(cell)
+        return self._scored[id(cell)][1].get(scoring)
+
+    def _by_metric(self, cell: Cell) -> dict[Scoring, CellScore]:
+        result, note = cell.result, why_unranked(cell.result)
         predictions = self._read(result)
-        if predictions is None:
-            return None
-        scores = _scores(scoring, result, predictions)
-        return Cell(result, mean_score(scores), interval(scores), note)
+        found: dict[Scoring, CellScore] = {}
+        for metric in METRICS:
+            if predictions is not None or metric == result.metric or not has_score(result):
+                score = score_of(result, predictions, metric)
+                found[metric] = CellScore(cell, score.mean, score.ci95, note)
+        found["own"] = found[result.metric]
+        return found
 
     def paired(self, scoring: Scoring) -> Paired:
         """Returns the comparison of two results by a metric, on draws and images that both share."""
 
         def compare(first: Result, second: Result) -> Comparison | None:
-            if first.metric != second.metric or not comparable(first, second):
+            if not comparable(first, second):
                 return None
             one, two = self._keep(first), self._read(second)
             if one is None or two is None or one.test_ids != two.test_ids:
@@ -62,11 +72,12 @@ class Scores:
         if self._predictions is None or result.predictions is None:
             return None
         try:
-            return self._predictions(result)
+            found = self._predictions(result)
         except (ResultError, OSError):
             return None
+        return found if found is None or len(found.y_pred) == len(result.trials) else None
 
 
 def _scores(scoring: Scoring, result: Result, predictions: Predictions) -> npt.NDArray[np.float64]:
-    metric = result.metric if scoring == "own" else scoring
-    return image_scores(metric, predictions.y_true, predictions.y_pred)
+    held = counted_predictions(result, predictions)
+    return image_scores(result.metric if scoring == "own" else scoring, held.y_true, held.y_pred)

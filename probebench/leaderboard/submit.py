@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,12 +22,13 @@ from probebench.leaderboard.rules import (
     from_scratch,
     lacking,
     protocol_of,
-    shots_text,
 )
 from probebench.leaderboard.verify import verify
 from probebench.registry.load import Registry
 from probebench.registry.schema import CheckpointSpec
 from probebench.registry.write import entry_text
+from probebench.results.cells import Cell, beside, shots_text
+from probebench.results.cells import gather as gather_cells
 from probebench.results.schema import Result
 from probebench.results.store import read_predictions, read_result
 
@@ -126,18 +128,19 @@ def gather(asked: SubmissionRequest, folder: Path, registry: Registry) -> Gather
         spec = protocol_of(registry, result.protocol)
         current = spec is None or result.protocol_version == spec.version
         (candidates if current else stale)[path] = result
-    for cell, members in _by_cell(candidates).items():
-        chosen = _choose(members, gathered)
-        if chosen is not None:
-            gathered.results[chosen] = candidates[chosen]
-        stale = {one: result for one, result in stale.items() if _cell(result) != cell}
+    for place, cells in _by_place(gather_cells(candidates.values())).items():
+        paths = {id(result): path for path, result in candidates.items()}
+        if (cell := _only(cells, paths, gathered)) is not None:
+            gathered.results[paths[id(cell.result)]] = cell.result
+            gathered.notes += beside([cell])
+        stale = {one: result for one, result in stale.items() if _place(result) != place}
     _check(asked, gathered, folder)
     for path, result in stale.items():
         gathered.problems.append(
             f"{path} is stale: version {result.protocol_version} of protocol {result.protocol} is not the one now; "
             f"run: {asked.eval(folder, result.dataset, result.shots, result.protocol)}"
         )
-    _check_complete(asked, gathered, folder, {_cell(result) for result in stale.values()})
+    _check_complete(asked, gathered, folder, {_place(result) for result in stale.values()})
     return gathered
 
 
@@ -161,33 +164,32 @@ def _read(path: Path, asked: SubmissionRequest, gathered: Gathered) -> Result | 
     return result
 
 
-def _cell(result: Result) -> tuple[object, ...]:
+def _place(result: Result) -> tuple[object, ...]:
+    """Returns what a submission has one result of."""
     return result.dataset, result.kind, result.mode, result.protocol, result.shots
 
 
-def _by_cell(results: dict[Path, Result]) -> dict[tuple[object, ...], dict[Path, Result]]:
-    cells: dict[tuple[object, ...], dict[Path, Result]] = defaultdict(dict)
-    for path, result in results.items():
-        cells[_cell(result)][path] = result
-    return cells
+def _by_place(cells: Iterable[Cell]) -> dict[tuple[object, ...], list[Cell]]:
+    places: dict[tuple[object, ...], list[Cell]] = defaultdict(list)
+    for cell in cells:
+        places[_place(cell.result)].append(cell)
+    return places
 
 
-def _choose(members: dict[Path, Result], gathered: Gathered) -> Path | None:
-    """Returns the result of a cell: the one with the most draws; several that differ otherwise are a problem."""
-    sizes = sorted({str(result.input_size) for result in members.values()})
-    some = next(iter(members.values()))
+def _only(cells: Sequence[Cell], paths: Mapping[int, Path], gathered: Gathered) -> Cell | None:
+    """Returns the cell of a place; several, which differ in more than their solver, are a problem."""
+    if len(cells) == 1:
+        return cells[0]
+    some = cells[0].result
     what = f"{some.dataset} at {shots_text(some.shots)} under {some.protocol}"
+    sizes = sorted({str(cell.key.entrant.input_size) for cell in cells})
     if len(sizes) > 1:
-        gathered.problems.append(
-            f"{what} has results at {' and '.join(sizes)} px; say which with --input-size {sizes[0]}"
-        )
-        return None
-    most = max(len(result.trials) for result in members.values())
-    best = [path for path, result in members.items() if len(result.trials) == most]
-    if len(best) > 1:
-        gathered.problems.append(f"{what} has several results; keep one: rm {' or rm '.join(map(str, best))}")
-        return None
-    return best[0]
+        mend = f"has results at {' and '.join(sizes)} px; say which with --input-size {sizes[0]}"
+    else:
+        files = [str(paths[id(result)]) for cell in cells for result in (cell.result, *cell.others)]
+        mend = f"has several results; keep one: rm {' or rm '.join(sorted(files))}"
+    gathered.problems.append(f"{what} {mend}")
+    return None
 
 
 def _check(asked: SubmissionRequest, gathered: Gathered, folder: Path) -> None:

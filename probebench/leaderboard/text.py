@@ -2,6 +2,7 @@
 
 import unicodedata
 
+from probebench.results.cells import size_text
 from probebench.results.schema import CheckpointFacts
 
 LONGEST = 1000
@@ -25,24 +26,10 @@ def web_link(text: str) -> str | None:
     return address if good else None
 
 
-def shots_label(shots: int | str) -> str:
-    """Returns "full", "zero-shot", "1 shot" or "5 shots"."""
-    if shots == 0:
-        return "zero-shot"
-    return str(shots) if shots == "full" else f"{shots} shot{'' if shots == 1 else 's'}"
-
-
 def sources_text(facts: CheckpointFacts) -> str:
     """Returns the pre-training sources with their sizes, such as "LAION-2B-en" or "ImageNet-1k (1.28M)"."""
     parts = [
-        source.name if source.samples == "unknown" else f"{source.name} ({_short(source.samples)})"
+        source.name if source.samples == "unknown" else f"{source.name} ({size_text(source.samples)})"
         for source in facts.sources
     ]
     return " + ".join(parts) or "none"
-
-
-def _short(count: int) -> str:
-    for size, letter in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if count >= size:
-            return f"{count / size:.3g}{letter}"
-    return str(count)

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=100)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=2000, strip_whitespace=True)]
 Count = Annotated[int, Field(ge=0)] | Literal["unknown"]
+# Labelled images a class; 0 is zero-shot, "full" the whole training split.
+Shots = Annotated[int, Field(ge=0)] | Literal["full"]
 
 
 class Entry(BaseModel):

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from probebench.registry.entry import Shots
+from probebench.results.cells import CellKey, DataSet, Entrant, entrant_names, gather
 from probebench.results.metrics import image_scores
 from probebench.results.schema import Result
+from probebench.results.scores import counted_predictions, counted_trials, has_score, score_of
 from probebench.results.stats import Comparison, holm, paired
 from probebench.results.store import Predictions
 
@@ -24,7 +27,7 @@ class RankShift:
     """
 
     dataset: str
-    shots: int | str
+    shots: Shots
     protocols: tuple[str, ...]
     ranks: dict[str, tuple[int, ...]]
     tau: tuple[float | None, ...]
@@ -35,21 +38,25 @@ def rank_shifts(results: Iterable[Result], protocols: Sequence[str]) -> list[Ran
 
     Only checkpoints with a score under every protocol are ranked, and only where there are two of them.
     """
-    cells: dict[tuple[str, int | str], dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
-    for result in results:
-        if result.mean is not None:
-            name = f"{result.model} at {result.input_size} px" if result.input_size else result.model
-            cells[result.dataset, result.shots][name][result.protocol] = result.mean
+    cells: dict[tuple[DataSet, Shots], dict[Entrant, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
+    for cell in gather(results):
+        if (mean := score_of(cell.result).mean) is not None:
+            cells[cell.key.dataset, cell.key.shots][cell.key.entrant].setdefault(cell.key.setting.protocol, mean)
+    names = entrant_names(entrant for models in cells.values() for entrant in models)
     shifts = []
     for (dataset, shots), models in cells.items():
-        whole = {name: scores for name, scores in models.items() if all(one in scores for one in protocols)}
+        whole = {
+            f"{names[one]} at {one.input_size} px" if one.input_size else names[one]: scores
+            for one, scores in models.items()
+            if all(protocol in scores for protocol in protocols)
+        }
         if len(whole) < 2:
             continue
         columns = [[scores[protocol] for scores in whole.values()] for protocol in protocols]
         ranks = [[1 + sum(other > score for other in column) for score in column] for column in columns]
         shifts.append(
             RankShift(
-                dataset,
+                dataset.name,
                 shots,
                 tuple(protocols),
                 {name: tuple(column[place] for column in ranks) for place, name in enumerate(whole)},
@@ -82,20 +89,19 @@ class Pair:
 
 def comparable(first: Result, second: Result) -> bool:
     """Says whether two results are of the same draws and the same test images under the same protocol."""
+    return has_score(first) and has_score(second) and _shared(first) == _shared(second)
 
-    def same(result: Result) -> tuple[object, ...]:
-        draws = tuple(trial.draw_digest for trial in result.trials)
-        return (
-            result.dataset_fingerprint,
-            result.protocol,
-            result.protocol_version,
-            result.shots,
-            result.kind,
-            result.mode,
-            draws,
-        )
 
-    return first.mean is not None and second.mean is not None and same(first) == same(second)
+def _shared(result: Result) -> tuple[object, ...]:
+    key = CellKey.of(result)
+    draws = tuple(result.trials[place].draw_digest for place in counted_trials(result))
+    return key.setting, key.dataset, key.metric, key.shots, draws
+
+
+def comparable_cells(first: Iterable[Result], second: Iterable[Result]) -> list[tuple[Result, Result]]:
+    """Pairs the results that count of two checkpoints, wherever they share draws and images."""
+    ours, theirs = gather(first), gather(second)
+    return [(one.result, two.result) for one in ours for two in theirs if comparable(one.result, two.result)]
 
 
 def compare(pairs: Sequence[tuple[tuple[Result, Predictions], tuple[Result, Predictions]]]) -> list[Pair]:
@@ -109,4 +115,5 @@ def compare(pairs: Sequence[tuple[tuple[Result, Predictions], tuple[Result, Pred
 
 
 def _scores(result: Result, predictions: Predictions) -> npt.NDArray[np.float64]:
-    return image_scores(result.metric, predictions.y_true, predictions.y_pred)
+    held = counted_predictions(result, predictions)
+    return image_scores(result.metric, held.y_true, held.y_pred)

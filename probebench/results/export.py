@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from probebench.errors import UsageError
+from probebench.results.cells import source_name, source_samples
 from probebench.results.schema import Result
 
 
@@ -16,8 +17,6 @@ def tidy_row(result: Result) -> dict[str, Any]:
     ``chosen`` holds the hyper-parameters as JSON: those of every trial, or the setting of a published result.
     """
     facts = result.checkpoint
-    samples = [source.samples for source in facts.sources]
-    known = [count for count in samples if count != "unknown"]
     low, high = result.ci95 or (None, None)
     settings = [trial.chosen for trial in result.trials] or result.environment.get("settings", {})
     return {
@@ -25,8 +24,8 @@ def tidy_row(result: Result) -> dict[str, Any]:
         "model": result.model,
         "method": facts.method,
         "objective": facts.objective,
-        "sources": " + ".join(source.name for source in facts.sources),
-        "samples": sum(known) if len(known) == len(samples) else None,
+        "sources": source_name(facts) if facts.sources else "",
+        "samples": source_samples(facts) if facts.sources else 0,
         "samples_seen": None if facts.samples_seen == "unknown" else facts.samples_seen,
         "labels": facts.labels,
         "curation": facts.curation,

@@ -9,10 +9,9 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from probebench.errors import UsageError, did_you_mean
+from probebench.registry.entry import Count, Shots
 from probebench.results.metrics import Metric
 
-Shots = Annotated[int, Field(ge=0)] | Literal["full"]
-Samples = Annotated[int, Field(ge=0)] | Literal["unknown"]
 Role = Literal[
     "method", "architecture", "source", "samples", "epochs", "labels", "curation", "dataset", "shots", "score", "n_test"
 ]
@@ -52,7 +51,7 @@ class SourceWord(_Part):
     """
 
     name: str
-    samples: Samples | None = None
+    samples: Count | None = None
     labels: str = "unknown"
     curation: str = "unknown"
     method: Literal["none"] | None = None
@@ -134,7 +133,7 @@ def find_word(words: dict[str, Meaning], text: str) -> Meaning | None:
     return next((meaning for word, meaning in words.items() if word.casefold() == text.casefold()), None)
 
 
-def read_source(words: dict[str, SourceWord], text: str) -> tuple[SourceWord, Samples] | None:
+def read_source(words: dict[str, SourceWord], text: str) -> tuple[SourceWord, Count] | None:
     """Reads a source and its size in one word: a known word as it stands, else one and a number with k, m or b.
 
     None where the name is unknown, or where it needs a size and has none.

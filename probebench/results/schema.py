@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from probebench.registry.entry import Count
+from probebench.registry.entry import Count, Shots
 from probebench.registry.schema import Architecture, CheckpointSpec
 from probebench.results.metrics import Metric
 
@@ -149,7 +149,7 @@ class Result(Record):
     protocol: str
     protocol_version: int
     backend: str | None
-    shots: Annotated[int, Field(ge=0)] | Literal["full"]
+    shots: Shots
     labels_spent: int | None
     selection: Literal["validation", "test", "fixed"]
     trials: list[Trial]

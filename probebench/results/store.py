@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import ValidationError
 
+from probebench.arrays import Labels
 from probebench.errors import ResultError, one_line
 from probebench.files import write_whole
 from probebench.fingerprint import file_sha256
+from probebench.registry.entry import Shots
 from probebench.results.schema import Result
-
-Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Predictions:
     y_pred: Labels
 
 
-def result_path(out: Path, model: str, dataset: str, kind: str, protocol: str, shots: int | str, digest: str) -> Path:
+def result_path(out: Path, model: str, dataset: str, kind: str, protocol: str, shots: Shots, digest: str) -> Path:
     """Returns where a run's JSON lives: model/dataset/kind-protocol-shots-digest8.json."""
     return out / model / dataset.replace(":", "-") / f"{kind}-{protocol}-{shots}-{digest[:8]}.json"
 

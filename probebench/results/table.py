@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from probebench.errors import ResultError
-from probebench.results.mapping import Role, Shots, TableMap, find_word
+from probebench.registry.entry import Shots
+from probebench.results.mapping import Role, TableMap, find_word
 
 _SHOWN = 100
 

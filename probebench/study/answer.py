@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any, Literal
 
-from probebench.study.cells import Cell
+from probebench.study.observations import Observation
 
 ALPHA = 0.05
 Form = Literal["text", "count", "points", "log", "p", "multiple", "r"]
@@ -77,19 +77,14 @@ def refusal(question: str, title: str, track: str, why: str) -> Answer:
     return Answer(question, title, track, f"not enough matched pairs: {why}", refused=True)
 
 
-def plural(count: int, what: str) -> str:
-    """Returns a count with its noun, such as "3 data sets"."""
-    return f"{count} {what}{'' if count == 1 else 's'}"
-
-
-def rests_on(used: Iterable[Cell]) -> Basis:
+def rests_on(used: Iterable[Observation]) -> Basis:
     """Names the checkpoints and data sets of some cells."""
     listed = list(used)
     models, datasets = {cell.model for cell in listed}, {cell.dataset for cell in listed}
     return Basis(tuple(sorted(models)), tuple(sorted(datasets)), len(listed))
 
 
-def selection_note(used: Iterable[Cell]) -> tuple[str, ...]:
+def selection_note(used: Iterable[Observation]) -> tuple[str, ...]:
     """Says where the best of several settings was taken by its test score, and of how many."""
     listed = list(used)
     chosen = [cell for cell in listed if cell.selection == "test"]

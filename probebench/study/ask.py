@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from probebench.results.cells import beside, gather
 from probebench.results.schema import Result
 from probebench.study.answer import Answer
-from probebench.study.cells import Cell, cells, group_by
+from probebench.study.observations import Observation, group_by, observations
 from probebench.study.pairs import QUESTIONS, pairs_answer
 from probebench.study.predict import predict_answer, track_pairs
 from probebench.study.ranks import ranks_answer
@@ -15,11 +16,18 @@ from probebench.study.spread import spread_answer
 
 @dataclass(frozen=True)
 class Section:
-    """The answers from results of one provenance, and how many results and cells there were."""
+    """The answers from results of one provenance.
+
+    Attributes:
+        results: How many there were.
+        cells: How many observations they make.
+        beside: What there is beside the results that count, such as failed runs, a line each.
+    """
 
     provenance: str
     results: int
     cells: int
+    beside: tuple[str, ...]
     answers: tuple[Answer, ...]
 
 
@@ -27,13 +35,13 @@ def study(results: Iterable[Result]) -> list[Section]:
     """Answers every question from measured results, and from published ones, never from both."""
     by_provenance = group_by(results, lambda result: result.provenance)
     return [
-        Section(name, len(by_provenance[name]), len(found), tuple(_answers(found)))
-        for name in sorted(by_provenance)
-        if (found := cells(by_provenance[name]))
+        Section(name, len(held), len(found), tuple(beside(gather(held))), tuple(_answers(found)))
+        for name, held in sorted(by_provenance.items())
+        if (found := observations(held))
     ]
 
 
-def _answers(listed: Sequence[Cell]) -> Iterable[Answer]:
+def _answers(listed: Sequence[Observation]) -> Iterable[Answer]:
     tracks = group_by(listed, lambda cell: cell.track)
     ordered = sorted(tracks)
     for track in ordered:

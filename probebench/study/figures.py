@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from probebench.results.cells import size_text
 from probebench.study.answer import Answer, Estimate, Table, Value
-from probebench.study.cells import size_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from probebench.study.answer import Estimate
-from probebench.study.cells import Cell
+from probebench.study.observations import Observation
 
 Scale = Literal["points", "log"]
 Array = npt.NDArray[np.float64]
@@ -18,7 +18,7 @@ _LARGE = 5e4
 _Z = 1.959963984540054
 
 
-def values(compared: Sequence[Cell], scale: Scale) -> Array:
+def values(compared: Sequence[Observation], scale: Scale) -> Array:
     """Returns scores, or the logarithm of the error 1 - score.
 
     An error below half a test image counts as half an image: its logarithm must be finite.
@@ -27,7 +27,7 @@ def values(compared: Sequence[Cell], scale: Scale) -> Array:
     return scores if scale == "points" else np.log(_errors(compared, scores))
 
 
-def variances(compared: Sequence[Cell], scale: Scale) -> Array | None:
+def variances(compared: Sequence[Observation], scale: Scale) -> Array | None:
     """Returns the sampling variance of each score, on its scale; None where one is unknown.
 
     With one draw it is that of the result's own interval, or the binomial one. With several draws it is s^2 / R of the
@@ -46,13 +46,13 @@ def variances(compared: Sequence[Cell], scale: Scale) -> Array | None:
     return found if scale == "points" else np.divide(found, _errors(compared, scores) ** 2)
 
 
-def _errors(compared: Sequence[Cell], scores: Array) -> Array:
+def _errors(compared: Sequence[Observation], scores: Array) -> Array:
     floor = np.array([0.5 / (cell.images or 1000) for cell in compared])
     errors: Array = np.maximum(1 - scores, floor)
     return errors
 
 
-def _image_variance(cell: Cell) -> float | None:
+def _image_variance(cell: Observation) -> float | None:
     if len(cell.draws) <= 1 and cell.ci95 is not None:
         return float(((cell.ci95[1] - cell.ci95[0]) / (2 * _Z)) ** 2)
     if not cell.images:
@@ -62,12 +62,12 @@ def _image_variance(cell: Cell) -> float | None:
     return float(rate * (1 - rate) / cell.images)
 
 
-def _draw_variance(cell: Cell) -> float:
+def _draw_variance(cell: Observation) -> float:
     scores = [score for _, score in cell.draws]
     return float(np.var(scores, ddof=1) / len(scores)) if len(scores) > 1 else 0.0
 
 
-def _shared_draws(compared: Sequence[Cell]) -> float | None:
+def _shared_draws(compared: Sequence[Observation]) -> float | None:
     digests = {tuple(digest for digest, _ in cell.draws) for cell in compared}
     if len(digests) != 1 or len(compared) < 2 or len(compared[0].draws) < 2:
         return None

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from probebench.registry.entry import Shots
+from probebench.results.cells import counted, in_order, shots_text, size_text
 from probebench.results.stats import Comparison, holm, paired
-from probebench.study.answer import ALPHA, Answer, Estimate, Table, Value, plural, refusal, rests_on, selection_note
-from probebench.study.cells import Cell, Shots, rectangle, shots_order, shots_text, size_text, sized
+from probebench.study.answer import ALPHA, Answer, Estimate, Table, Value, refusal, rests_on, selection_note
 from probebench.study.noise import values
+from probebench.study.observations import Observation, rectangle, sized
 
 _PAIRS = 3
 # Words of the entries' ``curation`` and ``labels``.
@@ -33,23 +35,23 @@ class Question:
     title: str
     first: str
     second: str
-    grade: Callable[[Cell], int | None]
-    base: Callable[[Cell], str]
+    grade: Callable[[Observation], int | None]
+    base: Callable[[Observation], str]
     shared: str
     note: str = ""
 
 
-def _method_grade(cell: Cell) -> int | None:
+def _method_grade(cell: Observation) -> int | None:
     return {"image-image": 1, "language-image": 0}.get(cell.method)
 
 
-def _curation_grade(cell: Cell) -> int | None:
+def _curation_grade(cell: Observation) -> int | None:
     if cell.curation == "unknown":
         return None
     return 2 if cell.curation in BY_PEOPLE else 0 if cell.curation in UNCURATED else 1
 
 
-def _labels_grade(cell: Cell) -> int | None:
+def _labels_grade(cell: Observation) -> int | None:
     return 1 if cell.labels in CLEAN else 0 if cell.labels in NOISY else None
 
 
@@ -86,15 +88,15 @@ QUESTIONS = (
     ),
 )
 
-Side = tuple[list[Cell], list[Cell]]
+Side = tuple[list[Observation], list[Observation]]
 
 
-def pairs_answer(question: Question, listed: Sequence[Cell]) -> Answer:
+def pairs_answer(question: Question, listed: Sequence[Observation]) -> Answer:
     """Answers one paired question for one track."""
     track = str(listed[0].track)
     rows: list[dict[str, Value]] = []
     single: list[dict[str, Value]] = []
-    used: list[Cell] = []
+    used: list[Observation] = []
     best = 0
     for shots, table in _matched(question, listed).items():
         single += [
@@ -121,7 +123,7 @@ def pairs_answer(question: Question, listed: Sequence[Cell]) -> Answer:
         )
     if not rows:
         why = (
-            f"{plural(best, 'pair')} of {question.first} and {question.second} checkpoints on a data set with equal "
+            f"{counted(best, 'pair')} of {question.first} and {question.second} checkpoints on a data set with equal "
             f"{question.shared}; it takes {_PAIRS}"
         )
         return refusal(question.key, question.title, track, why)
@@ -140,16 +142,16 @@ def pairs_answer(question: Question, listed: Sequence[Cell]) -> Answer:
     )
 
 
-def _matched(question: Question, listed: Sequence[Cell]) -> dict[Shots, dict[str, dict[str, Side]]]:
+def _matched(question: Question, listed: Sequence[Observation]) -> dict[Shots, dict[str, dict[str, Side]]]:
     """Returns shots -> what is shared -> data set -> the cells of both sides, where both are there."""
-    graded: dict[tuple[Shots, str, str], dict[int, list[Cell]]] = defaultdict(lambda: defaultdict(list))
+    graded: dict[tuple[Shots, str, str], dict[int, list[Observation]]] = defaultdict(lambda: defaultdict(list))
     for cell, size in sized(listed):
         grade = question.grade(cell)
         if grade is not None:
             base = f"{question.base(cell)}, {cell.architecture}, {size_text(size)}"
             graded[cell.shots, base, cell.dataset][grade].append(cell)
     table: dict[Shots, dict[str, dict[str, Side]]] = defaultdict(lambda: defaultdict(dict))
-    for shots in shots_order(key[0] for key in graded):
+    for shots in in_order(key[0] for key in graded):
         for (at, base, dataset), grades in graded.items():
             if at == shots and len(grades) > 1:
                 table[shots][base][dataset] = grades[max(grades)], grades[min(grades)]
@@ -162,7 +164,7 @@ def _compare(chosen: Sequence[Sequence[Side]], scale: str) -> Comparison:
     return paired(np.array(tables[0]), np.array(tables[1]))
 
 
-def _mean(side: Sequence[Cell], scale: str) -> float:
+def _mean(side: Sequence[Observation], scale: str) -> float:
     """Averages the checkpoints that share a side: taking the best would favour the side that has more."""
     return float(values(side, "points" if scale == "points" else "log").mean())
 

@@ -5,24 +5,26 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from probebench.registry.entry import Shots
+from probebench.results.cells import in_order, shots_text
 from probebench.results.stats import LEVEL, holm
 from probebench.study.answer import ALPHA, Answer, Estimate, Table, Value, refusal, rests_on, selection_note
-from probebench.study.cells import Cell, Shots, Track, group_by, pretrained, shots_order, shots_text
 from probebench.study.noise import Array
+from probebench.study.observations import Observation, Track, group_by, pretrained
 
 _QUESTION, _TITLE = "predict", "Does few-shot accuracy predict accuracy at full data?"
 _CHECKPOINTS = 5
 
-Pair = tuple[Cell, Cell]
+Pair = tuple[Observation, Observation]
 
 
-def predict_answer(few: Sequence[Cell], full: Sequence[Cell]) -> Answer:
+def predict_answer(few: Sequence[Observation], full: Sequence[Observation]) -> Answer:
     """Answers for few-shot cells of one track and full-data cells of one, which may be the same track."""
     track = _label(few[0].track, full[0].track)
     rows: list[dict[str, Value]] = []
     single: list[dict[str, Value]] = []
     points: list[dict[str, Value]] = []
-    used: list[Cell] = []
+    used: list[Observation] = []
     p_values: list[float] = []
     for shots, pairs in _paired(few, full).items():
         by_dataset = group_by(pairs, lambda pair: pair[0].dataset)
@@ -79,10 +81,10 @@ def _label(few: Track, full: Track) -> str:
     return str(few) if few == full else f"few shots: {few}; full data: {full}"
 
 
-def _paired(few: Sequence[Cell], full: Sequence[Cell]) -> dict[Shots, list[Pair]]:
+def _paired(few: Sequence[Observation], full: Sequence[Observation]) -> dict[Shots, list[Pair]]:
     at_full = {(cell.pretraining, cell.dataset): cell for cell in pretrained(full) if cell.shots == "full"}
     found: dict[Shots, list[Pair]] = defaultdict(list)
-    for shots in shots_order(cell.shots for cell in few):
+    for shots in in_order(cell.shots for cell in few):
         for cell in pretrained(few):
             if cell.shots == shots and shots != "full" and (cell.pretraining, cell.dataset) in at_full:
                 found[shots].append((cell, at_full[cell.pretraining, cell.dataset]))

@@ -6,24 +6,25 @@ from itertools import combinations
 
 import numpy as np
 
+from probebench.results.cells import counted, in_order, shots_text, size_text
 from probebench.results.stats import LEVEL, holm
-from probebench.study.answer import ALPHA, Answer, Estimate, Table, Value, plural, refusal, rests_on, selection_note
-from probebench.study.cells import Cell, group_by, rectangle, shots_order, shots_text, size_text, sized
+from probebench.study.answer import ALPHA, Answer, Estimate, Table, Value, refusal, rests_on, selection_note
 from probebench.study.noise import Array, values, variances
+from probebench.study.observations import Observation, average, group_by, rectangle, sized
 
 _QUESTION, _TITLE = "ranks", "Which source wins where, and does the ranking carry over between data sets?"
 _SOURCES, _DATASETS = 3, 2
 _SEED, _PERMUTATIONS = 230213602, 2000
 
-Group = dict[str, dict[str, Cell]]
+Group = dict[str, dict[str, Observation]]
 
 
-def ranks_answer(listed: Sequence[Cell]) -> Answer:
+def ranks_answer(listed: Sequence[Observation]) -> Answer:
     """Answers for one track."""
     track = str(listed[0].track)
     winners: list[dict[str, Value]] = []
     rows: list[dict[str, Value]] = []
-    used: list[Cell] = []
+    used: list[Observation] = []
     p_values: list[float] = []
     for (group, shots), table in _tables(listed).items():
         winners += [
@@ -67,17 +68,22 @@ def ranks_answer(listed: Sequence[Cell]) -> Answer:
     )
 
 
-def _tables(listed: Sequence[Cell]) -> dict[tuple[str, str], Group]:
-    """Returns data set -> source -> its best cell, for each matched group and number of shots."""
-    found: dict[tuple[str, str], Group] = defaultdict(lambda: defaultdict(dict))
+def _tables(listed: Sequence[Observation]) -> dict[tuple[str, str], Group]:
+    """Returns data set -> source -> the mean of its checkpoints, for each matched group and number of shots."""
+    found: dict[tuple[str, str], dict[str, dict[str, list[Observation]]]] = {}
     by_shots = group_by(sized(listed), lambda pair: pair[0].shots)
-    for shots in shots_order(by_shots):
-        for cell, size in by_shots[shots]:
-            group = f"{cell.method} ({cell.objective}), {cell.architecture}, {size_text(size)}"
-            sources = found[group, shots_text(shots)][cell.dataset]
-            if cell.source not in sources or sources[cell.source].score < cell.score:
-                sources[cell.source] = cell
-    return {key: {dataset: dict(sources) for dataset, sources in table.items()} for key, table in found.items()}
+    for shots in in_order(by_shots):
+        for one, size in by_shots[shots]:
+            group = f"{one.method} ({one.objective}), {one.architecture}, {size_text(size)}"
+            table = found.setdefault((group, shots_text(shots)), defaultdict(lambda: defaultdict(list)))
+            table[one.dataset][one.source].append(one)
+    return {
+        key: {
+            dataset: {source: average(members) for source, members in sources.items()}
+            for dataset, sources in table.items()
+        }
+        for key, table in found.items()
+    }
 
 
 def concordance(scores: Array) -> tuple[Estimate, float, float]:
@@ -145,14 +151,14 @@ def _permuted(ranks: Array) -> float:
     return float((1 + (apart >= seen - 1e-9).sum()) / (1 + _PERMUTATIONS))
 
 
-def _mean_ranks(chosen: Sequence[Sequence[Cell]]) -> Array:
+def _mean_ranks(chosen: Sequence[Sequence[Observation]]) -> Array:
     from scipy.stats import rankdata
 
     ranks: Array = rankdata([values(row, "points") for row in chosen], axis=1).mean(axis=0)
     return ranks
 
 
-def _winner(row: Sequence[Cell]) -> dict[str, Value]:
+def _winner(row: Sequence[Observation]) -> dict[str, Value]:
     """Returns the best source, its lead on the next, and whether that is beyond noise (Bonferroni over all pairs)."""
     from scipy.special import ndtr
 
@@ -170,7 +176,7 @@ def _winner(row: Sequence[Cell]) -> dict[str, Value]:
 
 
 def _verdict(rows: Sequence[dict[str, Value]], found: Sequence[str]) -> str:
-    made = plural(len(rows), "comparison")
+    made = counted(len(rows), "comparison")
     if not found:
         return f"Data sets do not agree on the ranking of sources beyond chance ({made})."
     return f"The ranking of sources carries over between data sets in {len(found)} of {made}."

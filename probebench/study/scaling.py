@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from probebench.registry.entry import Shots
+from probebench.results.cells import counted, in_order, shots_text, size_text
 from probebench.results.stats import holm
-from probebench.study.answer import ALPHA, Answer, Estimate, Table, Value, plural, refusal, rests_on, selection_note
-from probebench.study.cells import Cell, Shots, pretrained, shots_order, shots_text, size_text
+from probebench.study.answer import ALPHA, Answer, Estimate, Table, Value, refusal, rests_on, selection_note
 from probebench.study.noise import Array, values, variances
+from probebench.study.observations import Observation, pretrained
 
 _QUESTION, _TITLE = "scaling", "How much more data of one source matches another?"
 _SIZES = 3
@@ -29,7 +31,7 @@ class Point:
     samples: int
     log_error: float
     variance: float
-    cells: tuple[Cell, ...]
+    cells: tuple[Observation, ...]
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,12 @@ class Match:
     p_value: float | None
 
 
-def scaling_answer(listed: Sequence[Cell]) -> Answer:
+def scaling_answer(listed: Sequence[Observation]) -> Answer:
     """Answers for one track."""
     track = str(listed[0].track)
     rows: list[dict[str, Value]] = []
     curves: list[dict[str, Value]] = []
-    used: list[Cell] = []
+    used: list[Observation] = []
     for (dataset, shots), points in _points(listed).items():
         series = {name: line for name in dict.fromkeys(point.name for point in points) if (line := fit(name, points))}
         drawn = {"dataset": dataset, "shots": shots}
@@ -105,9 +107,9 @@ def scaling_answer(listed: Sequence[Cell]) -> Answer:
     )
 
 
-def _points(listed: Sequence[Cell]) -> dict[tuple[str, str], list[Point]]:
+def _points(listed: Sequence[Observation]) -> dict[tuple[str, str], list[Point]]:
     """Returns the points by data set and shots; those of the mean of all data sets come first."""
-    held: dict[Shots, dict[tuple[Name, int], dict[str, Cell]]] = defaultdict(lambda: defaultdict(dict))
+    held: dict[Shots, dict[tuple[Name, int], dict[str, Observation]]] = defaultdict(lambda: defaultdict(dict))
     for cell in pretrained(listed):
         if cell.samples:
             name = (cell.method, cell.objective, cell.architecture, cell.source)
@@ -115,7 +117,7 @@ def _points(listed: Sequence[Cell]) -> dict[tuple[str, str], list[Point]]:
             if cell.dataset not in by_dataset or by_dataset[cell.dataset].score < cell.score:
                 by_dataset[cell.dataset] = cell
     found: dict[tuple[str, str], list[Point]] = {}
-    for shots in shots_order(held):
+    for shots in in_order(held):
         series = held[shots]
         datasets = sorted({dataset for by_dataset in series.values() for dataset in by_dataset})
         whole = _whole(series, datasets)
@@ -126,7 +128,7 @@ def _points(listed: Sequence[Cell]) -> dict[tuple[str, str], list[Point]]:
     return found
 
 
-def _whole(series: dict[tuple[Name, int], dict[str, Cell]], datasets: Sequence[str]) -> list[str]:
+def _whole(series: dict[tuple[Name, int], dict[str, Observation]], datasets: Sequence[str]) -> list[str]:
     """Returns the data sets on which every size of every source that has enough of them was measured."""
     sizes: dict[Name, int] = defaultdict(int)
     for name, _ in series:
@@ -135,7 +137,7 @@ def _whole(series: dict[tuple[Name, int], dict[str, Cell]], datasets: Sequence[s
     return [dataset for dataset in datasets if all(dataset in by_dataset for by_dataset in long)] if long else []
 
 
-def _gather(series: dict[tuple[Name, int], dict[str, Cell]], datasets: Sequence[str]) -> list[Point]:
+def _gather(series: dict[tuple[Name, int], dict[str, Observation]], datasets: Sequence[str]) -> list[Point]:
     points = []
     for (name, samples), by_dataset in series.items():
         if all(dataset in by_dataset for dataset in datasets):
@@ -148,7 +150,7 @@ def _gather(series: dict[tuple[Name, int], dict[str, Cell]], datasets: Sequence[
     return points
 
 
-def _separate(chosen: Sequence[Cell]) -> Array | None:
+def _separate(chosen: Sequence[Observation]) -> Array | None:
     """Returns each cell's variance by itself: cells of several data sets share no draws."""
     each = [variances([cell], "log") for cell in chosen]
     known = [one for one in each if one is not None]
@@ -251,8 +253,8 @@ def _verdict(rows: Sequence[dict[str, Value]], found: Sequence[str]) -> str:
     states = [row["state"] for row in rows]
     reached, not_reached = states.count("reached"), states.count("not reached")
     return (
-        f"Of {plural(len(rows), 'comparison')}, {reached} are matched within the measured sizes, {not_reached} are not "
-        f"reached, {len(rows) - reached - not_reached} already at the smallest size. "
+        f"Of {counted(len(rows), 'comparison')}, {reached} are matched within the measured sizes, {not_reached} are "
+        f"not reached, {len(rows) - reached - not_reached} already at the smallest size. "
         f"At equal size the two differ beyond noise in {len(found)}."
     )
 

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from probebench.registry.entry import Shots
+from probebench.results.cells import counted, in_order, shots_text, size_text
 from probebench.results.stats import holm
-from probebench.study.answer import ALPHA, Answer, Estimate, plural, refusal, rests_on, selection_note
-from probebench.study.cells import Cell, Shots, group_by, shots_order, shots_text, size_text, sized
+from probebench.study.answer import ALPHA, Answer, Estimate, refusal, rests_on, selection_note
 from probebench.study.noise import Scale, Spread, spread, values, variances
+from probebench.study.observations import Observation, average, group_by, sized
 from probebench.study.spread_tables import SCALES, Block, block_table, one_spread, one_trend, overall_table, trend_table
 
 _QUESTION, _TITLE = "spread", "Does the pre-training source matter, and does that fade?"
@@ -19,7 +21,7 @@ _WEIGHTS = (
 )
 
 
-def spread_answer(listed: Sequence[Cell]) -> Answer:
+def spread_answer(listed: Sequence[Observation]) -> Answer:
     """Answers for one track."""
     track = str(listed[0].track)
     found = _blocks(listed)
@@ -34,7 +36,7 @@ def spread_answer(listed: Sequence[Cell]) -> Answer:
     trends = {scale: one_trend(overall[scale]) for scale in SCALES}
     singles = _singles(levels, blocks)
     matters = _holm_levels(levels, overall["points"])
-    dropped = shots_order({level for block in found for level in block.levels} - set(levels))
+    dropped = in_order({level for block in found for level in block.levels} - set(levels))
     return Answer(
         _QUESTION,
         _TITLE,
@@ -51,32 +53,29 @@ def spread_answer(listed: Sequence[Cell]) -> Answer:
     )
 
 
-def _blocks(listed: Sequence[Cell]) -> list[Block]:
-    members: dict[tuple[str, str, str, int, str], list[Cell]] = defaultdict(list)
+def _blocks(listed: Sequence[Observation]) -> list[Block]:
+    members: dict[tuple[str, str, str, int, str], list[Observation]] = defaultdict(list)
     for cell, size in sized(listed):
         members[cell.method, cell.objective, cell.architecture, size, cell.dataset].append(cell)
     blocks = []
     for (method, objective, architecture, size, dataset), held in members.items():
         by_level = {level: _one_each(one) for level, one in group_by(held, lambda cell: cell.shots).items()}
-        levels = {level: by_level[level] for level in shots_order(by_level) if len(by_level[level]) > 1}
+        levels = {level: by_level[level] for level in in_order(by_level) if len(by_level[level]) > 1}
         if levels:
             blocks.append(Block(f"{method} ({objective}), {architecture}, {size_text(size)}", dataset, levels))
     return blocks
 
 
-def _one_each(members: Sequence[Cell]) -> list[Cell]:
-    """Takes the best cell of each source: one may come with other labels or a size that counts as the same."""
-    best: dict[str, Cell] = {}
-    for cell in members:
-        if cell.source not in best or cell.score > best[cell.source].score:
-            best[cell.source] = cell
-    return sorted(best.values(), key=lambda cell: cell.source)
+def _one_each(members: Sequence[Observation]) -> list[Observation]:
+    """Takes the mean of each source: one may come with other labels, a size that counts as the same, or another run."""
+    by_source = group_by(members, lambda one: one.source)
+    return [average(by_source[source]) for source in sorted(by_source)]
 
 
 def _levels(blocks: Sequence[Block]) -> list[Shots]:
     """Returns the numbers of shots at which to compare: those that half the blocks have, and some block has all."""
     held = {level: sum(level in block.levels for block in blocks) for block in blocks for level in block.levels}
-    kept = [level for level in shots_order(held) if 2 * held[level] >= len(blocks)]
+    kept = [level for level in in_order(held) if 2 * held[level] >= len(blocks)]
     while kept and not any(_whole(block, kept) for block in blocks):
         kept.remove(min(kept, key=lambda level: held[level]))
     return kept
@@ -141,7 +140,7 @@ def _verdict(
     blocks: Sequence[Block],
 ) -> str:
     datasets, groups = len({block.dataset for block in blocks}), len({block.group for block in blocks})
-    where = f"over {plural(datasets, 'data set')} and {plural(groups, 'group')} of one method, architecture and size"
+    where = f"over {counted(datasets, 'data set')} and {counted(groups, 'group')} of one method, architecture and size"
     if any(one is None for one in overall["points"]):
         return f"Only max - min can be given {where}: the noise of some scores is unknown, so fading cannot be judged."
     first = (

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from probebench.registry.entry import Shots
+from probebench.results.cells import shots_text
 from probebench.study.answer import Estimate, Table, Value
-from probebench.study.cells import Cell, Shots, shots_text
 from probebench.study.noise import Scale, Spread, spread, trend, values, variances
+from probebench.study.observations import Observation
 
 SCALES: tuple[Scale, ...] = ("points", "log")
 
@@ -18,10 +20,10 @@ class Block:
 
     group: str
     dataset: str
-    levels: dict[Shots, list[Cell]]
+    levels: dict[Shots, list[Observation]]
 
 
-def one_spread(row: Sequence[Cell], scale: Scale) -> Spread | None:
+def one_spread(row: Sequence[Observation], scale: Scale) -> Spread | None:
     """Returns the spread between some sources; None where the noise of one is unknown."""
     noise = variances(row, scale)
     return None if noise is None else spread([(values(row, scale), noise)])
@@ -33,7 +35,7 @@ def one_trend(levels: Sequence[Spread | None]) -> Estimate | None:
     return trend(known) if len(known) == len(levels) > 1 else None
 
 
-def _plain(row: Sequence[Cell], scale: Scale) -> float:
+def _plain(row: Sequence[Observation], scale: Scale) -> float:
     return float(np.ptp(values(row, scale)))
 
 

@@ -101,6 +101,7 @@ def test_whoever_chooses_is_given_no_test_part(home: Path, tmp_path: Path, monke
 
 def test_a_protocol_that_selects_on_test_says_so(home: Path, tmp_path: Path) -> None:
     from probebench.leaderboard.board import board_rows
+    from probebench.results.cells import gather
 
     ours = protocol(
         id="quick@test-selected", selection="test", criterion="accuracy",
@@ -111,7 +112,7 @@ def test_a_protocol_that_selects_on_test_says_so(home: Path, tmp_path: Path) -> 
     assert result.selection == "test" and result.trials[0].selection == "test"
     assert result.trials[0].validation == result.n_test == 18
     assert result.trials[0].validation_score == pytest.approx(result.trials[0].test_score)
-    (row,) = board_rows([result])
+    (row,) = board_rows(gather([result]))
     assert not row.ranked
 
 

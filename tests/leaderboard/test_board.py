@@ -1,7 +1,14 @@
 from typing import Any
 
-from probebench.leaderboard.board import answers, board_rows, shots_columns
-from tests.results.make import checkpoint, result, trial
+from probebench.leaderboard.board import Row, answers, board_rows, shots_columns
+from probebench.results.cells import gather
+from probebench.results.schema import CheckpointFacts
+from probebench.results.scores import score_of
+from tests.results.make import checkpoint, result
+
+
+def mean(row: Row) -> float | None:
+    return score_of(row.cells[1].result).mean
 
 
 def test_one_row_a_checkpoint_best_first() -> None:
@@ -11,52 +18,56 @@ def test_one_row_a_checkpoint_best_first() -> None:
         result(model="b", shots=1, mean=0.2),
         result(model="b", shots="full", mean=0.7),
     ]
-    rows = board_rows(results)
-    assert [row.model for row in rows] == ["b", "a"]
+    rows = board_rows(gather(results))
+    assert [row.entrant.model for row in rows] == ["b", "a"]
     assert shots_columns(rows) == [1, "full"]
-    assert rows[0].cells[1].mean == 0.2
+    assert mean(rows[0]) == 0.2
 
 
 def test_a_missing_or_failed_cell_never_counts_as_zero_and_never_helps() -> None:
     rows = board_rows(
-        [
-            result(model="low", shots="full", mean=0.0, ci95=(0.0, 0.1)),
-            result(model="missing", shots=1, mean=0.99),
-            result(model="failed", shots="full", mean=None, ci95=None),
-            result(model="high", shots="full", mean=0.9),
-        ]
+        gather(
+            [
+                result(model="low", shots="full", mean=0.0, ci95=(0.0, 0.1)),
+                result(model="missing", shots=1, mean=0.99),
+                result(model="failed", shots="full", mean=None, ci95=None),
+                result(model="high", shots="full", mean=0.9),
+            ]
+        )
     )
-    assert [row.model for row in rows] == ["high", "low", "missing", "failed"]
+    assert [row.entrant.model for row in rows] == ["high", "low", "missing", "failed"]
 
 
-def test_of_several_results_the_one_with_most_draws_counts() -> None:
-    few, many = result(mean=0.9), result(mean=0.5, trials=[trial(0), trial(1)])
-    for results in ([few, many], [many, few]):
-        (row,) = board_rows(results)
-        assert row.cells[1].mean == 0.5
-
-
-def test_other_weights_sizes_and_protocols_are_other_rows() -> None:
+def test_other_weights_sizes_settings_and_arithmetic_are_other_rows() -> None:
     changes: list[dict[str, Any]] = [
         {},
         {"weights_digest": "1" * 64},
         {"input_size": 224},
         {"protocol": "x"},
         {"dtype": "bf16"},
-        {"backend": "torch"},
-        {"feature_key": {"test": "2" * 64}},
+        {"checkpoint": checkpoint(layer="projected")},
+        {"metric": "mean-per-class"},
     ]
-    assert len(board_rows([result(**change) for change in changes])) == 7
+    assert len(board_rows(gather([result(**change) for change in changes]))) == 7
+
+
+def test_another_backend_is_no_other_row() -> None:
+    changes: list[dict[str, Any]] = [{}, {"backend": "torch"}, {"feature_key": {"test": "2" * 64}}]
+    assert len(board_rows(gather([result(**change) for change in changes]))) == 1
 
 
 def test_selected_on_test_is_shown_last_and_not_ranked() -> None:
-    rows = board_rows([result(model="cheat", mean=1.0, selection="test"), result(model="fair", mean=0.1)])
-    assert [(row.model, row.ranked) for row in rows] == [("fair", True), ("cheat", False)]
+    cheat, fair = result(model="cheat", mean=1.0, selection="test"), result(model="fair", mean=0.1)
+    rows = board_rows(gather([cheat, fair]))
+    assert [(row.entrant.model, row.ranked) for row in rows] == [("fair", True), ("cheat", False)]
 
 
 def test_what_results_can_answer_is_computed() -> None:
     other = checkpoint(sources=[{"name": "LAION", "samples": "unknown"}])
-    assert not answers(board_rows([result()]))[0]
+    ours = result().checkpoint
+    theirs = CheckpointFacts.model_validate(other)
+    elsewhere = theirs.model_copy(update={"architecture": "timm/other"})
+    assert not answers([ours])[0]
     assert answers([])[1] == "There are no results yet."
-    assert not answers(board_rows([result(), result(model="b", checkpoint={**other, "architecture": "timm/other"})]))[0]
-    assert answers(board_rows([result(), result(model="b", checkpoint=other)]))[0]
+    assert not answers([ours, elsewhere])[0]
+    assert answers([ours, theirs])[0]

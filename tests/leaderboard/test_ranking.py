@@ -5,10 +5,8 @@ import pytest
 from scipy.stats import norm, rankdata
 
 from probebench.leaderboard.ranking import (
-    Cell,
-    Cells,
-    DataSet,
-    Entrant,
+    CellScore,
+    CellScores,
     Interval,
     Ranking,
     arrange,
@@ -17,6 +15,7 @@ from probebench.leaderboard.ranking import (
     shared_datasets,
     why_unranked,
 )
+from probebench.results.cells import Cell, CellKey, DataSet, Entrant, gather
 from probebench.results.schema import Result
 from probebench.results.stats import Comparison
 from tests.results.make import DIGEST, result, trial
@@ -25,15 +24,15 @@ A, B, C = (DataSet(name, DIGEST) for name in "abc")
 
 
 def entrant(model: str) -> Entrant:
-    return Entrant(model, DIGEST, 96, "measured")
+    return Entrant(model=model, weights_digest=DIGEST, input_size=96)
 
 
-def cell(mean: float | None, ci95: Interval | None = None, **changes: object) -> Cell:
+def cell(mean: float | None, ci95: Interval | None = None, **changes: object) -> CellScore:
     found = result(mean=mean, ci95=ci95, **changes)
-    return Cell(found, mean, ci95, why_unranked(found))
+    return CellScore(Cell(CellKey.of(found), found), mean, ci95, why_unranked(found))
 
 
-def cells(**scores: dict[DataSet, float | None]) -> Cells:
+def cells(**scores: dict[DataSet, float | None]) -> CellScores:
     return {entrant(name): {dataset: cell(mean) for dataset, mean in own.items()} for name, own in scores.items()}
 
 
@@ -157,14 +156,16 @@ def test_the_interval_of_one_data_set_is_its_own_and_a_gap_leaves_none() -> None
 
 def test_results_find_their_places() -> None:
     found = arrange(
-        [
-            result(),
-            result(dataset="dtd"),
-            result(input_size=224),
-            result(shots=5),
-            result(kind="knn"),
-            result(model="b"),
-        ]
+        gather(
+            [
+                result(),
+                result(dataset="dtd"),
+                result(input_size=224),
+                result(shots=5),
+                result(kind="knn"),
+                result(model="b"),
+            ]
+        )
     )
     assert len(found) == 3
     (held,) = [own for (setting, shots), own in found.items() if setting.kind == "probe" and shots == 1]
@@ -175,21 +176,13 @@ def test_results_find_their_places() -> None:
     }
 
 
-def test_of_several_results_the_honest_one_with_most_draws_counts_and_never_the_better() -> None:
-    low = result(mean=0.1, trials=[trial(0), trial(1)])
-    for others in ([result(mean=0.9)], [result(mean=0.9, selection="test", trials=[trial(0)] * 9)]):
-        for order in ([low, *others], [*others, low]):
-            ((held,),) = [list(own.values()) for own in arrange(order).values()]
-            assert next(iter(held.values())).mean == 0.1
-
-
 def test_other_images_under_one_name_are_another_data_set() -> None:
-    (own,) = arrange([result(), result(dataset_fingerprint="1" * 64)]).values()
+    (own,) = arrange(gather([result(), result(dataset_fingerprint="1" * 64)])).values()
     assert len(next(iter(own.values()))) == 2
 
 
 def test_published_figures_stand_beside_measured_ones_and_apart() -> None:
     published = result(provenance="published", dataset_fingerprint=None, weights_digest=None)
-    (own,) = arrange([result(), published]).values()
+    (own,) = arrange(gather([result(), published])).values()
     assert sorted(one.provenance for one in own) == ["measured", "published"]
     assert {dataset for held in own.values() for dataset in held} == {DataSet("digits", DIGEST)}

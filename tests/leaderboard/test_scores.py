@@ -6,6 +6,7 @@ import pytest
 
 from probebench.errors import ResultError
 from probebench.leaderboard.scores import Scores
+from probebench.results.cells import Cell, gather
 from probebench.results.metrics import image_scores
 from probebench.results.schema import Result
 from probebench.results.stats import interval, paired
@@ -25,6 +26,11 @@ def made(model: str, **changes: Any) -> Result:
     return result(model=model, trials=[trial(0), trial(1)], **changes)
 
 
+def cell_of(one: Result) -> Cell:
+    (cell,) = gather([one])
+    return cell
+
+
 HELD = {"a": predictions(0), "b": predictions(1, 0.5), "other images": predictions(2, draws=2)}
 HELD["other images"] = Predictions(tuple("x" * 100), TRUE, HELD["other images"].y_pred)
 
@@ -38,7 +44,7 @@ def read(one: Result) -> Predictions | None:
 @pytest.mark.parametrize("metric", ["accuracy", "mean-per-class"])
 def test_the_other_metric_comes_from_the_predictions(metric: Any) -> None:
     one = made("a", metric="accuracy" if metric == "mean-per-class" else "mean-per-class")
-    cell = Scores(read).cell(one, metric)
+    cell = Scores(read).score(cell_of(one), metric)
     assert cell is not None and cell.mean is not None
     right = HELD["a"].y_pred == TRUE
     by_class = np.mean([right[:, label == TRUE].mean() for label in range(3)])
@@ -46,16 +52,25 @@ def test_the_other_metric_comes_from_the_predictions(metric: Any) -> None:
     assert cell.ci95 == pytest.approx(interval(image_scores(metric, TRUE, HELD["a"].y_pred)))
 
 
-def test_its_own_metric_is_the_results_own_number() -> None:
+def test_without_predictions_its_own_metric_is_that_of_its_draws() -> None:
     for scoring in ("own", "accuracy"):
-        cell = Scores(None).cell(made("a", mean=0.123, ci95=(0.1, 0.2)), scoring)
+        cell = Scores(None).score(cell_of(made("a", mean=0.123, ci95=(0.1, 0.2))), scoring)
         assert cell is not None and (cell.mean, cell.ci95) == (0.123, (0.1, 0.2))
+
+
+def test_what_a_file_tells_is_not_believed() -> None:
+    """The mean comes from the predictions, whatever the file says: no copy gets ahead by a number of its own."""
+    honest = (HELD["a"].y_pred == TRUE).mean()
+    for told in (0.99, honest + 9e-10):
+        cell = Scores(read).score(cell_of(made("a", mean=told)), "own")
+        assert cell is not None and cell.mean == pytest.approx(honest, abs=1e-15)
+        assert cell.ci95 == pytest.approx(interval(HELD["a"].y_pred == TRUE))
 
 
 @pytest.mark.parametrize("model", ["nobody", "damaged"])
 def test_without_predictions_there_is_no_other_metric_and_no_comparison(model: str) -> None:
     scores = Scores(read)
-    assert scores.cell(made(model), "mean-per-class") is None
+    assert scores.score(cell_of(made(model)), "mean-per-class") is None
     assert scores.paired("own")(made("a"), made(model)) is None
     assert Scores(None).paired("own")(made("a"), made("b")) is None
 
@@ -90,4 +105,4 @@ def test_files_that_cannot_be_read_do_not_stop_the_page(tmp_path: Path) -> None:
         (tmp_path / "gone").read_bytes()
         raise AssertionError
 
-    assert Scores(gone).cell(made("a"), "mean-per-class") is None
+    assert Scores(gone).score(cell_of(made("a")), "mean-per-class") is None

@@ -1,6 +1,6 @@
 import pytest
 
-from probebench.leaderboard.text import plain, shots_label, sources_text, web_link
+from probebench.leaderboard.text import plain, sources_text, web_link
 from probebench.results.schema import CheckpointFacts
 from tests.results.make import checkpoint
 
@@ -58,7 +58,3 @@ def test_sizes_are_short(samples: int | str, text: str) -> None:
     facts = CheckpointFacts.model_validate(checkpoint(sources=[{"name": "A", "samples": samples}]))
     assert sources_text(facts) == text
     assert sources_text(CheckpointFacts.model_validate(checkpoint(method="none", sources=[]))) == "none"
-
-
-def test_labels() -> None:
-    assert [shots_label(shots) for shots in (0, 1, 5, "full")] == ["zero-shot", "1 shot", "5 shots", "full"]

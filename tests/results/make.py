@@ -57,7 +57,18 @@ def result(**changes: Any) -> Result:
         "environment": {},
         "timings": {},
     }
-    return Result.model_validate(facts | changes)
+    return Result.model_validate(_agreeing(facts | changes, "trials" in changes))
+
+
+def _agreeing(facts: dict[str, Any], own_trials: bool) -> dict[str, Any]:
+    """Lets draws that say nothing of their own score as the mean: a result is scored on its draws."""
+    mean = facts["mean"]
+    if facts["trials"] and isinstance(facts["trials"][0], dict):
+        same = not own_trials or all(one["test_score"] == 0.8 and one.get("error") is None for one in facts["trials"])
+        if same and mean != 0.8:
+            failed = {"test_score": None, "error": "it failed"} if mean is None else {"test_score": mean}
+            facts["trials"] = [one | failed for one in facts["trials"]]
+    return facts
 
 
 def checkpoint(**changes: Any) -> dict[str, Any]:

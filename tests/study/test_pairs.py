@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from probebench.study.answer import Answer, Estimate
-from probebench.study.cells import cells
+from probebench.study.observations import observations
 from probebench.study.pairs import QUESTIONS, Question, pairs_answer
 from tests.study.make import DATASETS, SOURCES, Pretraining, alarms, results
 
@@ -45,7 +45,7 @@ def answer(key: str, grid: list[Pretraining], seed: int, effect: float) -> Answe
         shared = size[one.source, one.samples] if key == "methods" else 0.0
         return float(0.6 + shared + own[one, dataset] + effect * first(question, one))
 
-    return pairs_answer(question, cells(results(generator, grid, truth, levels=[5, "full"])))
+    return pairs_answer(question, observations(results(generator, grid, truth, levels=[5, "full"])))
 
 
 @pytest.mark.parametrize(("key", "grid"), CASES, ids=[key for key, _ in CASES])
@@ -73,25 +73,25 @@ def test_no_difference_is_reported_where_there_is_none(key: str, grid: list[Pret
 def test_methods_are_compared_only_at_equal_source_architecture_and_size(change: str) -> None:
     other: dict[str, Any] = {change: 5_000_000 if change == "samples" else "another"}
     grid = [replace(one, **other) if one.method == "image-image" else one for one in METHODS]
-    found = pairs_answer(BY_KEY["methods"], cells(results(np.random.default_rng(0), grid, lambda *_: 0.5)))
+    found = pairs_answer(BY_KEY["methods"], observations(results(np.random.default_rng(0), grid, lambda *_: 0.5)))
     assert found.refused and found.verdict.startswith("not enough matched pairs: 0 pairs")
 
 
 def test_two_pairs_are_refused() -> None:
     made = results(np.random.default_rng(0), METHODS[:2], lambda *_: 0.5, datasets=DATASETS[:2])
-    assert "2 pairs" in pairs_answer(BY_KEY["methods"], cells(made)).verdict
+    assert "2 pairs" in pairs_answer(BY_KEY["methods"], observations(made)).verdict
 
 
 @pytest.mark.parametrize(("key", "fact"), [("curation", "curation"), ("labels", "labels")])
 def test_what_is_unknown_takes_no_part(key: str, fact: str) -> None:
     unknown: dict[str, Any] = {fact: "unknown"}
     grid = [replace(one, **unknown) for one in (CURATION if key == "curation" else LABELS)]
-    assert pairs_answer(BY_KEY[key], cells(results(np.random.default_rng(0), grid, lambda *_: 0.5))).refused
+    assert pairs_answer(BY_KEY[key], observations(results(np.random.default_rng(0), grid, lambda *_: 0.5))).refused
 
 
 def test_a_missing_cell_costs_its_row_or_column_and_no_more() -> None:
     made = results(np.random.default_rng(0), METHODS, lambda *_: 0.5, levels=["full"])
     kept = [one for one in made if not (one.dataset == DATASETS[0] and "laion" in one.model)]
-    table = pairs_answer(BY_KEY["methods"], cells(kept)).table("differences")
+    table = pairs_answer(BY_KEY["methods"], observations(kept)).table("differences")
     assert table is not None
     assert (table.rows[0]["bases"], table.rows[0]["datasets"]) in {(6, 4), (5, 5)}

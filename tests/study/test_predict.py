@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import pearsonr, spearmanr
 
 from probebench.study.answer import Answer, Estimate
-from probebench.study.cells import cells
+from probebench.study.observations import observations
 from probebench.study.predict import predict_answer, track_pairs
 from tests.study.make import DATASETS, Pretraining, alarms, results
 
@@ -26,7 +26,7 @@ def answer(seed: int, share: float) -> Answer:
 
     few = results(generator, GRID, truth, levels=[5], images=200_000, draw_noise=0.0)
     full = results(generator, GRID, truth, levels=["full"], images=200_000, kind="finetune", mode="full")
-    return predict_answer(cells(few), cells(full))
+    return predict_answer(observations(few), observations(full))
 
 
 def row(found: Answer) -> dict[str, object]:
@@ -74,7 +74,7 @@ def test_few_shots_are_held_against_their_own_full_data_and_full_fine_tuning() -
         *results(np.random.default_rng(0), GRID[:1], lambda *_: 0.5, datasets=["dtd"], kind="finetune", mode="lp-ft"),
         *results(np.random.default_rng(0), GRID[:1], lambda *_: 0.5, levels=[0], datasets=["dtd"], kind="zeroshot"),
     ]
-    pairs = track_pairs(sorted({cell.track for cell in cells(made)}))
+    pairs = track_pairs(sorted({cell.track for cell in observations(made)}))
     assert {((few.kind, few.mode), (full.kind, full.mode)) for few, full in pairs} == {
         (("probe", "logistic"), ("probe", "logistic")),
         (("probe", "logistic"), ("finetune", "full")),
@@ -86,6 +86,6 @@ def test_few_shots_are_held_against_their_own_full_data_and_full_fine_tuning() -
 
 def test_four_checkpoints_are_refused() -> None:
     generator = np.random.default_rng(0)
-    made = cells(results(generator, GRID[:4], lambda *_: 0.5))
+    made = observations(results(generator, GRID[:4], lambda *_: 0.5))
     found = predict_answer(made, made)
     assert found.refused and found.verdict.startswith("not enough matched pairs")

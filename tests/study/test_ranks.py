@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import friedmanchisquare, kendalltau, norm, spearmanr
 
 from probebench.study.answer import Answer, Estimate
-from probebench.study.cells import cells
+from probebench.study.observations import observations
 from probebench.study.ranks import concordance, ranks_answer
 from tests.study.make import DATASETS, SOURCES, Pretraining, alarms, results
 
@@ -51,7 +51,7 @@ def answer(seed: int, common: float) -> Answer:
     def truth(one: Pretraining, dataset: str, shots: int | str) -> float:
         return float(0.5 + common * shared[one.source] + 0.03 * own[one.source, dataset])
 
-    return ranks_answer(cells(results(generator, GRID, truth, levels=[1, "full"])))
+    return ranks_answer(observations(results(generator, GRID, truth, levels=[1, "full"])))
 
 
 def test_planted_agreement_is_found() -> None:
@@ -70,7 +70,7 @@ def test_the_best_source_and_whether_its_lead_is_beyond_noise() -> None:
         levels=["full"],
         datasets=["dtd", "pets"],
     )
-    table = ranks_answer(cells(made)).table("winners")
+    table = ranks_answer(observations(made)).table("winners")
     assert table is not None
     won = {row["dataset"]: row for row in table.rows}
     assert won["dtd"]["winner"] == "WIT" and won["dtd"]["clear"] == "yes"
@@ -84,5 +84,5 @@ def test_equal_scores_everywhere_are_no_agreement() -> None:
 
 
 def test_two_sources_are_too_few_to_rank() -> None:
-    found = ranks_answer(cells(results(np.random.default_rng(0), GRID[:2], lambda *_: 0.5)))
+    found = ranks_answer(observations(results(np.random.default_rng(0), GRID[:2], lambda *_: 0.5)))
     assert found.refused and found.verdict.startswith("not enough matched pairs")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from probebench.study.answer import Answer, Estimate
-from probebench.study.cells import cells
+from probebench.study.observations import observations
 from probebench.study.scaling import scaling_answer
 from tests.study.make import DATASETS, Pretraining, alarms, results
 
@@ -22,7 +22,7 @@ def answer(seed: int, multiple: float, *others: Pretraining, **changes: object) 
         return 1 - error(one.samples * (1.0 if one.source == "LAION" else multiple))
 
     made = results(np.random.default_rng(seed), [*LINE, *others], truth, levels=["full"], **changes)  # type: ignore[arg-type]
-    return scaling_answer(cells(made))
+    return scaling_answer(observations(made))
 
 
 def overall(found: Answer) -> list[dict[str, object]]:
@@ -85,13 +85,13 @@ def test_crossing_methods_is_labelled_and_architectures_are_never_crossed() -> N
 
 def test_two_sizes_are_refused() -> None:
     made = results(np.random.default_rng(0), [*LINE[:2], OTHER], lambda *_: 0.5, levels=["full"])
-    found = scaling_answer(cells(made))
+    found = scaling_answer(observations(made))
     assert found.refused and found.verdict.startswith("not enough matched pairs")
 
 
 def test_a_data_set_without_every_size_is_left_out_of_the_mean_only() -> None:
     made = results(np.random.default_rng(0), [*LINE, OTHER], lambda one, *_: 1 - error(one.samples), levels=["full"])
     kept = [one for one in made if not (one.dataset == DATASETS[0] and "1000000_" in one.model)]
-    table = scaling_answer(cells(kept)).table("multiples")
+    table = scaling_answer(observations(kept)).table("multiples")
     assert table is not None
     assert {str(row["dataset"]) for row in table.rows} == {f"mean of all {len(DATASETS) - 1} data sets", *DATASETS}

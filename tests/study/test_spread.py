@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from probebench.study.answer import Answer, Estimate
-from probebench.study.cells import cells
+from probebench.study.observations import observations
 from probebench.study.spread import spread_answer
 from tests.study.make import DATASETS, LEVELS, SOURCES, Pretraining, Truth, results
 
@@ -22,7 +22,7 @@ def same(one: Pretraining, dataset: str, shots: int | str) -> float:
 
 
 def answer(seed: int, truth: Truth, **changes: object) -> Answer:
-    return spread_answer(cells(results(np.random.default_rng(seed), GRID, truth, **changes)))  # type: ignore[arg-type]
+    return spread_answer(observations(results(np.random.default_rng(seed), GRID, truth, **changes)))  # type: ignore[arg-type]
 
 
 def holds(estimate: object, truth: float) -> bool:
@@ -90,7 +90,7 @@ def test_easy_and_hard_draws_that_all_share_are_no_noise() -> None:
         )
         for one in made
     ]
-    plain, moved = (spread_answer(cells(one)).table("overall") for one in (made, shifted))
+    plain, moved = (spread_answer(observations(one)).table("overall") for one in (made, shifted))
     assert plain is not None and moved is not None
     assert moved.rows[0]["deviation"].value == pytest.approx(plain.rows[0]["deviation"].value, abs=1e-6)  # type: ignore[union-attr]
 
@@ -103,7 +103,7 @@ def test_only_data_sets_and_sources_at_every_number_of_shots_count() -> None:
         if not (one.dataset == DATASETS[0] and one.shots == 5)
         and not (one.dataset == DATASETS[1] and one.shots == "full" and "laion" in one.model)
     ]
-    found = spread_answer(cells(kept))
+    found = spread_answer(observations(kept))
     assert DATASETS[0] not in found.basis.datasets
     assert any(DATASETS[0] in note for note in found.notes)
     table = found.table("datasets")
@@ -115,12 +115,12 @@ def test_the_best_of_several_settings_is_marked_as_selected_on_test() -> None:
     made = results(np.random.default_rng(0), GRID, planted(STEADY), datasets=["dtd"])
     again = [one.model_copy(update={"mean": (one.mean or 0) - 0.1, "model": one.model + "_lr2"}) for one in made]
     failed = [one.model_copy(update={"mean": None, "model": one.model + "_lr3"}) for one in made]
-    found = spread_answer(cells([*failed, *again, *made]))
+    found = spread_answer(observations([*failed, *again, *made]))
     table = found.table("datasets")
     assert table is not None
     assert {(row["settings"], row["selection"]) for row in table.rows} == {("3", "test")}
     assert any("Selected on test" in note for note in found.notes)
-    first = spread_answer(cells(made)).table("datasets")
+    first = spread_answer(observations(made)).table("datasets")
     assert first is not None and [row["range"] for row in first.rows] == [row["range"] for row in table.rows]
 
 
@@ -136,5 +136,5 @@ def test_without_test_images_there_is_max_less_min_only() -> None:
 def test_sources_that_match_in_nothing_are_refused(change: str) -> None:
     values = {"samples": (1, 2)}.get(change, ("one", "other"))
     grid = [Pretraining(source, **{change: value}) for source, value in zip("AB", values, strict=True)]  # type: ignore[arg-type]
-    found = spread_answer(cells(results(np.random.default_rng(0), grid, lambda *_: 0.5)))
+    found = spread_answer(observations(results(np.random.default_rng(0), grid, lambda *_: 0.5)))
     assert found.refused and found.verdict.startswith("not enough matched pairs")

@@ -24,7 +24,7 @@ PB.card = (() => {
     fact(list, "Architecture", entrant.arch);
     fact(list, "Parameters", short(entrant.parameters));
     fact(list, "Features", `${entrant.features}, ${entrant.layer}`);
-    fact(list, "Input", entrant.px ? `${entrant.px} px` : "unknown");
+    fact(list, "Input", `${entrant.px ? `${entrant.px} px` : "unknown size"}${entrant.dtype ? `, ${entrant.dtype}` : ""}`);
     fact(list, "Paper", entrant.paper && link(entrant.paper, entrant.links.paper));
     fact(list, "Page", entrant.links?.url && link(entrant.links.url, entrant.links.url));
     fact(list, "Licence", entrant.licence);
@@ -69,6 +69,11 @@ PB.card = (() => {
     return scroll;
   }
 
+  /** What there is beside the results that count: failed runs, results of other backends. */
+  function beside(lines) {
+    return lines.map((line) => make("p", { class: "note" }, said(line)));
+  }
+
   function commands(lines) {
     if (!lines.length) return make("p", { class: "note" }, "Published figures: there is nothing to run.");
     const text = lines.join("\n");
@@ -87,7 +92,7 @@ PB.card = (() => {
     close.addEventListener("click", () => dialog.close());
     dialog.replaceChildren(
       make("div", { class: "top" }, make("h2", { id: "card-title", tabindex: "-1" }, said(entrant.title)), close),
-      facts(entrant), make("h3", {}, "Scores"), table(number, found), curves,
+      facts(entrant), make("h3", {}, "Scores"), table(number, found), ...beside(entrant.beside), curves,
       make("h3", {}, "Make these results again"), commands(entrant.commands),
     );
     if (!dialog.open) dialog.showModal();

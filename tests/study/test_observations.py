@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
 
+from probebench.results.cells import in_order
 from probebench.results.schema import Result
-from probebench.study.cells import cells, rectangle, same_sizes, shots_order, sized
-from tests.results.make import checkpoint, result
+from probebench.study.observations import average, observations, rectangle, same_sizes, sized
+from tests.results.make import checkpoint, result, trial
+
+SCORES = ((0.4, 0.6), (0.6, 0.8))
 
 
 def published(**changes: object) -> Result:
@@ -11,17 +14,34 @@ def published(**changes: object) -> Result:
 
 
 def test_the_best_setting_makes_the_cell_and_failed_ones_count_as_settings() -> None:
-    made = [published(mean=mean, ci95=None) for mean in (0.5, 0.7, None)]
-    (cell,) = cells(made)
+    rates = zip((0.5, 0.7, None), ("0.1", "0.01", "0.001"), strict=True)
+    made = [published(mean=mean, ci95=None, environment={"settings": {"lr": rate}}) for mean, rate in rates]
+    (cell,) = observations(made)
     assert (cell.score, cell.settings, cell.selection) == (0.7, 3, "test")
 
 
 def test_a_cell_whose_runs_all_failed_is_no_cell() -> None:
-    assert cells([published(mean=None, ci95=None)]) == []
+    assert observations([published(mean=None, ci95=None)]) == []
+
+
+def test_of_several_backends_one_counts_and_never_the_better() -> None:
+    (cell,) = observations([result(mean=0.9, backend="sklearn"), result(mean=0.3, backend="torch")])
+    assert (cell.score, cell.settings, cell.selection) == (0.3, 1, "validation")
+
+
+def test_checkpoints_that_share_all_facts_are_averaged_where_they_stand_for_one() -> None:
+    trials = [[trial(seed, score, draw_digest=f"{seed:064x}") for seed, score in enumerate(own)] for own in SCORES]
+    made = [result(model=name, mean=sum(own) / 2, trials=own_trials)
+            for name, own, own_trials in zip("ab", SCORES, trials, strict=True)]  # fmt: skip
+    both = observations(made)
+    assert len(both) == 2
+    mean = average(both)
+    assert mean.score == pytest.approx(0.6) and [score for _, score in mean.draws] == pytest.approx([0.5, 0.7])
+    assert (mean.model, mean.settings, mean.selection) == ("a, b", 2, "validation")
 
 
 def test_one_result_keeps_what_it_was_chosen_on() -> None:
-    (cell,) = cells([result()])
+    (cell,) = observations([result()])
     assert (cell.settings, cell.selection) == (1, "validation")
 
 
@@ -42,19 +62,19 @@ def test_one_result_keeps_what_it_was_chosen_on() -> None:
     ids=str,
 )
 def test_what_is_measured_in_another_way_is_another_cell(change: dict[str, object]) -> None:
-    assert len(cells([result(), result(**change)])) == 2
+    assert len(observations([result(), result(**change)])) == 2
 
 
 def test_one_name_with_two_fingerprints_is_two_data_sets() -> None:
-    assert len({cell.dataset for cell in cells([result(), result(dataset_fingerprint="1" * 64)])}) == 2
+    assert len({cell.dataset for cell in observations([result(), result(dataset_fingerprint="1" * 64)])}) == 2
 
 
 def test_sizes_of_several_sources_add_up_where_all_are_known() -> None:
     both = [{"name": "B", "samples": 5}, {"name": "A", "samples": 7}]
-    (cell,) = cells([result(checkpoint=checkpoint(sources=both))])
+    (cell,) = observations([result(checkpoint=checkpoint(sources=both))])
     assert (cell.source, cell.samples) == ("A + B", 12)
     both[0]["samples"] = "unknown"
-    (cell,) = cells([result(checkpoint=checkpoint(sources=both))])
+    (cell,) = observations([result(checkpoint=checkpoint(sources=both))])
     assert cell.samples is None and sized([cell]) == []
 
 
@@ -68,7 +88,7 @@ def test_sizes_within_a_tenth_are_one_size() -> None:
 
 
 def test_shots_ascend_and_full_is_last() -> None:
-    assert shots_order(["full", 20, 0, 5]) == [0, 5, 20, "full"]
+    assert in_order(["full", 20, 0, 5]) == [0, 5, 20, "full"]
 
 
 def test_what_the_rectangle_keeps_is_complete() -> None:
