@@ -3,10 +3,12 @@
 import contextlib
 import logging
 import socket
+import sys
 import urllib.parse
 import urllib.request
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 
 def reachable(url: str, seconds: float = 3.0) -> bool:
@@ -20,6 +22,26 @@ def reachable(url: str, seconds: float = 3.0) -> bool:
             return True
     except OSError:
         return False
+
+
+@contextlib.contextmanager
+def hub_offline(offline: bool) -> Iterator[None]:
+    """Keeps the Hugging Face Hub's client, and ``datasets`` where it is loaded, to their caches; no: leaves them as is.
+
+    Out of reach of the Hub, the client would otherwise retry for most of a minute and print each try.
+    """
+    import huggingface_hub.constants as hub
+
+    # Each copied the environment's switch when it was imported.
+    switches: list[Any] = [hub, *filter(None, [sys.modules.get("datasets.config")])]
+    before = [switch.HF_HUB_OFFLINE for switch in switches]
+    for switch in switches if offline else ():
+        switch.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        for switch, value in zip(switches, before, strict=True):
+            switch.HF_HUB_OFFLINE = value
 
 
 @contextlib.contextmanager

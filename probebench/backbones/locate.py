@@ -14,7 +14,7 @@ from probebench.backbones.download import fetch
 from probebench.backbones.pins import check_pin
 from probebench.errors import WeightsError, one_line
 from probebench.fingerprint import file_sha256
-from probebench.network import quiet_libraries, reachable
+from probebench.network import hub_offline, quiet_libraries, reachable
 from probebench.registry.schema import CheckpointSpec
 
 _HUB = "https://huggingface.co"
@@ -99,16 +99,11 @@ def network(spec: CheckpointSpec) -> Iterator[None]:
     Raises:
         WeightsError: The weights are not on this machine and could not be fetched.
     """
-    import huggingface_hub.constants as hub
-
     uri = spec.weights.uri
     endpoint = uri if spec.weights.scheme == "https" else os.environ.get("HF_ENDPOINT", _HUB)
     offline = not reachable(endpoint)
-    before = hub.HF_HUB_OFFLINE
-    # Without this the hub's client retries for most of a minute and prints each try.
-    hub.HF_HUB_OFFLINE = before or offline
     try:
-        with quiet_libraries():
+        with hub_offline(offline), quiet_libraries():
             yield
     except (OSError, RuntimeError, ValueError, HTTPException) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS):
@@ -118,5 +113,3 @@ def network(spec: CheckpointSpec) -> Iterator[None]:
             f"weights of {spec.id} ({uri}) are not on this machine and {why}; run once with a network, "
             f"or give a file: probebench extract --model {spec.id} --weights PATH"
         ) from error
-    finally:
-        hub.HF_HUB_OFFLINE = before

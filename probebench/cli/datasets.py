@@ -56,7 +56,7 @@ def list_datasets(as_json: bool) -> None:
 
 @command.command()
 @click.argument("dataset")
-@click.option("--check", is_flag=True, help="Look for images that occur twice: in two parts, or under two labels.")
+@click.option("--check", is_flag=True, help="Look for images that occur twice: in two splits, or under two labels.")
 @registry_option
 @json_option
 def show(dataset: str, check: bool, as_json: bool) -> None:
@@ -101,11 +101,11 @@ def _print_duplicates(found: "Duplicates") -> None:
     """Counts, then the nearest pairs of each kind."""
     for kind, pairs in (("the same pixels", found.exact), ("alike", found.near)):
         counts = {f"images of {where}": count for where, count in pairs.between.items()}
-        counts |= {f"images of {part} under another label too": count for part, count in pairs.within.items()}
+        counts |= {f"images of {split} under another label too": count for split, count in pairs.within.items()}
         click.echo(f"{kind}: {', '.join(f'{count} {what}' for what, count in counts.items() if count) or 'none'}")
         for pair in pairs.pairs[:_SHOWN]:
             one, other = pair.first, pair.second
-            click.echo(f"  {one.part} {one.id} ({one.label}) = {other.part} {other.id} ({other.label})")
+            click.echo(f"  {one.split} {one.id} ({one.label}) = {other.split} {other.id} ({other.label})")
     if found.unsearched:
         click.echo(f"not searched for images alike under two labels, being too large: {', '.join(found.unsearched)}")
     for line in found.unreadable[:_SHOWN]:
@@ -152,8 +152,8 @@ def prepare(datasets: tuple[str, ...]) -> None:
             click.echo(f"{name} is not ready: {error}\n{placement(spec, root)}")
             failed[name] = error
             continue
-        parts = ", ".join(f"{part} {len(split)}" for part, split in opened.splits.items())
-        click.echo(f"{name} is ready: {parts}")
+        counts = ", ".join(f"{split} {len(images)}" for split, images in opened.splits.items())
+        click.echo(f"{name} is ready: {counts}")
     if len(names) == 1 and failed:
         raise failed[names[0]]
     if failed:

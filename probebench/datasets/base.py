@@ -13,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from probebench.arrays import Labels, Positions
 from probebench.errors import DatasetError, one_line
 from probebench.fingerprint import canonical_json, fingerprint
-
-Labels = npt.NDArray[np.int64]
 
 # Evaluation reads them in this order; a data set has train and test, and may have val.
 SPLITS = ("train", "val", "test")
@@ -49,6 +48,11 @@ class Images(Protocol):
 
     def content(self) -> str:
         """Returns a sha256 that changes when the content of any image changes."""
+
+
+def unreadable(file: Path | bytes, error: OSError) -> DatasetError:
+    """Returns the error for an image file that the system cannot read."""
+    return DatasetError(f"image {os.fsdecode(file)} cannot be read ({error.strerror}); repair or remove it")
 
 
 def decode(source: Path | IO[bytes], name: str) -> Image.Image:
@@ -145,14 +149,14 @@ class FileImages:
         """Returns the sha256 over the files' digests."""
         return digests_fingerprint(self.digests)
 
-    def take(self, positions: npt.NDArray[np.int64]) -> "FileImages":
+    def take(self, positions: Positions) -> "FileImages":
         """Returns some of the images."""
         return FileImages(self.root, self.names[positions], self.digests[positions])
 
 
 @dataclass(frozen=True)
 class Split:
-    """One part of a data set: N ids, N labels (class indices) and N images, in one fixed order."""
+    """One split of a data set: N ids, N labels (class indices) and N images, in one fixed order."""
 
     ids: tuple[str, ...]
     labels: Labels
@@ -173,25 +177,25 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """The sha256 over ids, labels and splits of every part; preprocessing and pixels are not in it."""
+        """The sha256 over ids and labels of every split; preprocessing and pixels are not in it."""
         return dataset_fingerprint({name: (split.ids, split.labels) for name, split in self.splits.items()})
 
     @cached_property
     def content(self) -> str:
-        """The sha256 over the images themselves, of every part."""
+        """The sha256 over the images themselves, of every split."""
         return fingerprint({name: split.images.content() for name, split in self.splits.items()})
 
 
-def dataset_fingerprint(parts: Mapping[str, tuple[Sequence[str], Labels]]) -> str:
-    """Returns the sha256 over every part's ids and labels, under the part's name.
+def dataset_fingerprint(splits: Mapping[str, tuple[Sequence[str], Labels]]) -> str:
+    """Returns the sha256 over every split's ids and labels, under the split's name.
 
-    It is the fingerprint of {part: {"ids": [...], "labels": [...]}}, hashed piece by piece: as one text, a million
+    It is the fingerprint of {split: {"ids": [...], "labels": [...]}}, hashed piece by piece: as one text, a million
     images would take more memory than they do themselves.
     """
 
     def pieces() -> Iterator[str]:
         yield "{"
-        for number, (name, (ids, labels)) in enumerate(sorted(parts.items())):
+        for number, (name, (ids, labels)) in enumerate(sorted(splits.items())):
             yield f'{"," * (number > 0)}{canonical_json(name)}:{{"ids":'
             yield from _list_pieces(ids, list)
             yield ',"labels":'
@@ -226,11 +230,11 @@ def check_dataset(dataset: Dataset) -> Dataset:
     """Returns the data set if it can be evaluated on.
 
     Raises:
-        DatasetError: A part is empty, ids repeat or cannot be written as UTF-8, or there are fewer than two classes.
+        DatasetError: A split is empty, ids repeat or cannot be written as UTF-8, or there are fewer than two classes.
     """
     for name, split in dataset.splits.items():
         if not len(split):
-            raise DatasetError(f"data set {dataset.id}: its {name} part has no images")
+            raise DatasetError(f"data set {dataset.id}: its {name} split has no images")
     ids = [name for split in dataset.splits.values() for name in split.ids]
     if len(set(ids)) != len(ids):
         raise DatasetError(f"data set {dataset.id}: sample ids repeat; each image needs its own")

@@ -4,12 +4,15 @@ import contextlib
 import hashlib
 import os
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from probebench.datasets.base import unreadable
+from probebench.files import replacing, stamp
 
 # One row a file: arrays, because a million of Python's own objects would take a gigabyte.
 Names = npt.NDArray[np.bytes_]
@@ -18,7 +21,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 def read_arrays(path: Path, kinds: Mapping[str, str]) -> Arrays | None:
-    """Returns the arrays of a memo; None where there is none, or one that is damaged or of another make.
+    """Returns the arrays of a digest cache; None where there is none, or one that is damaged or of another make.
 
     Args:
         path: The .npz file.
@@ -35,24 +38,34 @@ def read_arrays(path: Path, kinds: Mapping[str, str]) -> Arrays | None:
 
 def write_arrays(path: Path, arrays: Arrays) -> None:
     """Keeps arrays in a file; a home that cannot be written only costs time."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as stream:
-            np.savez(stream, **arrays)  # type: ignore[arg-type]
-        partial.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+    with contextlib.suppress(OSError), replacing(path) as partial, partial.open("wb") as stream:
+        np.savez(stream, **arrays)  # type: ignore[arg-type]
 
 
-class FileMemo:
+def files_stamp(files: Iterable[str | bytes]) -> str:
+    """Returns the sha256 over names and stamps of image files: another where any of them may have changed.
+
+    Raises:
+        DatasetError: One is not there; the line names it.
+    """
+    digest = hashlib.sha256()
+    for file in map(os.fsencode, files):
+        try:
+            # Path would keep every name in a table of its own.
+            status = os.stat(file)  # noqa: PTH116
+        except OSError as error:
+            raise unreadable(file, error) from error
+        digest.update(repr((file, *stamp(status))).encode())
+    return digest.hexdigest()
+
+
+class DigestCache:
     """Remembers files' sha256 by name, inode, size and times."""
 
     _KINDS = {"names": "S", "stamps": "u", "digests": "S"}
 
     def __init__(self, folder: Path, top: Path) -> None:
-        """Takes the folder that keeps memos, and the one that the files' names start from."""
+        """Takes the folder that keeps digest caches, and the one that the files' names start from."""
         place = hashlib.sha256(os.fsencode(top.resolve())).hexdigest()[:16]
         self._path = folder / f"{place}.npz"
         self._before = read_arrays(self._path, self._KINDS)
@@ -82,4 +95,4 @@ class FileMemo:
     def save(self) -> None:
         """Keeps what was learnt, in place of what was known before."""
         self._before = None
-        write_arrays(self._path, {name: np.concatenate([part[name] for part in self._now]) for name in self._KINDS})
+        write_arrays(self._path, {name: np.concatenate([batch[name] for batch in self._now]) for name in self._KINDS})

@@ -6,13 +6,13 @@ from functools import cached_property
 
 import numpy as np
 
-from probebench.datasets.base import Labels
-from probebench.datasets.splits import Positions, order_within_classes, share
+from probebench.arrays import Labels, Positions
+from probebench.datasets.splits import order_within_classes, share
 from probebench.fingerprint import fingerprint
 
 
 def train_fingerprint(ids: Sequence[str], labels: Labels) -> str:
-    """Returns the sha256 over training ids and labels; nothing of the test part can move it."""
+    """Returns the sha256 over training ids and labels; nothing of the test split can move it."""
     return fingerprint({"ids": list(ids), "labels": [int(label) for label in labels]})
 
 
@@ -27,7 +27,7 @@ class ShortClass:
 
 @dataclass(frozen=True)
 class Draw:
-    """One draw: positions into the training part.
+    """One draw: positions into the training split.
 
     Attributes:
         seed: The draw's seed; None for the one draw at full data.
@@ -35,7 +35,7 @@ class Draw:
         train: Positions that the probe is fitted on.
         validation: Positions that choose the strength; disjoint from ``train``.
         short: Classes that had fewer than were asked for.
-        digest: sha256 over the ids of both parts, by class order.
+        digest: sha256 over the ids of both, by class order.
     """
 
     seed: int | None
@@ -47,13 +47,13 @@ class Draw:
 
 
 @dataclass(frozen=True)
-class TrainingPart:
+class TrainingSplit:
     """Ids and labels of all training images: everything that a draw may depend on.
 
     Attributes:
         ids: Those that can be drawn.
         labels: Theirs, (N,).
-        whole: Ids and labels of the whole part where some images had to be left out; None where none had. The order of
+        whole: Ids and labels of the whole split where some images had to be left out; None where none had. The order of
             images depends on it, so a draw hardly moves with the images that are missing.
     """
 
@@ -134,12 +134,12 @@ class TrainingPart:
 
 
 def short_classes(draw: Draw, train: Labels, own: frozenset[int] | None, test: Labels) -> list[ShortClass]:
-    """Returns a draw's short classes, those that a set's own validation part lacks, and those that only test has.
+    """Returns a draw's short classes, those that a set's own validation split lacks, and those that only test has.
 
     Args:
         draw: The draw.
         train: All training labels.
-        own: Labels of the validation part of the set's own, where that is what chooses.
+        own: Labels of the validation split of the set's own, where that is what chooses.
         test: Test labels.
     """
     short = {one.label: one for one in draw.short}

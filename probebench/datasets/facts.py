@@ -4,13 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from probebench.datasets.base import Dataset
+from probebench.datasets.base import SPLITS, Dataset
 from probebench.registry.schema import DatasetSpec
 
 
 def entry_facts(spec: DatasetSpec) -> dict[str, Any]:
     """Returns what the entry says, in the order in which people ask for it."""
-    parts = ("train", "val", "test")
     return {
         "id": spec.id,
         "title": spec.title,
@@ -19,9 +18,9 @@ def entry_facts(spec: DatasetSpec) -> dict[str, Any]:
         "license": spec.license,
         "citation": spec.citation,
         "metric": spec.metric,
-        "splits": {part: count for part in parts if (count := getattr(spec.splits, part))},
+        "splits": {name: count for name in SPLITS if (count := getattr(spec.splits, name))},
         "rule": spec.splits.rule,
-        "class_counts": {part: getattr(spec.class_counts, part) for part in parts if getattr(spec.splits, part)},
+        "class_counts": {name: getattr(spec.class_counts, name) for name in SPLITS if getattr(spec.splits, name)},
         "quirks": list(spec.quirks),
         "unverified": list(spec.unverified),
         "templates": list(spec.templates),

@@ -1,36 +1,16 @@
 """Opens data sets: by registry id, through the library that carries them, or a source of the user's."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from probebench.datasets.base import Dataset, check_dataset
-from probebench.datasets.named import arrays as named_memory
-from probebench.datasets.named import files as named_files
-from probebench.datasets.named import lists as named_lists
-from probebench.datasets.named.layout import Layout, Parts, check_counts
-from probebench.datasets.sources.folder import FOLDER, open_folder
+from probebench.datasets.named.layout import Layout, check_counts
+from probebench.datasets.named.loader import loader_of
+from probebench.datasets.sources import FOLDER, HF, WDS
+from probebench.datasets.sources.folder import open_folder
 from probebench.errors import DatasetError
 from probebench.registry.load import Registry
 from probebench.registry.schema import DatasetSpec
-
-WDS, HF = "wds:", "hf:"
-LOADERS: dict[str, Callable[[Layout], Parts]] = {
-    "digits": named_memory.digits,
-    "fashion_mnist": named_memory.fashion_mnist,
-    "cifar100": named_memory.cifar100,
-    "stl10": named_memory.stl10,
-    "svhn": named_memory.svhn,
-    "pcam": named_memory.pcam,
-    "caltech101": named_files.caltech101,
-    "eurosat": named_files.eurosat,
-    "sun397": named_files.sun397,
-    "imagenet": named_files.imagenet,
-    "domainnet": named_lists.domainnet,
-    "cassava": named_lists.cassava,
-    "cct20": named_lists.cct20,
-    **named_files.PUBLISHED,
-}
 
 
 def open_dataset(name: str, registry: Registry, root: Path) -> Dataset:
@@ -48,11 +28,11 @@ def open_dataset(name: str, registry: Registry, root: Path) -> Dataset:
     if name.startswith(FOLDER):
         return open_folder(Path(name.removeprefix(FOLDER)).expanduser(), root)
     if name.startswith(WDS):
-        from probebench.datasets.sources.webdataset import open_wds
+        from probebench.datasets.sources.webdataset.open import open_wds
 
         return open_wds(name.removeprefix(WDS), root)
     if name.startswith(HF):
-        from probebench.datasets.sources.huggingface import open_hf
+        from probebench.datasets.sources.huggingface.open import open_hf
 
         return open_hf(name.removeprefix(HF), root)
     spec = registry.dataset(name)
@@ -65,14 +45,15 @@ def open_named(spec: DatasetSpec, root: Path) -> Dataset:
     """Opens a data set of the registry and compares it with its entry.
 
     Raises:
+        RegistryError: The entry names a loader that does not exist.
         NotHereError: Nothing of it is on this machine.
         DatasetError: Files are missing, or differ from the entry.
     """
-    layout = Layout(spec, root)
+    layout, loader = Layout(spec, root), loader_of(spec)
     layout.require()
-    parts = LOADERS[spec.loader](layout)
-    check_counts(layout, parts)
-    dataset = check_dataset(Dataset(spec.id, spec.classes, parts))
+    splits = loader.open(layout)
+    check_counts(layout, splits)
+    dataset = check_dataset(Dataset(spec.id, spec.classes, splits))
     if spec.fingerprint not in ("unknown", dataset.fingerprint):
         raise layout.half(f"its ids or labels are not those of the entry (fingerprint {dataset.fingerprint[:16]})")
     return dataset
@@ -87,7 +68,7 @@ def record(dataset: Dataset) -> dict[str, object]:
     """Returns what tells a prepared set from a changed one."""
     return {
         "fingerprint": dataset.fingerprint,
-        "counts": {part: len(split) for part, split in dataset.splits.items()},
+        "counts": {name: len(split) for name, split in dataset.splits.items()},
         "content": dataset.content,
     }
 

@@ -1,16 +1,13 @@
-"""Orders images by hash, and cuts fixed parts where a data set has none of its own."""
+"""Orders images by hash, and cuts fixed splits where a data set has none of its own."""
 
 import hashlib
 import math
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from probebench.datasets.base import Labels
+from probebench.arrays import Labels, Positions
 from probebench.fingerprint import canonical_json
-
-Positions = npt.NDArray[np.int64]
 
 
 def order_within_classes(ids: Sequence[str], labels: Labels, *salt: str | int) -> dict[int, Positions]:
@@ -36,8 +33,8 @@ def share(count: int, fraction: float) -> int:
     return math.floor(count * fraction + 0.5)
 
 
-def cut_test_part(ids: Sequence[str], labels: Labels, fraction: float = 0.2) -> tuple[Positions, Positions]:
-    """Cuts a fixed test part from data that has none: the last share of each class in its hash order.
+def cut_test_split(ids: Sequence[str], labels: Labels, fraction: float = 0.2) -> tuple[Positions, Positions]:
+    """Cuts a fixed test split from data that has none: the last share of each class in its hash order.
 
     Returns:
         Positions of train and of test, each in ascending order.
@@ -49,8 +46,8 @@ def cut_test_part(ids: Sequence[str], labels: Labels, fraction: float = 0.2) -> 
     return np.flatnonzero(~in_test), np.flatnonzero(in_test)
 
 
-def cut_train_part(ids: Sequence[str], labels: Labels, each: int) -> tuple[Positions, Positions]:
-    """Cuts a fixed training part of ``each`` images a class: the first of each class in its hash order.
+def cut_train_split(ids: Sequence[str], labels: Labels, each: int) -> tuple[Positions, Positions]:
+    """Cuts a fixed training split of ``each`` images a class: the first of each class in its hash order.
 
     Returns:
         Positions of train and of test (all others), each in ascending order.

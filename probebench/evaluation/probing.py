@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from probebench.cache.store import FeatureFile
-from probebench.datasets.draws import Draw, TrainingPart
+from probebench.datasets.draws import Draw, TrainingSplit
 from probebench.engine import Ray
 from probebench.errors import CacheError, ProbebenchError, UsageError, one_line
 from probebench.evaluation.probe_task import ProbeTask
@@ -89,16 +89,16 @@ def evaluate(task: ProbeTask, out: Path, on_progress: Callable[[int], None] = la
     return result, True
 
 
-def _training_part(train: FeatureFile) -> TrainingPart:
+def _training_part(train: FeatureFile) -> TrainingSplit:
     """Returns what can be drawn; images that were left out still count in the order of the others."""
     skipped = train.skipped
     if not len(skipped):
-        return TrainingPart(train.ids, train.labels)
+        return TrainingSplit(train.ids, train.labels)
     ids, labels = list(train.ids), train.labels.tolist()
     for position, name, label in zip(skipped.positions.tolist(), skipped.ids, skipped.labels.tolist(), strict=True):
         ids.insert(position, name)
         labels.insert(position, label)
-    return TrainingPart(train.ids, train.labels, (ids, np.array(labels, dtype=np.int64)))
+    return TrainingSplit(train.ids, train.labels, (ids, np.array(labels, dtype=np.int64)))
 
 
 def evaluate_all(
@@ -156,7 +156,7 @@ class _Budget:
 
 
 def _choose(
-    task: ProbeTask, train: FeatureFile, part: TrainingPart, own: FeatureFile | None, fit: Fitters, budget: _Budget
+    task: ProbeTask, train: FeatureFile, part: TrainingSplit, own: FeatureFile | None, fit: Fitters, budget: _Budget
 ) -> list[DrawOutcome]:
     """Fits all draws and chooses their strengths; the test part is out of reach here."""
     own_labels = None if own is None else frozenset(own.labels.tolist())

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from probebench.datasets.draws import Draw, TrainingPart, short_classes
+from probebench.datasets.draws import Draw, TrainingSplit, short_classes
 from probebench.evaluation.probe_task import ProbeTask
 from probebench.probes.select import Selected
 from probebench.results.environment import environment
@@ -38,7 +38,7 @@ class Made:
         skipped: Ids of images, of all parts, that could not be read and were left out.
     """
 
-    part: TrainingPart
+    part: TrainingSplit
     width: int
     digests: dict[str, str]
     settings: dict[str, str | int | bool]

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from probebench.cache.store import FeatureFile
-from probebench.datasets.draws import Draw, TrainingPart
+from probebench.datasets.draws import Draw, TrainingSplit
 from probebench.evaluation.probe_task import ProbeTask
 from probebench.probes.base import Labelled
 from probebench.probes.select import SelectionData
@@ -47,7 +47,7 @@ def rows_of(file: FeatureFile, positions: npt.NDArray[np.int64] | None = None) -
     return Labelled(file.read()[positions] if dense else file.read(positions), labels)
 
 
-def draw_for(task: ProbeTask, part: TrainingPart, seed: int | None, own_validation: bool) -> Draw:
+def draw_for(task: ProbeTask, part: TrainingSplit, seed: int | None, own_validation: bool) -> Draw:
     """Returns the draw of a seed under the task's protocol, with what it holds out."""
     chosen = task.selection
     if task.shots == "full":
@@ -61,7 +61,7 @@ def draw_for(task: ProbeTask, part: TrainingPart, seed: int | None, own_validati
 
 
 def selection_data_for(
-    task: ProbeTask, train: FeatureFile, part: TrainingPart, draw: Draw, own: FeatureFile | None
+    task: ProbeTask, train: FeatureFile, part: TrainingSplit, draw: Draw, own: FeatureFile | None
 ) -> SelectionData:
     """Reads what a draw gives to choose with.
 

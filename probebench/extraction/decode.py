@@ -4,22 +4,20 @@ import contextlib
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import torch
 from torch.utils.data import DataLoader, default_collate
 
 from probebench.backbones.preprocess import Pixels
-from probebench.datasets.base import Images, Split
-from probebench.device import cores
+from probebench.datasets.base import Images
 from probebench.errors import DatasetError, FeatureError, OutOfReachError
 from probebench.registry.schema import Input
 
 # Batches that each process has ready, or at work, ahead of the network.
 AHEAD = 2
-# Files that a thread looks at in one go.
-_TOGETHER = 256
+# What an extraction can do about images that cannot be read.
+LEAVE_OUT = "--on-error skip leaves them out and records it"
 
 
 @dataclass(frozen=True)
@@ -101,33 +99,3 @@ def decoded(
             "a decoding process was killed or ran out of (shared) memory; committed rows are kept: "
             "run the same command again with fewer --workers, or --workers 0"
         ) from error
-
-
-def check_files(splits: Sequence[Split]) -> None:
-    """Looks at every image's file before hours are spent: it is there, begins and ends as an image does.
-
-    Raises:
-        DatasetError: Some cannot be read; the line names the first.
-    """
-
-    def look(part: tuple[Images, range]) -> list[str]:
-        images, positions = part
-        found = []
-        for position in positions:
-            try:
-                images.check(position)
-            except DatasetError as error:
-                found.append(str(error))
-        return found
-
-    parts = (
-        (split.images, range(start, min(start + _TOGETHER, len(split))))
-        for split in splits
-        for start in range(0, len(split), _TOGETHER)
-    )
-    # Threads, for disks that answer slowly.
-    with ThreadPoolExecutor(2 * cores()) as pool:
-        faults = [line for found in pool.map(look, parts) for line in found]
-    if faults:
-        more = f"; {len(faults) - 1} more cannot be read" if len(faults) > 1 else ""
-        raise DatasetError(f"{faults[0]}{more} (--on-error skip leaves them out and records it)")

@@ -12,10 +12,11 @@ from probebench.cache.key import FeatureKey
 from probebench.cache.store import FeatureFile, committed_rows, feature_path, mark_as_newest, partial_path
 from probebench.cache.writer import FeatureWriter, Header, discard_leftovers, locked
 from probebench.datasets.base import Dataset, Split
+from probebench.datasets.check import check_images
 from probebench.engine import Ray
 from probebench.errors import DatasetError, FeatureError
 from probebench.extraction.clock import Clock
-from probebench.extraction.decode import OutOfReach, check_files
+from probebench.extraction.decode import LEAVE_OUT, OutOfReach
 from probebench.extraction.forward import first_unusable
 from probebench.extraction.options import Dtype, OnError, Options, Settings
 from probebench.extraction.shards import RayExecutor
@@ -68,7 +69,7 @@ def extract(
     missing = [job for job in jobs if not job.complete()]
     if missing:
         if options.on_error == "stop":
-            check_files([job.split for job in missing])
+            check_images([job.split for job in missing], LEAVE_OUT)
         require_space(sum(job.space(backbone.features) for job in missing), home)
     images = sum(len(job.split) for job in missing)
     executor = (

@@ -9,8 +9,9 @@ import numpy as np
 from probebench.backbones.base import Backbone
 from probebench.backbones.preprocess import Pixels
 from probebench.datasets.base import Dataset, Split
+from probebench.datasets.check import check_images
 from probebench.device import cores
-from probebench.extraction.decode import check_files
+from probebench.extraction.decode import LEAVE_OUT
 from probebench.extraction.extract import jobs_for
 from probebench.extraction.forward import Forward
 from probebench.extraction.options import Options
@@ -47,7 +48,7 @@ def plan(backbone: Backbone, dataset: Dataset, home: Path, options: Options) -> 
     jobs = jobs_for(backbone, dataset, home, options)
     missing = [job for job in jobs if not job.complete()]
     if options.on_error == "stop":
-        check_files([job.split for job in missing])
+        check_images([job.split for job in missing], LEAVE_OUT)
     left: dict[str, int] = {job.key.split: 0 for job in jobs}
     left |= {job.key.split: len(job.split) - job.committed() for job in missing}
     return Plan(

@@ -5,7 +5,6 @@
 ``_choose_on_test``, and its results say so.
 """
 
-import contextlib
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -16,8 +15,9 @@ import numpy as np
 import torch
 
 from probebench.datasets.base import Split
+from probebench.datasets.check import check_images
 from probebench.engine import Ray
-from probebench.errors import DatasetError, ProbebenchError
+from probebench.errors import ProbebenchError
 from probebench.finetuning.model import Starts, interpolate
 from probebench.finetuning.record import Made, make_result
 from probebench.finetuning.select import Selector, Trial, ValidationImages, frozen
@@ -46,7 +46,7 @@ def finetune(task: FinetuneTask, out: Path, probe_protocol: ProtocolSpec | None,
     paths = {alpha: task.path(out, alpha) for alpha in task.alphas}
     if all(path.exists() for path in paths.values()):
         return [_stored(path) for path in paths.values()]
-    _check_images(task)
+    check_images(task.dataset.splits.values())
     place = accelerator(task.options)
     starts = Starts.of(task)
     began = time.perf_counter()
@@ -116,28 +116,6 @@ def _stored(path: Path) -> Result:
     result = read_result(path)
     read_predictions(path, result)
     return result
-
-
-def _check_images(task: FinetuneTask) -> None:
-    """Looks at every image's file before hours are spent.
-
-    Raises:
-        DatasetError: Some cannot be read; the line names the first.
-    """
-    faults = []
-    for split in task.dataset.splits.values():
-        for position in range(len(split)):
-            with contextlib.suppress(DatasetError):
-                split.images.check(position)
-                continue
-            faults.append((split, position))
-    if faults:
-        split, position = faults[0]
-        try:
-            split.images.check(position)
-        except DatasetError as error:
-            more = f"; {len(faults) - 1} more cannot be read" if len(faults) > 1 else ""
-            raise DatasetError(f"{error}{more}") from error
 
 
 def held_for(task: FinetuneTask, validation: np.ndarray[tuple[int], np.dtype[np.int64]]) -> ValidationImages:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from probebench.cache.key import FeatureKey
 from probebench.datasets.base import Dataset
-from probebench.datasets.draws import Draw, TrainingPart
+from probebench.datasets.draws import Draw, TrainingSplit
 from probebench.fingerprint import fingerprint
 from probebench.registry.schema import CheckpointSpec, DatasetSpec, FinetuneProtocol
 from probebench.results.metrics import Metric
@@ -58,17 +58,17 @@ class FinetuneTask:
     options: Options
 
     @property
-    def part(self) -> TrainingPart:
+    def part(self) -> TrainingSplit:
         """What can be drawn."""
         train = self.dataset.splits["train"]
-        return TrainingPart(train.ids, train.labels)
+        return TrainingSplit(train.ids, train.labels)
 
     @property
     def own_validation(self) -> bool:
         """Whether the data set's own validation part chooses."""
         return self.shots == "full" and self.protocol.selection == "validation" and "val" in self.dataset.splits
 
-    def trials(self, part: TrainingPart) -> list[tuple[Draw, Seeds]]:
+    def trials(self, part: TrainingSplit) -> list[tuple[Draw, Seeds]]:
         """Returns the draws, the same as the ``default`` probes', each with the seeds of its training."""
         choice = self.protocol.choice(self.shots)
         if self.shots == "full":

@@ -18,7 +18,7 @@ from probebench.results.store import Predictions
 
 if TYPE_CHECKING:
     from probebench.datasets.base import Dataset
-    from probebench.datasets.draws import Draw, TrainingPart
+    from probebench.datasets.draws import Draw, TrainingSplit
     from probebench.evaluation.probe_task import ProbeTask
 
 
@@ -123,7 +123,7 @@ def check_finetune(result: Result, protocol: FinetuneProtocol, dataset: "Dataset
 
 
 def _check_draws(
-    result: Result, part: "TrainingPart", drawn: "Callable[[int | None], Draw]", elsewhere: bool, dataset: "Dataset"
+    result: Result, part: "TrainingSplit", drawn: "Callable[[int | None], Draw]", elsewhere: bool, dataset: "Dataset"
 ) -> Iterator[str]:
     """Compares each trial's draw with ``drawn``; validation images may be ``elsewhere`` than in the training part."""
     test = set(dataset.splits["test"].ids)
@@ -141,20 +141,20 @@ def _check_draws(
             yield f"{name} touches the test image {min(touched)}"
 
 
-def _ids(part: "TrainingPart", draw: "Draw") -> list[str]:
+def _ids(part: "TrainingSplit", draw: "Draw") -> list[str]:
     return [part.ids[position] for position in np.concatenate([draw.train, draw.validation]).tolist()]
 
 
-def _part(result: Result, dataset: "Dataset") -> "TrainingPart":
+def _part(result: Result, dataset: "Dataset") -> "TrainingSplit":
     """Returns what could be drawn, less the images that the result skipped."""
-    from probebench.datasets.draws import TrainingPart
+    from probebench.datasets.draws import TrainingSplit
 
     train, skipped = dataset.splits["train"], set(result.skipped_ids)
     kept = np.array([name not in skipped for name in train.ids], dtype=bool)
     if kept.all():
-        return TrainingPart(train.ids, train.labels)
+        return TrainingSplit(train.ids, train.labels)
     ids = [name for name in train.ids if name not in skipped]
-    return TrainingPart(ids, train.labels[kept], (train.ids, train.labels))
+    return TrainingSplit(ids, train.labels[kept], (train.ids, train.labels))
 
 
 def cell_of_result(result: Result, entry: CheckpointSpec, protocol: ProtocolSpec, dataset: "Dataset") -> "ProbeTask":

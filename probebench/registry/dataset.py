@@ -7,29 +7,6 @@ from pydantic import Field, StringConstraints, model_validator
 
 from probebench.registry.entry import Entry, Id, Text, check_unverified
 
-Loader = Literal[
-    "digits",
-    "fashion_mnist",
-    "cifar100",
-    "stl10",
-    "svhn",
-    "pcam",
-    "dtd",
-    "caltech101",
-    "oxford_pets",
-    "eurosat",
-    "flowers102",
-    "food101",
-    "stanford_cars",
-    "fgvc_aircraft",
-    "sun397",
-    "gtsrb",
-    "country211",
-    "imagenet",
-    "domainnet",
-    "cassava",
-    "cct20",
-]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Md5 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 Positive = Annotated[int, Field(ge=1)]
@@ -68,6 +45,7 @@ class DatasetSpec(Entry):
         citation: Who published it, where and when.
         unverified: Keys such as "splits.train" whose values were taken from their source and could not be checked
             against the data.
+        loader: What opens it: a name that a loader of probebench.datasets.named has.
         metric: What is reported by this set's convention: the share of images that are right, or its mean over classes.
         quirks: What to know before trusting a number, a line each.
         fingerprint: The sha256 over ids, labels and parts of the whole set.
@@ -88,7 +66,7 @@ class DatasetSpec(Entry):
     license: Text
     citation: Text = "unknown"
     unverified: tuple[Text, ...] = ()
-    loader: Loader
+    loader: Id
     metric: Literal["accuracy", "mean-per-class"]
     quirks: tuple[Text, ...] = ()
     fingerprint: Sha256 | Literal["unknown"] = "unknown"

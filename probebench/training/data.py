@@ -11,8 +11,9 @@ from PIL import Image
 from timm.data.transforms_factory import create_transform
 from torch.utils.data import DataLoader
 
+from probebench.arrays import Labels
 from probebench.backbones.preprocess import build_transform
-from probebench.datasets.base import Images, Labels, Split
+from probebench.datasets.base import Images, Split
 from probebench.errors import DatasetError
 from probebench.registry.schema import Augment, Input
 from probebench.training.seeds import Seeds, seeded

@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 
-from probebench import network
 from probebench.backbones import locate as module
 from probebench.backbones.locate import locate
 from probebench.errors import WeightsError
@@ -39,9 +38,3 @@ def test_out_of_reach_weights_say_so_in_one_line(
     assert "the network cannot be reached" in str(caught.value) and "\n" not in str(caught.value)
     assert capfd.readouterr().err == ""
     assert not list(home.rglob("*.partial"))
-
-
-def test_an_address_that_does_not_answer_is_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    assert not network.reachable("https://host.invalid/x", seconds=1)

@@ -49,9 +49,9 @@ def test_prepare_several(run: Run, home: Path) -> None:
 
 
 def test_prepare_a_suite_and_see_it_in_the_list(run: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from probebench.datasets.named import arrays as named_memory
+    from probebench.datasets.named import arrays
 
-    monkeypatch.setattr(named_memory, "DEBIAN_FASHION_MNIST", home / "nowhere")
+    monkeypatch.setattr(arrays, "DEBIAN_FASHION_MNIST", home / "nowhere")
     monkeypatch.setattr("torchvision.datasets.FashionMNIST.download", lambda _: None)
     done = run("datasets", "prepare", "offline")
     assert done.error == "1 of 2 data sets are not ready, as said above: fashion_mnist"
@@ -65,8 +65,8 @@ def test_prepare(run: Run) -> None:
 
 
 def test_check_names_images_that_occur_twice(run: Callable[..., Ran], tmp_path: Path) -> None:
-    for part, seed in (("train", 0), ("test", 1)):
-        make_images(tmp_path / "mine" / part, each=4, seed=seed, size=64)
+    for split, seed in (("train", 0), ("test", 1)):
+        make_images(tmp_path / "mine" / split, each=4, seed=seed, size=64)
     clean = run("datasets", "show", "folder:mine", "--check")
     assert clean.code == 0 and "the same pixels: none" in clean.out and "alike: none" in clean.out
     shutil.copy(tmp_path / "mine/train/class0/000.png", tmp_path / "mine/test/class0/copy.png")
@@ -76,4 +76,5 @@ def test_check_names_images_that_occur_twice(run: Callable[..., Ran], tmp_path: 
     assert "test test/class0/copy.png (class0)" in found and "train train/class0/000.png (class0)" in found
     facts = json.loads(run("datasets", "show", "folder:mine", "--check", "--json").out)
     assert facts["duplicates"]["exact"]["between"] == {"test in train": 1}
+    assert {pair["first"]["split"] for pair in facts["duplicates"]["exact"]["pairs"]} == {"train"}
     assert run("datasets", "show", "dtd", "--check").code == 1

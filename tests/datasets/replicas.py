@@ -52,8 +52,8 @@ class Replica:
     """A replica on disk: its entry, the folder of all data sets, and what opening must find.
 
     Attributes:
-        first: The first ids and labels of each part.
-        images: How many images each part has.
+        first: The first ids and labels of each split.
+        images: How many images each split has.
         broken: Something of the layout that can be taken away, and what the error line must then say.
     """
 
@@ -69,9 +69,9 @@ Maker = Callable[[Registry, Path, pytest.MonkeyPatch], Replica]
 
 def dtd(registry: Registry, root: Path, _: pytest.MonkeyPatch) -> Replica:
     place = root / "dtd" / "dtd" / "dtd"
-    for part, numbers in (("train", (2, 4)), ("val", (5,)), ("test", (9, 10, 11))):
+    for split, numbers in (("train", (2, 4)), ("val", (5,)), ("test", (9, 10, 11))):
         names = [f"{name}/{name}_{number:04d}.jpg" for name in ("banded", "zigzagged") for number in numbers]
-        lines(place / "labels" / f"{part}1.txt", pictures(place / "images", names))
+        lines(place / "labels" / f"{split}1.txt", pictures(place / "images", names))
     return Replica(
         shrunk(registry.dataset("dtd"), {"train": 4, "val": 2, "test": 6}, ("banded", "zigzagged")),
         root,
@@ -95,13 +95,13 @@ def caltech101(registry: Registry, root: Path, _: pytest.MonkeyPatch) -> Replica
 
 def oxford_pets(registry: Registry, root: Path, _: pytest.MonkeyPatch) -> Replica:
     place = root / "oxford_pets" / "oxford-iiit-pet"
-    for part, numbers in (("trainval", (1, 2)), ("test", (200,))):
+    for split, numbers in (("trainval", (1, 2)), ("test", (200,))):
         rows = []
         for name, label, kind in (("Abyssinian", 1, 1), ("american_bulldog", 2, 2)):
             for number in numbers:
                 pictures(place / "images", [f"{name}_{number}.jpg"])
                 rows.append(f"{name}_{number} {label} {kind} {label}")
-        lines(place / "annotations" / f"{part}.txt", rows)
+        lines(place / "annotations" / f"{split}.txt", rows)
     spec = shrunk(registry.dataset("oxford_pets"), {"train": 4, "test": 2}, ("Abyssinian", "American Bulldog"))
     return Replica(
         spec,
@@ -115,7 +115,7 @@ def oxford_pets(registry: Registry, root: Path, _: pytest.MonkeyPatch) -> Replic
 def domainnet(domain: str) -> Maker:
     def make(registry: Registry, root: Path, _: pytest.MonkeyPatch) -> Replica:
         place, spec = root / "domainnet", registry.dataset(f"domainnet_{domain}")
-        for part, numbers in (("train", (1, 2, 3)), ("test", (4,))):
+        for split, numbers in (("train", (1, 2, 3)), ("test", (4,))):
             rows = []
             # Out of order, as lists may be; t-shirt is one whose label is not its place in the alphabet.
             for name in ("airplane", "aircraft_carrier", "t-shirt"):
@@ -123,7 +123,7 @@ def domainnet(domain: str) -> Maker:
                 for number in numbers:
                     image = f"{domain}/{name}/{domain}_{label + 1:03d}_{number:06d}.jpg"
                     rows.append(f"{pictures(place, [image])[0]} {label}")
-            lines(place / f"{domain}_{part}.txt", rows)
+            lines(place / f"{domain}_{split}.txt", rows)
         return Replica(
             shrunk(spec, {"train": 9, "test": 3}),
             root,
@@ -175,27 +175,27 @@ def cct20(id: str) -> Maker:  # noqa: A002
         place, spec = root / "cct20", registry.dataset(id)
         numbers = (1, 3, 5, 6, 7, 8, 9, 10, 11, 16, 21, 30, 33, 34, 51, 99)
         categories = [{"id": number, "name": name} for number, name in zip(numbers, spec.classes, strict=True)]
-        for part in ("train", "cis_val", "cis_test", "trans_val", "trans_test"):
-            names = pictures(place / "eccv_18_all_images_sm", [f"{part}-{number}.jpg" for number in range(4)])
+        for split in ("train", "cis_val", "cis_test", "trans_val", "trans_test"):
+            names = pictures(place / "eccv_18_all_images_sm", [f"{split}-{number}.jpg" for number in range(4)])
             images = [
-                {"id": name[:-4], "file_name": name, "seq_id": f"{part}-seq{number // 2}", "location": 38}
+                {"id": name[:-4], "file_name": name, "seq_id": f"{split}-seq{number // 2}", "location": 38}
                 for number, name in enumerate(names)
             ]
             notes = [{"id": name, "image_id": name[:-4], "category_id": 99 if "-0" in name else 6} for name in names]
             # A second animal in one image.
             notes.append({"id": "second", "image_id": names[1][:-4], "category_id": 1})
-            path = place / "eccv_18_annotation_files" / f"{part}_annotations.json"
+            path = place / "eccv_18_annotation_files" / f"{split}_annotations.json"
             path.parent.mkdir(exist_ok=True)
             path.write_text(
                 json.dumps({"categories": categories[::-1], "images": images[::-1], "annotations": notes, "info": {}})
             )
-        used = {part: str(spec.options[part]) for part in ("train", "val", "test")}
+        used = {split: str(spec.options[split]) for split in ("train", "val", "test")}
         file = place / "eccv_18_annotation_files" / f"{used['val']}_annotations.json"
         return Replica(
             shrunk(spec, {"train": 4, "val": 4, "test": 4}),
             root,
             {"train": 4, "val": 4, "test": 4},
-            {part: (f"{name}-0.jpg", 15) for part, name in used.items()},
+            {split: (f"{name}-0.jpg", 15) for split, name in used.items()},
             (file, f"{used['val']}_annotations.json is missing"),
         )
 

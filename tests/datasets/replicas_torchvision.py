@@ -60,10 +60,10 @@ def flowers102(registry: Registry, root: Path, patch: pytest.MonkeyPatch) -> Rep
 
 def food101(registry: Registry, root: Path, _: pytest.MonkeyPatch) -> Replica:
     place = root / "food101" / "food-101"
-    for part, numbers in (("train", (10, 11)), ("test", (12,))):
+    for split, numbers in (("train", (10, 11)), ("test", (12,))):
         table = {name: [f"{name}/{number}" for number in numbers] for name in ("waffles", "apple_pie")}
         pictures(place / "images", [f"{image}.jpg" for images in table.values() for image in images])
-        lines(place / "meta" / f"{part}.json", [json.dumps(table)])
+        lines(place / "meta" / f"{split}.json", [json.dumps(table)])
     return Replica(
         shrunk(registry.dataset("food101"), {"train": 4, "test": 2}, ("apple_pie", "waffles")),
         root,
@@ -78,8 +78,8 @@ def stanford_cars(registry: Registry, root: Path, _: pytest.MonkeyPatch) -> Repl
     names = ("AM General Hummer SUV 2000", "Acura RL Sedan 2012")
     kind = [("class", "i4"), ("fname", "O")]
     (place / "devkit").mkdir(parents=True)
-    for part, file in (("train", "devkit/cars_train_annos.mat"), ("test", "cars_test_annos_withlabels.mat")):
-        images = pictures(place / f"cars_{part}", [f"{number:05d}.jpg" for number in range(1, 4)])
+    for split, file in (("train", "devkit/cars_train_annos.mat"), ("test", "cars_test_annos_withlabels.mat")):
+        images = pictures(place / f"cars_{split}", [f"{number:05d}.jpg" for number in range(1, 4)])
         rows = np.array([(2 - number % 2, name) for number, name in enumerate(images)], dtype=kind)
         savemat(place / file, {"annotations": rows})
     savemat(place / "devkit" / "cars_meta.mat", {"class_names": np.array(names, dtype=object)})
@@ -96,11 +96,11 @@ def fgvc_aircraft(registry: Registry, root: Path, _: pytest.MonkeyPatch) -> Repl
     place = root / "fgvc_aircraft" / "fgvc-aircraft-2013b" / "data"
     names = ("707-320", "BAE 146-200")
     lines(place / "variants.txt", names)
-    for start, part in ((10, "train"), (20, "val"), (30, "test")):
+    for start, split in ((10, "train"), (20, "val"), (30, "test")):
         numbers = [f"{start + number:07d}" for number in range(2)]
         pictures(place / "images", [f"{number}.jpg" for number in numbers])
         pairs = zip(numbers, reversed(names), strict=True)
-        lines(place / f"images_variant_{part}.txt", [f"{number} {name}" for number, name in pairs])
+        lines(place / f"images_variant_{split}.txt", [f"{number} {name}" for number, name in pairs])
     return Replica(
         shrunk(registry.dataset("fgvc_aircraft"), {"train": 2, "val": 2, "test": 2}, names),
         root,
@@ -114,11 +114,11 @@ def sun397(registry: Registry, root: Path, _: pytest.MonkeyPatch) -> Replica:
     place = root / "sun397"
     names = ("abbey", "apartment_building/outdoor")
     lines(place / "SUN397" / "ClassName.txt", [f"/a/{name}" for name in names])
-    for part, letters in (("Training", "ab"), ("Testing", "c")):
+    for split, letters in (("Training", "ab"), ("Testing", "c")):
         images = pictures(
             place / "SUN397", [f"a/{name}/sun_{letter}.jpg" for name in names[::-1] for letter in letters]
         )
-        lines(place / f"{part}_01.txt", [f"/{image}" for image in images])
+        lines(place / f"{split}_01.txt", [f"/{image}" for image in images])
     # Images that no partition uses are left out.
     pictures(place / "SUN397", ["a/abbey/sun_unused.jpg"])
     return Replica(
@@ -137,9 +137,9 @@ def stl10(registry: Registry, root: Path, patch: pytest.MonkeyPatch) -> Replica:
     place, spec = root / "stl10" / "stl10_binary", registry.dataset("stl10")
     lines(place / "class_names.txt", spec.classes)
     noise(1, 3, 96, 96).tofile(place / "unlabeled_X.bin")
-    for part, count in (("train", 3), ("test", 2)):
-        noise(count, 3, 96, 96).tofile(place / f"{part}_X.bin")
-        np.arange(10, 10 - count, -1, dtype=np.uint8).tofile(place / f"{part}_y.bin")
+    for split, count in (("train", 3), ("test", 2)):
+        noise(count, 3, 96, 96).tofile(place / f"{split}_X.bin")
+        np.arange(10, 10 - count, -1, dtype=np.uint8).tofile(place / f"{split}_y.bin")
     for attribute in ("train_list", "test_list"):
         listed = [[name, calculate_md5(str(place / name))] for name, _ in getattr(datasets.STL10, attribute)]
         patch.setattr(datasets.STL10, attribute, listed)
@@ -156,11 +156,11 @@ def svhn(registry: Registry, root: Path, patch: pytest.MonkeyPatch) -> Replica:
     place = root / "svhn"
     place.mkdir(parents=True)
     table = dict(datasets.SVHN.split_list)
-    for part, count in (("train", 4), ("test", 3)):
-        file = place / f"{part}_32x32.mat"
+    for split, count in (("train", 4), ("test", 3)):
+        file = place / f"{split}_32x32.mat"
         # The files call the digit 0 class 10.
         savemat(file, {"X": noise(32, 32, 3, count), "y": np.array([[10], [1], [5], [9]][:count])})
-        table[part] = [table[part][0], file.name, calculate_md5(str(file))]
+        table[split] = [table[split][0], file.name, calculate_md5(str(file))]
     patch.setattr(datasets.SVHN, "split_list", table)
     return Replica(
         shrunk(registry.dataset("svhn"), {"train": 4, "test": 3}),
@@ -193,11 +193,11 @@ def pcam(registry: Registry, root: Path, _: pytest.MonkeyPatch) -> Replica:
     place = root / "pcam" / "pcam"
     place.mkdir(parents=True)
     counts = {"train": 4, "val": 3, "test": 2}
-    for part, file in (("train", "train"), ("val", "valid"), ("test", "test")):
+    for split, file in (("train", "train"), ("val", "valid"), ("test", "test")):
         stem = f"camelyonpatch_level_2_split_{file}"
         with h5py.File(place / f"{stem}_x.h5", "w") as images, h5py.File(place / f"{stem}_y.h5", "w") as targets:
-            images["x"] = noise(counts[part], 96, 96, 3)
-            targets["y"] = ((np.arange(counts[part]) + 1) % 2).reshape(-1, 1, 1, 1).astype(np.uint8)
+            images["x"] = noise(counts[split], 96, 96, 3)
+            targets["y"] = ((np.arange(counts[split]) + 1) % 2).reshape(-1, 1, 1, 1).astype(np.uint8)
     return Replica(
         shrunk(registry.dataset("pcam"), counts),
         root,
@@ -209,8 +209,8 @@ def pcam(registry: Registry, root: Path, _: pytest.MonkeyPatch) -> Replica:
 
 def country211(registry: Registry, root: Path, _: pytest.MonkeyPatch) -> Replica:
     place = root / "country211" / "country211"
-    for part, letters in (("train", "ab"), ("valid", "c"), ("test", "de")):
-        pictures(place, [f"{part}/{code}/{letter}.jpg" for code in ("AD", "AE") for letter in letters])
+    for split, letters in (("train", "ab"), ("valid", "c"), ("test", "de")):
+        pictures(place, [f"{split}/{code}/{letter}.jpg" for code in ("AD", "AE") for letter in letters])
     counts = {"train": 4, "val": 2, "test": 4}
     return Replica(
         shrunk(registry.dataset("country211"), counts, ("AD", "AE")),

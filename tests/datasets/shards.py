@@ -46,10 +46,10 @@ def png(number: int = 0) -> bytes:
 
 
 def assert_same(opened: Dataset, expected: dict[str, Sequence[int]]) -> None:
-    """Ids, labels and pixels are those of the arrays, part by part and in order."""
+    """Ids, labels and pixels are those of the arrays, split by split and in order."""
     assert {name: len(split) for name, split in opened.splits.items()} == {k: len(v) for k, v in expected.items()}
-    for part, numbers in expected.items():
-        split = opened.splits[part]
+    for name, numbers in expected.items():
+        split = opened.splits[name]
         assert [int(name.rsplit("/", 1)[-1]) for name in split.ids] == list(numbers)
         assert np.array_equal(split.labels, LABELS[list(numbers)])
         for position, number in enumerate(numbers):

@@ -3,18 +3,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probebench.datasets.draws import Draw, ShortClass, TrainingPart
+from probebench.datasets.draws import Draw, ShortClass, TrainingSplit
 
 KNOWN = "be21e5a51d2e4bd0bb5bb820858ee7e7e58e91f8cdd3f28c2cd08982248e5226"
 KNOWN_TRAIN = [24, 9, 47, 57]
 
 
-def part(counts: list[int], prefix: str = "") -> TrainingPart:
+def training_split(counts: list[int], prefix: str = "") -> TrainingSplit:
     labels = np.repeat(np.arange(len(counts)), counts)
-    return TrainingPart([f"{prefix}{number:04d}" for number in range(len(labels))], labels)
+    return TrainingSplit([f"{prefix}{number:04d}" for number in range(len(labels))], labels)
 
 
-def drawn(training: TrainingPart, draw: Draw) -> tuple[set[str], set[str]]:
+def drawn(training: TrainingSplit, draw: Draw) -> tuple[set[str], set[str]]:
     return {training.ids[i] for i in draw.train}, {training.ids[i] for i in draw.validation}
 
 
@@ -26,7 +26,7 @@ COUNTS = st.lists(st.integers(1, 12), min_size=2, max_size=6)
 def test_every_class_gives_what_it_has_training_first(
     counts: list[int], shots: int, validation: int, seed: int
 ) -> None:
-    training = part(counts)
+    training = training_split(counts)
     draw = training.few_shot(shots, validation, seed)
     short = {one.label: one for one in draw.short}
     assert not set(draw.train) & set(draw.validation)
@@ -43,30 +43,30 @@ def test_every_class_gives_what_it_has_training_first(
 @settings(max_examples=80, deadline=None)
 @given(COUNTS, st.integers(1, 8), st.integers(1, 8), st.integers(0, 100))
 def test_fewer_shots_lie_inside_more(counts: list[int], fewer: int, more: int, seed: int) -> None:
-    training = part(counts)
+    training = training_split(counts)
     small, large = (training.few_shot(shots, 0, seed) for shots in sorted((fewer, more)))
     assert set(small.train) <= set(large.train)
 
 
 def test_known_draw() -> None:
     """A draw is for ever: if this fails, every published result is void."""
-    draw = part([30, 30]).few_shot(2, 1, 0)
+    draw = training_split([30, 30]).few_shot(2, 1, 0)
     assert draw.digest == KNOWN
     assert draw.train.tolist() == KNOWN_TRAIN
 
 
 def test_seeds_ids_and_labels_move_a_draw_and_nothing_else_does() -> None:
-    training = part([30, 30])
+    training = training_split([30, 30])
     digests = {training.few_shot(5, 2, seed).digest for seed in range(5)}
     assert len(digests) == 5
     np.random.seed(1)
-    assert training.few_shot(5, 2, 0).digest == part([30, 30]).few_shot(5, 2, 0).digest
-    relabelled = TrainingPart(training.ids, training.labels[::-1].copy())
+    assert training.few_shot(5, 2, 0).digest == training_split([30, 30]).few_shot(5, 2, 0).digest
+    relabelled = TrainingSplit(training.ids, training.labels[::-1].copy())
     assert relabelled.fingerprint != training.fingerprint
 
 
 def test_full_is_one_draw_with_a_fixed_fifth() -> None:
-    training = part([10, 20, 2])
+    training = training_split([10, 20, 2])
     draw = training.full(0.2)
     labels = training.labels[draw.validation]
     assert np.bincount(labels, minlength=3).tolist() == [2, 4, 0]
@@ -79,7 +79,7 @@ def test_full_is_one_draw_with_a_fixed_fifth() -> None:
 
 def test_draws_are_uniform_enough() -> None:
     """Each image of a class should be drawn about as often as another."""
-    training = part([20, 20])
+    training = training_split([20, 20])
     times = np.zeros(40)
     for seed in range(400):
         times[training.few_shot(5, 0, seed).train] += 1
@@ -91,7 +91,7 @@ def test_draws_are_uniform_enough() -> None:
 @settings(max_examples=80, deadline=None)
 @given(COUNTS, st.integers(1, 8), st.integers(2, 5), st.integers(0, 100))
 def test_folds_share_out_every_class_evenly(counts: list[int], shots: int, folds: int, seed: int) -> None:
-    training = part(counts)
+    training = training_split(counts)
     draw = training.few_shot(shots, 0, seed)
     fold = training.folds(draw, folds)
     for label in range(len(counts)):
@@ -102,7 +102,7 @@ def test_folds_share_out_every_class_evenly(counts: list[int], shots: int, folds
 @settings(max_examples=80, deadline=None)
 @given(COUNTS, st.integers(2, 12), st.integers(0, 100))
 def test_a_holdout_inside_the_draw_spends_no_other_label(counts: list[int], shots: int, seed: int) -> None:
-    training = part(counts)
+    training = training_split(counts)
     inside, whole = training.few_shot_held_inside(shots, 0.2, seed), training.few_shot(shots, 0, seed)
     assert set(inside.train) | set(inside.validation) == set(whole.train)
     assert not set(inside.train) & set(inside.validation)
@@ -115,9 +115,9 @@ def test_a_holdout_inside_the_draw_spends_no_other_label(counts: list[int], shot
 def test_images_that_are_left_out_leave_the_order_of_the_others() -> None:
     ids = [f"image-{number}" for number in range(60)]
     labels = np.arange(60) % 3
-    whole = TrainingPart(ids, labels)
+    whole = TrainingSplit(ids, labels)
     kept = np.array([number for number in range(60) if number not in (4, 17, 33)])
-    some = TrainingPart([ids[number] for number in kept], labels[kept], (ids, labels))
+    some = TrainingSplit([ids[number] for number in kept], labels[kept], (ids, labels))
     assert some.fingerprint == whole.fingerprint
     everything = [ids[position] for position in whole.few_shot(20, 0, 1).train if position in kept]
     assert [some.ids[position] for position in some.few_shot(20, 0, 1).train] == everything

@@ -9,7 +9,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from probebench.datasets.base import ArrayImages, Dataset, Split, check_dataset
-from probebench.datasets.named import arrays as named_memory
+from probebench.datasets.named import arrays
 from probebench.datasets.named.prepare import prepare
 from probebench.datasets.open import open_dataset
 from probebench.errors import DatasetError, UsageError
@@ -46,11 +46,11 @@ def fashion_replica(folder: Path, packed: bool, train: int = 60000) -> None:
     """The four files in the layout that they are published in, at full count and with little in them."""
     folder.mkdir(parents=True)
     generator = np.random.default_rng(0)
-    for part, count in (("train", train), ("t10k", 10000)):
+    for name, count in (("train", train), ("t10k", 10000)):
         images = np.zeros((count, 28, 28), np.uint8)
         images[:, 0, 0] = generator.integers(0, 256, count)
-        write_idx(folder / f"{part}-images-idx3-ubyte", images, packed)
-        write_idx(folder / f"{part}-labels-idx1-ubyte", np.arange(count) % 10, packed)
+        write_idx(folder / f"{name}-images-idx3-ubyte", images, packed)
+        write_idx(folder / f"{name}-labels-idx1-ubyte", np.arange(count) % 10, packed)
 
 
 def without_fingerprint(registry: Registry, name: str) -> Registry:
@@ -62,7 +62,7 @@ def without_fingerprint(registry: Registry, name: str) -> Registry:
 def test_fashion_mnist_from_a_replica(
     shipped: Registry, tmp_path: Path, packed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(named_memory, "DEBIAN_FASHION_MNIST", tmp_path / "nowhere")
+    monkeypatch.setattr(arrays, "DEBIAN_FASHION_MNIST", tmp_path / "nowhere")
     fashion_replica(tmp_path / "fashion_mnist" / "FashionMNIST" / "raw", packed)
     opened = open_dataset("fashion_mnist", without_fingerprint(shipped, "fashion_mnist"), tmp_path)
     assert {name: len(split) for name, split in opened.splits.items()} == {"train": 60000, "test": 10000}
@@ -75,7 +75,7 @@ def test_fashion_mnist_in_place_where_debian_puts_it(
     shipped: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fashion_replica(tmp_path / "usr", packed=True)
-    monkeypatch.setattr(named_memory, "DEBIAN_FASHION_MNIST", tmp_path / "usr")
+    monkeypatch.setattr(arrays, "DEBIAN_FASHION_MNIST", tmp_path / "usr")
     before = sorted(path.name for path in (tmp_path / "usr").iterdir())
     replica = without_fingerprint(shipped, "fashion_mnist")
     opened = open_dataset("fashion_mnist", replica, tmp_path / "root")
@@ -89,7 +89,7 @@ def test_fashion_mnist_damaged_or_incomplete(
     shipped: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = tmp_path / "usr"
-    monkeypatch.setattr(named_memory, "DEBIAN_FASHION_MNIST", place)
+    monkeypatch.setattr(arrays, "DEBIAN_FASHION_MNIST", place)
     with pytest.raises(DatasetError, match="apt-get install dataset-fashion-mnist"):
         open_dataset("fashion_mnist", shipped, tmp_path)
     fashion_replica(place, packed=True, train=50)
@@ -127,13 +127,13 @@ def test_cifar100_from_a_replica(shipped: Registry, tmp_path: Path, monkeypatch:
     assert opened.class_names == tuple(names)
 
 
-@pytest.mark.parametrize("kind", ["wds", "hf"])
+@pytest.mark.parametrize(("kind", "package"), [("wds", "webdataset"), ("hf", "huggingface")])
 def test_sources_of_the_users_own_go_to_their_opener(
-    kind: str, shipped: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, package: str, shipped: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
     opener = SimpleNamespace(**{f"open_{kind}": lambda text, root: asked.append((text, root))})
-    monkeypatch.setitem(sys.modules, f"probebench.datasets.{kind}", opener)
+    monkeypatch.setitem(sys.modules, f"probebench.datasets.sources.{package}.open", opener)
     open_dataset(f"{kind}:a/b:c", shipped, tmp_path)
     assert asked == [("a/b:c", tmp_path)]
 
@@ -151,7 +151,7 @@ def dataset(train: int = 4, test: int = 2, ids: tuple[str, ...] | None = None) -
     return Dataset("d", ("a", "b"), {"train": split("train", train), "test": split("test", test)})
 
 
-def test_fingerprint_covers_ids_labels_and_parts_but_not_pixels() -> None:
+def test_fingerprint_covers_ids_labels_and_splits_but_not_pixels() -> None:
     same = dataset()
     assert same.fingerprint == dataset().fingerprint
     assert dataset(train=6).fingerprint != same.fingerprint
@@ -165,7 +165,7 @@ def test_fingerprint_covers_ids_labels_and_parts_but_not_pixels() -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        (dataset(test=0), "test part has no images"),
+        (dataset(test=0), "test split has no images"),
         (dataset(train=1), "at least two classes"),
         (dataset(ids=("x", "y", "x", "z")), "ids repeat"),
         (dataset(ids=("\udcff", "b"), train=2), "not UTF-8"),

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probebench.datasets.splits import cut_test_part, order_within_classes, share
+from probebench.datasets.splits import cut_test_split, order_within_classes, share
 
 
 @given(
@@ -30,11 +30,11 @@ def test_share_rounds_half_up() -> None:
     assert [share(count, 0.2) for count in (1, 2, 3, 5, 7, 8, 10)] == [0, 0, 1, 1, 1, 2, 2]
 
 
-def test_test_part_is_a_fixed_fifth_of_each_class() -> None:
+def test_test_split_is_a_fixed_fifth_of_each_class() -> None:
     ids, labels = [f"{number}.png" for number in range(30)], np.repeat([0, 1], [10, 20])
-    train, test = cut_test_part(ids, labels)
+    train, test = cut_test_split(ids, labels)
     assert np.bincount(labels[test]).tolist() == [2, 4]
     assert sorted([*train, *test]) == list(range(30))
     # One image more in a class moves at most one other across.
-    more, _ = cut_test_part([*ids, "30.png"], np.append(labels, 1))
+    more, _ = cut_test_split([*ids, "30.png"], np.append(labels, 1))
     assert len(set(train) - set(more)) <= 1

@@ -10,7 +10,7 @@ from probebench.cache.index import FeatureGroup, read_index
 from probebench.cache.rows import Features
 from probebench.cache.store import FeatureFile
 from probebench.cache.writer import FeatureWriter, Header
-from probebench.datasets.draws import TrainingPart
+from probebench.datasets.draws import TrainingSplit
 from probebench.errors import CacheError, ResultError, UsageError
 from probebench.evaluation import ProbeTask, Shots, evaluate
 from probebench.evaluation import probing as module
@@ -74,7 +74,7 @@ def test_trials_are_scikit_learns_own(make: Make, task: Callable[..., ProbeTask]
     group = make()
     result, _ = evaluate(task(group, draws=2), tmp_path)
     with FeatureFile(group.paths["train"]) as train, FeatureFile(group.paths["test"]) as test:
-        part = TrainingPart(train.ids, train.labels)
+        part = TrainingSplit(train.ids, train.labels)
         for trial in result.trials:
             assert trial.draw_seed is not None
             draw = part.few_shot(5, 4, trial.draw_seed)
@@ -225,7 +225,7 @@ def test_a_failed_trial_is_a_failure_and_never_a_score(
     select = module.__dict__["select"]
     group = make()
     with FeatureFile(group.paths["train"]) as train:
-        broken = TrainingPart(train.ids, train.labels).few_shot(5, 4, 1)
+        broken = TrainingSplit(train.ids, train.labels).few_shot(5, 4, 1)
         rows = train.read(np.sort(broken.train))
 
     def fails(selection_data: Sequence[SelectionData], *rest: Any) -> list[Selected]:

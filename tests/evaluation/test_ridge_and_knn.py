@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from probebench.cache.store import FeatureFile
-from probebench.datasets.draws import TrainingPart
+from probebench.datasets.draws import TrainingSplit
 from probebench.evaluation import ProbeTask, evaluate
 from probebench.results.store import read_predictions, read_result
 from tests.evaluation.conftest import Make
@@ -42,7 +42,7 @@ def test_ridge_and_knn_trials_are_scikit_learns_own(make: Make, task: Callable[.
 
     group = make()
     with FeatureFile(group.paths["train"]) as train, FeatureFile(group.paths["test"]) as test:
-        part = TrainingPart(train.ids, train.labels)
+        part = TrainingSplit(train.ids, train.labels)
         rows, every = test.read().astype(np.float64), train.read().astype(np.float64)
     for protocol, reference in (("ridge", ridge), ("knn", near)):
         one = task(group, 10, 2, protocol)

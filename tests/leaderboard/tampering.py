@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from probebench.datasets.draws import TrainingPart
+from probebench.datasets.draws import TrainingSplit
 from probebench.datasets.open import open_named
 from probebench.fingerprint import file_sha256, fingerprint
 from probebench.leaderboard.submit import SubmissionRequest, submit
@@ -162,7 +162,7 @@ def a_test_id_in_a_draw(one: Submission) -> None:
     """One training image of the draw is exchanged for a test image, and the draw's digest says so."""
     dataset = open_named(Registry.load(environ={}).dataset("digits"), one.folder)
     train = dataset.splits["train"]
-    part = TrainingPart(train.ids, train.labels)
+    part = TrainingSplit(train.ids, train.labels)
     draw = part.few_shot(1, 1, 0)
     ids = [[[part.ids[place]] for place in places.tolist()] for places in (draw.train, draw.validation)]
     assert fingerprint({"train": ids[0], "validation": ids[1]}) == draw.digest

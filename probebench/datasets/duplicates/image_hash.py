@@ -1,4 +1,4 @@
-"""How images look, in few bytes each: an exact key, a perceptual hash, and a grey thumbnail for a second look."""
+"""Hashes of images, in few bytes each: an exact key, a perceptual hash, and a grey thumbnail for a second look."""
 
 import os
 import tempfile
@@ -11,7 +11,8 @@ import numpy.typing as npt
 import xxhash
 from PIL import Image
 
-from probebench.datasets.base import Images
+from probebench.arrays import Positions
+from probebench.datasets.base import Images, Split
 from probebench.errors import DatasetError
 
 SIDE = 32
@@ -23,11 +24,10 @@ _BLOCK = 4096
 _FLAT = 4.0
 
 Floats = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Looks:
+class ImageHashes:
     """N images.
 
     Attributes:
@@ -51,16 +51,21 @@ class Looks:
         """Whether there is something to recognise each image by, (N,)."""
         return self.readable & (self.spread >= _FLAT)
 
-    def standard(self, positions: Integers) -> Floats:
+    def standard(self, positions: Positions) -> Floats:
         """Returns thumbnails with mean 0 and standard deviation 1, so that brightness and contrast do not count."""
         grey = self.thumbnails[positions].astype(np.float32)
         grey -= grey.mean(axis=(1, 2), keepdims=True)
         return grey / self.spread[positions, None, None]
 
 
-def look_at(parts: Sequence[tuple[Images, int]], advance: Callable[[int], None]) -> Looks:
-    """Decodes all images of some parts, each given with how many it has, and keeps how they look."""
-    total = sum(count for _, count in parts)
+def hash_images(splits: Sequence[Split], on_progress: Callable[[int], None]) -> ImageHashes:
+    """Decodes and hashes all images of some splits, one split after another.
+
+    Args:
+        splits: The splits.
+        on_progress: Called with how many more images are done.
+    """
+    total = sum(map(len, splits))
     keys, readable = np.zeros((total, 2), np.uint64), np.zeros(total, bool)
     # The file goes when nobody has it open any more; a million thumbnails would take a gigabyte of memory.
     with tempfile.TemporaryFile() as file:
@@ -68,13 +73,13 @@ def look_at(parts: Sequence[tuple[Images, int]], advance: Callable[[int], None])
         thumbnails = np.asarray(np.memmap(file, np.uint8, "w+", shape=shape))[:total]
     errors: list[str] = []
     tasks = (
-        (images, range(start, min(start + _TOGETHER, count)))
-        for images, count in parts
-        for start in range(0, count, _TOGETHER)
+        (split.images, range(start, min(start + _TOGETHER, len(split))))
+        for split in splits
+        for start in range(0, len(split), _TOGETHER)
     )
     begin = 0
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for found in pool.map(_look, tasks):
+        for found in pool.map(_hashed, tasks):
             for position, one in enumerate(found, begin):
                 if isinstance(one, str):
                     errors.append(one)
@@ -82,14 +87,14 @@ def look_at(parts: Sequence[tuple[Images, int]], advance: Callable[[int], None])
                     keys[position], thumbnails[position] = one
                     readable[position] = True
             begin += len(found)
-            advance(len(found))
+            on_progress(len(found))
     blocks = [thumbnails[start : start + _BLOCK] for start in range(0, total, _BLOCK)]
-    hashes = np.concatenate([_hashes(block) for block in blocks]) if blocks else np.zeros(0, np.uint64)
+    hashes = np.concatenate([_perceptual(block) for block in blocks]) if blocks else np.zeros(0, np.uint64)
     spread = np.concatenate([block.std(axis=(1, 2), dtype=np.float32) for block in blocks] or [np.zeros(0, np.float32)])
-    return Looks(keys, hashes, thumbnails, spread, readable, tuple(errors))
+    return ImageHashes(keys, hashes, thumbnails, spread, readable, tuple(errors))
 
 
-def _look(task: tuple[Images, range]) -> list[tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8]] | str]:
+def _hashed(task: tuple[Images, range]) -> list[tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8]] | str]:
     images, positions = task
     found: list[tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8]] | str] = []
     for position in positions:
@@ -105,7 +110,7 @@ def _look(task: tuple[Images, range]) -> list[tuple[npt.NDArray[np.uint64], npt.
     return found
 
 
-def _hashes(thumbnails: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
+def _perceptual(thumbnails: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
     """Returns whether each of the 64 lowest frequencies is above their median (the phash of Zauner, 2010)."""
     from scipy.fft import dctn
 

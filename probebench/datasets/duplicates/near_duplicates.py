@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from probebench.datasets.duplicates.image_hash import SIDE, Floats, Integers, Looks
+from probebench.arrays import Positions
+from probebench.datasets.duplicates.image_hash import SIDE, Floats, ImageHashes
 
-# Bits of 64 in which hashes of look-alikes may differ.
+# Bits of 64 in which hashes of near duplicates may differ.
 _BITS = 10
-# Root mean square differences of standardised thumbnails: what look-alikes have at most, and what is always one.
+# Root mean square differences of standardised thumbnails: what near duplicates have at most, and what is always one.
 _LOOSE, _STRICT = 0.3, 0.05
-# Look-alikes are nearer than this share of what lies between an image and its tenth-nearest, in the 5% of the images
-# that have the nearest neighbours: where all images resemble one another, resemblance says little.
+# Near duplicates are nearer than this share of what lies between an image and its tenth-nearest, in the 5% of the
+# images that have the nearest neighbours: where all images resemble one another, resemblance says little.
 _SHARE, _NEIGHBOUR, _DENSEST, _SAMPLE = 0.4, 10, 5, 256
 # A pair that is this many times too far apart is too far for a shift or a stretch to mend.
 _MENDED = 3.0
@@ -31,16 +32,16 @@ _PAIRS, _BLOCK = 512, 8192
 Mask = npt.NDArray[np.bool_]
 
 
-def threshold(looks: Looks) -> float:
-    """Returns the largest difference of thumbnails at which images of this kind are look-alikes."""
-    positions = np.flatnonzero(looks.distinct)
+def threshold(hashed: ImageHashes) -> float:
+    """Returns the largest difference of thumbnails at which images of this kind are near duplicates."""
+    positions = np.flatnonzero(hashed.distinct)
     if len(positions) <= 2 * _NEIGHBOUR:
         return _LOOSE
     some = np.random.default_rng(0).choice(positions, min(_SAMPLE, len(positions)), replace=False)
-    asked = looks.standard(some).reshape(len(some), -1)
+    asked = hashed.standard(some).reshape(len(some), -1)
     nearest = np.full((len(some), _NEIGHBOUR + 1), np.inf, np.float32)
     for start in range(0, len(positions), _BLOCK):
-        block = looks.standard(positions[start : start + _BLOCK]).reshape(-1, SIDE * SIDE)
+        block = hashed.standard(positions[start : start + _BLOCK]).reshape(-1, SIDE * SIDE)
         # |a - b|^2 of vectors of one length.
         squares = 2 - 2 * (asked @ block.T) / SIDE**2
         nearest = np.partition(np.hstack([nearest, squares]), _NEIGHBOUR, axis=1)[:, : _NEIGHBOUR + 1]
@@ -49,13 +50,17 @@ def threshold(looks: Looks) -> float:
     return float(np.clip(_SHARE * np.percentile(tenth, _DENSEST), _STRICT, _LOOSE))
 
 
-def lookalikes(
-    looks: Looks, rows: Integers, columns: Integers, limit: float, wanted: Callable[[Integers, Integers], Mask]
-) -> Iterator[tuple[Integers, Integers, Floats]]:
+def near_duplicates(
+    hashed: ImageHashes,
+    rows: Positions,
+    columns: Positions,
+    limit: float,
+    wanted: Callable[[Positions, Positions], Mask],
+) -> Iterator[tuple[Positions, Positions, Floats]]:
     """Compares every image of ``rows`` with every one of ``columns``.
 
     Args:
-        looks: All images.
+        hashed: All images.
         rows: Positions of some.
         columns: Positions of others.
         limit: The threshold.
@@ -66,30 +71,34 @@ def lookalikes(
     """
     for start in range(0, len(rows), _ROWS):
         some = rows[start : start + _ROWS]
-        found = [_close(looks, some, columns[place : place + _COLUMNS]) for place in range(0, len(columns), _COLUMNS)]
+        found = [_close(hashed, some, columns[place : place + _COLUMNS]) for place in range(0, len(columns), _COLUMNS)]
         first, second, bits = (np.concatenate(each) for each in zip(*found, strict=True))
         asked = np.flatnonzero(wanted(first, second))
         asked = asked[_nearest(first[asked], bits[asked])]
         for place in range(0, len(asked), _PAIRS):
-            part = asked[place : place + _PAIRS]
-            yield _confirmed(looks, first[part], second[part], limit)
+            some_pairs = asked[place : place + _PAIRS]
+            yield _confirmed(hashed, first[some_pairs], second[some_pairs], limit)
 
 
-def _close(looks: Looks, rows: Integers, columns: Integers) -> tuple[Integers, Integers, npt.NDArray[np.uint8]]:
-    apart = np.bitwise_count(looks.hashes[rows, None] ^ looks.hashes[None, columns]).reshape(-1)
+def _close(
+    hashed: ImageHashes, rows: Positions, columns: Positions
+) -> tuple[Positions, Positions, npt.NDArray[np.uint8]]:
+    apart = np.bitwise_count(hashed.hashes[rows, None] ^ hashed.hashes[None, columns]).reshape(-1)
     places = np.flatnonzero(apart <= _BITS)
     return rows[places // len(columns)], columns[places % len(columns)], apart[places]
 
 
-def _nearest(first: Integers, bits: npt.NDArray[np.uint8]) -> Integers:
+def _nearest(first: Positions, bits: npt.NDArray[np.uint8]) -> Positions:
     """Returns which pairs to look at: of each image's, those whose hashes are nearest."""
     order = np.lexsort((bits, first))
     begins = np.searchsorted(first[order], first[order])
     return order[np.arange(len(order)) - begins < _CANDIDATES]
 
 
-def _confirmed(looks: Looks, first: Integers, second: Integers, limit: float) -> tuple[Integers, Integers, Floats]:
-    one, other = looks.standard(first), looks.standard(second)
+def _confirmed(
+    hashed: ImageHashes, first: Positions, second: Positions, limit: float
+) -> tuple[Positions, Positions, Floats]:
+    one, other = hashed.standard(first), hashed.standard(second)
     apart = np.sqrt(((one - other) ** 2).mean(axis=(1, 2)))
     if len(near := np.flatnonzero(apart <= _MENDED * limit)):
         apart[near] = np.minimum(apart[near], _aligned(one[near], other[near]))

@@ -1,42 +1,30 @@
-"""Images that occur twice: in two parts, where they spoil an evaluation, or in one part under two labels."""
+"""Images that occur twice: in two splits, where they spoil an evaluation, or in one split under two labels."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Protocol
 
 import numpy as np
 
+from probebench.arrays import Positions
 from probebench.datasets.base import SPLITS, Dataset
-from probebench.datasets.duplicates.image_hash import Floats, Integers, Looks, look_at
-from probebench.datasets.duplicates.near_duplicates import Mask, lookalikes, threshold
+from probebench.datasets.duplicates.image_hash import Floats, ImageHashes, hash_images
+from probebench.datasets.duplicates.near_duplicates import Mask, near_duplicates, threshold
+from probebench.progress import Progress, Silent
 
 # Pairs that are listed, the nearest first; all are counted.
 LISTED = 1000
-# Images of a part between two signs of progress.
+# Images of a split between two signs of progress.
 _ROWS = 1024
-# Parts with more images are not searched for look-alikes under two labels: the work grows with the square.
+# Splits with more images are not searched for near duplicates under two labels: the work grows with the square.
 _LARGEST = 200_000
-
-
-class Progress(Protocol):
-    """Hears how far the search is."""
-
-    def start(self, what: str, total: int, done: int) -> None:
-        """A stage begins, ``done`` of its ``total`` images being done already."""
-
-    def advance(self, count: int) -> None:
-        """``count`` more images are done."""
-
-    def finish(self) -> None:
-        """The stage is complete."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """One image: its part, its id and the name of its class."""
+    """One image: its split, its id and the name of its class."""
 
-    part: str
+    split: str
     id: str
     label: str
 
@@ -55,8 +43,8 @@ class Found:
     """Images that occur twice.
 
     Attributes:
-        between: Images of the part named first that occur in the other, by "test in train".
-        within: Images of a part that occur in it under another label too, by part.
+        between: Images of the split named first that occur in the other, by "test in train".
+        within: Images of a split that occur in it under another label too, by split.
         pairs: Some of the pairs, the nearest first; not every pair of an image that occurs often.
     """
 
@@ -70,13 +58,13 @@ class Duplicates:
     """What was found in a data set; all of it is plain, so that ``dataclasses.asdict`` gives JSON.
 
     Attributes:
-        images: Images of each part.
+        images: Images of each split.
         exact: Images with the same decoded pixels.
         near: Images that look alike, those with the same pixels left out: re-encoded, resized, a little brighter or
             cropped.
         threshold: The distance up to which images of this data set were taken to look alike.
-        flat: Images that are all but one colour, which were not compared for looks.
-        unsearched: Parts too large to be searched for look-alikes under two labels.
+        flat: Images that are all but one colour, which were compared for equal pixels only.
+        unsearched: Splits too large to be searched for near duplicates under two labels.
         unreadable: A line for each image that could not be decoded.
     """
 
@@ -89,67 +77,53 @@ class Duplicates:
     unreadable: tuple[str, ...]
 
 
-class _Silent:
-    """Progress that nobody watches."""
-
-    def start(self, what: str, total: int, done: int) -> None:
-        """Says nothing."""
-
-    def advance(self, count: int) -> None:
-        """Says nothing."""
-
-    def finish(self) -> None:
-        """Says nothing."""
-
-
 def find_duplicates(dataset: Dataset, progress: Progress | None = None) -> Duplicates:
-    """Decodes all images of a data set and returns which of them occur in two parts, or under two labels in one.
+    """Decodes all images of a data set and returns which of them occur in two splits, or under two labels in one.
 
     Images that cannot be decoded are listed and left out. What is kept of an image takes some tens of bytes of memory.
     """
-    progress = progress or _Silent()
+    progress = progress or Silent()
     catalogue = _Catalogue(dataset)
     total = len(catalogue.labels)
     progress.start("decoding", total, 0)
-    splits = [dataset.splits[part] for part in catalogue.parts]
-    looks = look_at([(split.images, len(split)) for split in splits], progress.advance)
+    hashed = hash_images([dataset.splits[name] for name in catalogue.names], progress.advance)
     progress.finish()
     exact, near = _Tally(catalogue), _Tally(catalogue)
-    for first, second in _equal(looks, catalogue):
+    for first, second in _equal(hashed, catalogue):
         exact.add(first, second, np.zeros(len(first), np.float32))
-    limit = threshold(looks)
-    unsearched = _search(looks, catalogue, limit, near, progress)
+    limit = threshold(hashed)
+    unsearched = _search(hashed, catalogue, limit, near, progress)
     return Duplicates(
-        images={part: len(dataset.splits[part]) for part in catalogue.parts},
+        images={name: len(dataset.splits[name]) for name in catalogue.names},
         exact=exact.found(),
         near=near.found(),
         threshold=round(limit, 4),
-        flat=int((looks.readable & ~looks.distinct).sum()),
+        flat=int((hashed.readable & ~hashed.distinct).sum()),
         unsearched=unsearched,
-        unreadable=looks.errors,
+        unreadable=hashed.errors,
     )
 
 
 class _Catalogue:
-    """All images of a data set one after another, by their positions in all parts together."""
+    """All images of a data set one after another, by their positions in all splits together."""
 
     def __init__(self, dataset: Dataset) -> None:
-        self.parts = [part for part in SPLITS if part in dataset.splits]
-        splits = [dataset.splits[part] for part in self.parts]
-        self.part = np.repeat(np.arange(len(splits)), [len(split) for split in splits])
+        self.names = [name for name in SPLITS if name in dataset.splits]
+        splits = [dataset.splits[name] for name in self.names]
+        self.split = np.repeat(np.arange(len(splits)), [len(split) for split in splits])
         self.labels = np.concatenate([split.labels for split in splits])
         self._begins = np.concatenate([[0], np.cumsum([len(split) for split in splits])])
         self._dataset = dataset
 
-    def of(self, part: int) -> Integers:
-        """Returns the positions of one part's images."""
-        return np.arange(self._begins[part], self._begins[part + 1])
+    def of(self, number: int) -> Positions:
+        """Returns the positions of one split's images."""
+        return np.arange(self._begins[number], self._begins[number + 1])
 
     def place(self, position: int) -> Place:
         """Returns what there is to say of one image."""
-        part = self.parts[self.part[position]]
-        split, inside = self._dataset.splits[part], position - self._begins[self.part[position]]
-        return Place(part, split.ids[inside], self._dataset.class_names[split.labels[inside]])
+        name = self.names[self.split[position]]
+        split, inside = self._dataset.splits[name], position - self._begins[self.split[position]]
+        return Place(name, split.ids[inside], self._dataset.class_names[split.labels[inside]])
 
 
 class _Tally:
@@ -157,16 +131,16 @@ class _Tally:
 
     def __init__(self, catalogue: _Catalogue) -> None:
         self._catalogue = catalogue
-        numbers = range(len(catalogue.parts))
-        # The part whose images count comes second.
-        pairs = [*combinations(numbers, 2), *((part, part) for part in numbers)]
+        numbers = range(len(catalogue.names))
+        # The split whose images count comes second.
+        pairs = [*combinations(numbers, 2), *((number, number) for number in numbers)]
         self._hit = {pair: np.zeros(len(catalogue.labels), bool) for pair in pairs}
         self._pairs = np.zeros((0, 2), np.int64)
         self._apart: Floats = np.zeros(0, np.float32)
 
-    def add(self, first: Integers, second: Integers, apart: Floats) -> None:
-        """Takes pairs of positions, those of an earlier part first."""
-        of = self._catalogue.part
+    def add(self, first: Positions, second: Positions, apart: Floats) -> None:
+        """Takes pairs of positions, those of an earlier split first."""
+        of = self._catalogue.split
         for (early, late), hit in self._hit.items():
             chosen = (of[first] == early) & (of[second] == late)
             hit[second[chosen]] = True
@@ -184,7 +158,7 @@ class _Tally:
     def found(self) -> Found:
         """Returns what was found."""
         self._keep_nearest()
-        names, place = self._catalogue.parts, self._catalogue.place
+        names, place = self._catalogue.names, self._catalogue.place
         counts = {pair: int(hit.sum()) for pair, hit in self._hit.items()}
         pairs = zip(self._pairs.tolist(), self._apart.tolist(), strict=True)
         return Found(
@@ -194,16 +168,16 @@ class _Tally:
         )
 
 
-def _equal(looks: Looks, catalogue: _Catalogue) -> Iterator[tuple[Integers, Integers]]:
-    """Yields pairs of equal images: each with the first in every earlier part, and with the first of another label."""
-    positions = np.flatnonzero(looks.readable)
-    order = positions[np.lexsort(looks.keys[positions].T)]
+def _equal(hashed: ImageHashes, catalogue: _Catalogue) -> Iterator[tuple[Positions, Positions]]:
+    """Yields pairs of equal images: each with the first in every earlier split, and with the first of another label."""
+    positions = np.flatnonzero(hashed.readable)
+    order = positions[np.lexsort(hashed.keys[positions].T)]
     new = np.ones(len(order) + 1, bool)
-    new[1:-1] = (looks.keys[order][1:] != looks.keys[order][:-1]).any(axis=1)
+    new[1:-1] = (hashed.keys[order][1:] != hashed.keys[order][:-1]).any(axis=1)
     begins = np.flatnonzero(new)
-    for number in np.flatnonzero(np.diff(begins) > 1):
-        group = order[begins[number] : begins[number + 1]]
-        members = [group[catalogue.part[group] == part] for part in np.unique(catalogue.part[group])]
+    for place in np.flatnonzero(np.diff(begins) > 1):
+        group = order[begins[place] : begins[place + 1]]
+        members = [group[catalogue.split[group] == number] for number in np.unique(catalogue.split[group])]
         for early, late in combinations(members, 2):
             yield np.repeat(early[:1], len(late)), late
         for same in members:
@@ -215,28 +189,30 @@ def _equal(looks: Looks, catalogue: _Catalogue) -> Iterator[tuple[Integers, Inte
                 yield pairs[:, 0], pairs[:, 1]
 
 
-def _search(looks: Looks, catalogue: _Catalogue, limit: float, tally: _Tally, progress: Progress) -> tuple[str, ...]:
-    """Finds look-alikes; returns the parts that are too large to be searched within."""
-    numbers = range(len(catalogue.parts))
-    members = [positions[looks.distinct[positions]] for positions in map(catalogue.of, numbers)]
-    small = [part for part in numbers if len(members[part]) <= _LARGEST]
+def _search(
+    hashed: ImageHashes, catalogue: _Catalogue, limit: float, tally: _Tally, progress: Progress
+) -> tuple[str, ...]:
+    """Finds near duplicates; returns the splits that are too large to be searched within."""
+    numbers = range(len(catalogue.names))
+    members = [positions[hashed.distinct[positions]] for positions in map(catalogue.of, numbers)]
+    small = [number for number in numbers if len(members[number]) <= _LARGEST]
 
-    def between(first: Integers, second: Integers) -> Mask:
-        different: Mask = (looks.keys[first] != looks.keys[second]).any(axis=1)
+    def between(first: Positions, second: Positions) -> Mask:
+        different: Mask = (hashed.keys[first] != hashed.keys[second]).any(axis=1)
         return different
 
-    def within(first: Integers, second: Integers) -> Mask:
+    def within(first: Positions, second: Positions) -> Mask:
         relabelled: Mask = (first < second) & (catalogue.labels[first] != catalogue.labels[second])
         return relabelled & between(first, second)
 
-    pairs = [*combinations(numbers, 2), *((part, part) for part in small)]
+    pairs = [*combinations(numbers, 2), *((number, number) for number in small)]
     progress.start("comparing", sum(len(members[late]) for _, late in pairs), 0)
     for early, late in pairs:
         wanted = within if early == late else between
         for start in range(0, len(members[late]), _ROWS):
             rows = members[late][start : start + _ROWS]
-            for second, first, apart in lookalikes(looks, rows, members[early], limit, wanted):
+            for second, first, apart in near_duplicates(hashed, rows, members[early], limit, wanted):
                 tally.add(np.minimum(first, second), np.maximum(first, second), apart)
             progress.advance(len(rows))
     progress.finish()
-    return tuple(catalogue.parts[part] for part in numbers if part not in small)
+    return tuple(catalogue.names[number] for number in numbers if number not in small)

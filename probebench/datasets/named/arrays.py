@@ -10,24 +10,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from probebench.datasets.base import ArrayImages, Labels, Split
-from probebench.datasets.named.layout import Layout, Parts
+from probebench.arrays import Labels
+from probebench.datasets.base import ArrayImages, Split
+from probebench.datasets.named.layout import Layout, SplitsByName
 from probebench.datasets.named.listed import HDF5Images
+from probebench.datasets.named.loader import comes_installed, from_torchvision, loader
 from probebench.errors import DatasetError
 
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 
 
-def _ids(part: str, count: int) -> tuple[str, ...]:
-    return tuple(f"{part}-{number:05d}" for number in range(count))
+def _ids(split: str, count: int) -> tuple[str, ...]:
+    return tuple(f"{split}-{number:05d}" for number in range(count))
 
 
-def _numbered(part: str, labels: Iterable[int], pixels: npt.NDArray[np.uint8]) -> Split:
+def _numbered(split: str, labels: Iterable[int], pixels: npt.NDArray[np.uint8]) -> Split:
     numbers: Labels = np.fromiter(labels, dtype=np.int64)
-    return Split(_ids(part, len(numbers)), numbers, ArrayImages(pixels))
+    return Split(_ids(split, len(numbers)), numbers, ArrayImages(pixels))
 
 
-def digits(layout: Layout) -> Parts:
+@loader("digits", fetch=comes_installed)
+def digits(layout: Layout) -> SplitsByName:
     """Opens scikit-learn's digits."""
     from sklearn.datasets import load_digits
 
@@ -43,7 +46,13 @@ def digits(layout: Layout) -> Parts:
     }
 
 
-def fashion_mnist(layout: Layout) -> Parts:
+def _fetch_fashion_mnist(place: Path) -> None:
+    if not DEBIAN_FASHION_MNIST.is_dir():
+        from_torchvision("FashionMNIST")(place)
+
+
+@loader("fashion_mnist", fetch=_fetch_fashion_mnist)
+def fashion_mnist(layout: Layout) -> SplitsByName:
     """Opens Fashion-MNIST, unpacked, packed, or where Debian's package has it."""
     from torchvision.datasets import FashionMNIST
 
@@ -69,65 +78,69 @@ def fashion_mnist(layout: Layout) -> Parts:
         return _read_fashion_mnist(layout, Path(scratch))
 
 
-def _read_fashion_mnist(layout: Layout, folder: Path) -> Parts:
+def _read_fashion_mnist(layout: Layout, folder: Path) -> SplitsByName:
     from torchvision.datasets import FashionMNIST
 
-    parts = {}
-    for part, train in (("train", True), ("test", False)):
+    splits = {}
+    for name, train in (("train", True), ("test", False)):
         with layout.reading():
             data = FashionMNIST(str(folder), train=train)
         layout.check_classes(data.classes)
-        parts[part] = _numbered(part, data.targets.tolist(), data.data.numpy())
-    return parts
+        splits[name] = _numbered(name, data.targets.tolist(), data.data.numpy())
+    return splits
 
 
-def cifar100(layout: Layout) -> Parts:
+@loader("cifar100", fetch=from_torchvision("CIFAR100"))
+def cifar100(layout: Layout) -> SplitsByName:
     """Opens CIFAR-100 with its fine labels."""
     from torchvision.datasets import CIFAR100
 
-    parts = {}
-    for part, train in (("train", True), ("test", False)):
+    splits = {}
+    for name, train in (("train", True), ("test", False)):
         with layout.reading():
             data = CIFAR100(str(layout.place), train=train)
         layout.check_classes(data.classes)
-        parts[part] = _numbered(part, data.targets, data.data)
-    return parts
+        splits[name] = _numbered(name, data.targets, data.data)
+    return splits
 
 
-def stl10(layout: Layout) -> Parts:
-    """Opens the labelled parts of STL-10."""
+@loader("stl10", fetch=from_torchvision("STL10"))
+def stl10(layout: Layout) -> SplitsByName:
+    """Opens the labelled splits of STL-10."""
     from torchvision.datasets import STL10
 
-    parts = {}
-    for part in ("train", "test"):
+    splits = {}
+    for name in ("train", "test"):
         with layout.reading():
-            data: Any = STL10(str(layout.place), split=part)
+            data: Any = STL10(str(layout.place), split=name)
             layout.check_classes(data.classes)
-        parts[part] = _numbered(part, data.labels.tolist(), data.data.transpose(0, 2, 3, 1))
-    return parts
+        splits[name] = _numbered(name, data.labels.tolist(), data.data.transpose(0, 2, 3, 1))
+    return splits
 
 
-def svhn(layout: Layout) -> Parts:
+@loader("svhn", fetch=from_torchvision("SVHN", "train", "test"))
+def svhn(layout: Layout) -> SplitsByName:
     """Opens SVHN's cropped digits, train and test; ``extra`` is left out."""
     from torchvision.datasets import SVHN
 
-    parts = {}
-    for part in ("train", "test"):
+    splits = {}
+    for name in ("train", "test"):
         with layout.reading():
-            data: Any = SVHN(str(layout.place), split=part)
-        parts[part] = _numbered(part, data.labels.tolist(), data.data.transpose(0, 2, 3, 1))
-    return parts
+            data: Any = SVHN(str(layout.place), split=name)
+        splits[name] = _numbered(name, data.labels.tolist(), data.data.transpose(0, 2, 3, 1))
+    return splits
 
 
-def pcam(layout: Layout) -> Parts:
+@loader("pcam", fetch=from_torchvision("PCAM", "train", "val", "test"))
+def pcam(layout: Layout) -> SplitsByName:
     """Opens PatchCamelyon; its images stay in their HDF5 files."""
     import h5py
     from torchvision.datasets import PCAM
 
-    parts = {}
-    for part in ("train", "val", "test"):
+    splits = {}
+    for name in ("train", "val", "test"):
         with layout.reading():
-            files = PCAM._FILES[part]
+            files = PCAM._FILES[name]
             images, targets = (layout.place / "pcam" / files[kind][0] for kind in ("images", "targets"))
             with h5py.File(targets) as opened:
                 labels = opened["y"][:].reshape(-1).astype(np.int64)
@@ -135,5 +148,7 @@ def pcam(layout: Layout) -> Parts:
                 shape = opened["x"].shape
         if len(shape) != 4 or shape[0] != len(labels):
             raise layout.half(f"{images} holds {shape[0]} images where {targets.name} has {len(labels)} labels")
-        parts[part] = Split(_ids(part, len(labels)), labels, HDF5Images(images, "x", layout.memo(images, part)))
-    return parts
+        splits[name] = Split(
+            _ids(name, len(labels)), labels, HDF5Images(images, "x", layout.digest_cache(images, name))
+        )
+    return splits

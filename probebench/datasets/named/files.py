@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from probebench.datasets.base import Labels
-from probebench.datasets.named.layout import Layout, Parts, below
-from probebench.datasets.splits import cut_test_part, cut_train_part
+from probebench.arrays import Labels
+from probebench.datasets.named.layout import Layout, SplitsByName, below
+from probebench.datasets.named.loader import from_torchvision, loader
+from probebench.datasets.splits import cut_test_split, cut_train_split
 
 CALTECH_IMAGES = "caltech101/101_ObjectCategories"
 Samples = tuple[Sequence[str | Path], Sequence[int]]
@@ -27,12 +28,12 @@ def _paired(data: Any) -> Samples:
 
 @dataclass(frozen=True)
 class Published:
-    """A class of torchvision whose parts are the published ones.
+    """A class of torchvision whose splits are the published ones.
 
     Attributes:
         name: The class in torchvision.datasets.
         images: The folder that ids start from, below the set's.
-        splits: What the class calls each part.
+        splits: What the class calls each split.
         samples: Reads paths and labels from it.
         options: What the entry tells it, as keywords.
         classes: Whether the files carry class names.
@@ -45,51 +46,60 @@ class Published:
     options: tuple[str, ...] = ()
     classes: bool = True
 
-    def made(self, layout: Layout, split: str, **keywords: object) -> Any:
-        """Returns the library's object of one split."""
+    def _data(self, layout: Layout, split: str) -> Any:
         from torchvision import datasets
 
         chosen = {name: layout.option(name) for name in self.options}
-        return getattr(datasets, self.name)(str(layout.place), split=split, **chosen, **keywords)
+        return getattr(datasets, self.name)(str(layout.place), split=split, **chosen)
 
-    def __call__(self, layout: Layout) -> Parts:
-        """Opens every part."""
-        base, parts = layout.place / self.images, {}
-        for part, split in self.splits.items():
+    def __call__(self, layout: Layout) -> SplitsByName:
+        """Opens every split."""
+        base, splits = layout.place / self.images, {}
+        for name, published in self.splits.items():
             with layout.reading():
-                data = self.made(layout, split)
+                data = self._data(layout, published)
             if self.classes:
                 layout.check_classes(data.classes)
             paths, labels = self.samples(data)
-            parts[part] = layout.split(base, below(base, paths), labels, part)
-        return parts
+            splits[name] = layout.split(base, below(base, paths), labels, name)
+        return splits
+
+
+def _published(name: str, opens: Published) -> None:
+    """Registers a class of torchvision as a loader; the class fetches its splits itself."""
+    loader(name, fetch=from_torchvision(opens.name, *opens.splits.values()))(opens)
 
 
 _THREE = {"train": "train", "val": "val", "test": "test"}
 _TWO = {"train": "train", "test": "test"}
-PUBLISHED: dict[str, Published] = {
-    "dtd": Published("DTD", "dtd/dtd/images", _THREE, options=("partition",)),
-    "oxford_pets": Published(
+
+_published("dtd", Published("DTD", "dtd/dtd/images", _THREE, options=("partition",)))
+_published(
+    "oxford_pets",
+    Published(
         "OxfordIIITPet",
         "oxford-iiit-pet/images",
         {"train": "trainval", "test": "test"},
         samples=lambda data: (data._images, data._labels),
     ),
-    # The files number the flowers; the names are the authors' table, which the library writes out.
-    "flowers102": Published("Flowers102", "flowers-102/jpg", _THREE, classes=False),
-    "food101": Published("Food101", "food-101/images", _TWO),
-    "stanford_cars": Published("StanfordCars", "stanford_cars", _TWO, samples=_paired),
-    "fgvc_aircraft": Published(
-        "FGVCAircraft", "fgvc-aircraft-2013b/data/images", _THREE, options=("annotation_level",)
-    ),
-    "gtsrb": Published("GTSRB", "gtsrb/GTSRB", _TWO, samples=_paired, classes=False),
-    "country211": Published(
-        "Country211", "country211", {"train": "train", "val": "valid", "test": "test"}, samples=_paired
-    ),
-}
+)
+# The files number the flowers; the names are the authors' table, which the library writes out.
+_published("flowers102", Published("Flowers102", "flowers-102/jpg", _THREE, classes=False))
+_published("food101", Published("Food101", "food-101/images", _TWO))
+_published("stanford_cars", Published("StanfordCars", "stanford_cars", _TWO, samples=_paired))
+_published(
+    "fgvc_aircraft",
+    Published("FGVCAircraft", "fgvc-aircraft-2013b/data/images", _THREE, options=("annotation_level",)),
+)
+_published("gtsrb", Published("GTSRB", "gtsrb/GTSRB", _TWO, samples=_paired, classes=False))
+_published(
+    "country211",
+    Published("Country211", "country211", {"train": "train", "val": "valid", "test": "test"}, samples=_paired),
+)
 
 
-def caltech101(layout: Layout) -> Parts:
+@loader("caltech101", fetch=from_torchvision("Caltech101"))
+def caltech101(layout: Layout) -> SplitsByName:
     """Opens Caltech-101 without its background class; the entry says how many images of each class train."""
     from torchvision.datasets import Caltech101
 
@@ -101,11 +111,12 @@ def caltech101(layout: Layout) -> Parts:
     ]
     labels: Labels = np.array(data.y, dtype=np.int64)
     each = int(layout.option("train_per_class"))
-    return layout.cut(layout.place / CALTECH_IMAGES, names, labels, cut_train_part(names, labels, each))
+    return layout.cut(layout.place / CALTECH_IMAGES, names, labels, cut_train_split(names, labels, each))
 
 
-def eurosat(layout: Layout) -> Parts:
-    """Opens EuroSAT's RGB images; a fixed fifth of each class is the test part."""
+@loader("eurosat", fetch=from_torchvision("EuroSAT"))
+def eurosat(layout: Layout) -> SplitsByName:
+    """Opens EuroSAT's RGB images; a fixed fifth of each class is the test split."""
     from torchvision.datasets import EuroSAT
 
     with layout.reading():
@@ -114,35 +125,37 @@ def eurosat(layout: Layout) -> Parts:
     base = layout.place / "eurosat" / "2750"
     paths, labels = _paired(data)
     names, numbers = below(base, paths), np.array(labels, dtype=np.int64)
-    return layout.cut(base, names, numbers, cut_test_part(names, numbers))
+    return layout.cut(base, names, numbers, cut_test_split(names, numbers))
 
 
-def sun397(layout: Layout) -> Parts:
+@loader("sun397", fetch=from_torchvision("SUN397"))
+def sun397(layout: Layout) -> SplitsByName:
     """Opens the published partition of SUN397 that the entry names."""
     from torchvision.datasets import SUN397
 
     with layout.reading():
         data = SUN397(str(layout.place))
     layout.check_classes(data.classes)
-    base, parts = layout.place / "SUN397", {}
-    for part, kind in (("train", "Training"), ("test", "Testing")):
+    base, splits = layout.place / "SUN397", {}
+    for name, kind in (("train", "Training"), ("test", "Testing")):
         with layout.reading():
             lines = (layout.place / f"{kind}_{layout.option('partition'):02d}.txt").read_text().split()
-            names = [line.removeprefix("/") for line in lines]
-            labels = [data.class_to_idx["/".join(name.split("/")[1:-1])] for name in names]
-        parts[part] = layout.split(base, names, labels, part)
-    return parts
+            ids = [line.removeprefix("/") for line in lines]
+            labels = [data.class_to_idx["/".join(one.split("/")[1:-1])] for one in ids]
+        splits[name] = layout.split(base, ids, labels, name)
+    return splits
 
 
-def imagenet(layout: Layout) -> Parts:
-    """Opens ImageNet-1k as folders of WordNet ids; its validation images are the test part, as everybody reports."""
+@loader("imagenet")
+def imagenet(layout: Layout) -> SplitsByName:
+    """Opens ImageNet-1k as folders of WordNet ids; its validation images are the test split, as everybody reports."""
     from torchvision.datasets import ImageFolder
 
-    parts = {}
-    for part, folder in (("train", "train"), ("test", "val")):
+    splits = {}
+    for name, folder in (("train", "train"), ("test", "val")):
         with layout.reading():
             data = ImageFolder(str(layout.place / folder))
         layout.check_classes(data.classes)
         paths, labels = _paired(data)
-        parts[part] = layout.split(layout.place, below(layout.place, paths), labels, folder)
-    return parts
+        splits[name] = layout.split(layout.place, below(layout.place, paths), labels, folder)
+    return splits

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from probebench.datasets.base import Labels, Split, check_utf8
+from probebench.arrays import Labels, Positions
+from probebench.datasets.base import SPLITS, Split, check_utf8
 from probebench.datasets.named.listed import ListedImages
-from probebench.datasets.splits import Positions
 from probebench.errors import DatasetError, RegistryError, one_line
 from probebench.registry.schema import DatasetSpec
 
-Parts = dict[str, Split]
+SplitsByName = dict[str, Split]
 
 
 class NotHereError(DatasetError):
@@ -37,7 +37,7 @@ class Layout:
         """Takes the entry, and the folder that holds data sets (the home's ``datasets``)."""
         self.spec = spec
         self.place = root / (spec.folder or spec.id)
-        self._memos = root / "content"
+        self._digest_caches = root / "content"
 
     def missing(self) -> list[str]:
         """Returns those of the entry's files that are not there."""
@@ -116,38 +116,40 @@ class Layout:
         doubted = any(name.split(".")[0] in keys for name in self.spec.unverified)
         return " (a fact that the entry marks as unverified)" if doubted else ""
 
-    def split(self, base: Path, names: Sequence[str], labels: Iterable[int], part: str) -> Split:
+    def split(self, base: Path, names: Sequence[str], labels: Iterable[int], name: str) -> Split:
         """Makes a split of files that a list names.
 
         Args:
             base: The folder that the names start from.
             names: Published names below it, with "/"; they become the ids.
             labels: Their class indices.
-            part: What the list is called, for the error line.
+            name: What the list is called, for the error line.
 
         Raises:
             DatasetError: A file is missing, or a label is not one of a class.
         """
         numbers: Labels = np.fromiter(labels, dtype=np.int64)
         if len(numbers) and not 0 <= numbers.min() <= numbers.max() < len(self.spec.classes):
-            raise self.half(f"{part} has labels outside 0 to {len(self.spec.classes) - 1}")
+            raise self.half(f"{name} has labels outside 0 to {len(self.spec.classes) - 1}")
         check_utf8(self.spec.id, names)
         absent = _absent(base, names)
         if absent:
-            raise self.half(f"{len(absent)} of the {len(names)} {part} images are missing, first {base / absent[0]}")
-        return Split(tuple(names), numbers, ListedImages.of(base, names, self.memo(base, part)))
+            raise self.half(f"{len(absent)} of the {len(names)} {name} images are missing, first {base / absent[0]}")
+        return Split(tuple(names), numbers, ListedImages.of(base, names, self.digest_cache(base, name)))
 
-    def cut(self, base: Path, names: Sequence[str], labels: Labels, positions: tuple[Positions, Positions]) -> Parts:
-        """Makes a training and a test part of one list, of the positions that a rule chose for each."""
+    def cut(
+        self, base: Path, names: Sequence[str], labels: Labels, positions: tuple[Positions, Positions]
+    ) -> SplitsByName:
+        """Makes a training and a test split of one list, of the positions that a rule chose for each."""
         return {
-            part: self.split(base, [names[position] for position in chosen], labels[chosen], part)
-            for part, chosen in zip(("train", "test"), positions, strict=True)
+            name: self.split(base, [names[position] for position in chosen], labels[chosen], name)
+            for name, chosen in zip(("train", "test"), positions, strict=True)
         }
 
-    def memo(self, base: Path, part: str) -> Path:
-        """Returns the file that remembers the content of a part."""
-        key = hashlib.sha256(os.fsencode(f"{base.resolve()}\n{self.spec.id}\n{part}")).hexdigest()[:16]
-        return self._memos / f"{key}.json"
+    def digest_cache(self, base: Path, split: str) -> Path:
+        """Returns the file that remembers the content of a split."""
+        key = hashlib.sha256(os.fsencode(f"{base.resolve()}\n{self.spec.id}\n{split}")).hexdigest()[:16]
+        return self._digest_caches / f"{key}.json"
 
 
 def _absent(base: Path, names: Sequence[str]) -> list[str]:
@@ -172,19 +174,19 @@ def below(base: Path, paths: Iterable[str | Path]) -> list[str]:
     return [os.fspath(path)[prefix:].replace(os.sep, "/") for path in paths]
 
 
-def check_counts(layout: Layout, parts: Mapping[str, Split]) -> None:
-    """Compares images in each part, and of each class where they are known, with the entry.
+def check_counts(layout: Layout, splits: Mapping[str, Split]) -> None:
+    """Compares images in each split, and of each class where they are known, with the entry.
 
     Raises:
         DatasetError: They differ.
     """
     spec = layout.spec
-    expected = {part: count for part in ("train", "val", "test") if (count := getattr(spec.splits, part))}
-    found = {part: len(split) for part, split in parts.items()}
+    expected = {name: count for name in SPLITS if (count := getattr(spec.splits, name))}
+    found = {name: len(split) for name, split in splits.items()}
     if found != expected:
         raise layout.half(f"found {found} images where the entry says {expected}{layout.doubt('splits')}")
-    for part, split in parts.items():
-        known = getattr(spec.class_counts, part)
+    for name, split in splits.items():
+        known = getattr(spec.class_counts, name)
         if known == "unknown":
             continue
         counts = np.bincount(split.labels, minlength=len(spec.classes))
@@ -193,6 +195,6 @@ def check_counts(layout: Layout, parts: Mapping[str, Split]) -> None:
             first = int(wrong[0])
             say = known if isinstance(known, int) else known[first]
             raise layout.half(
-                f"{part} has {counts[first]} images of {spec.classes[first]!r} where the entry says {say}"
+                f"{name} has {counts[first]} images of {spec.classes[first]!r} where the entry says {say}"
                 f"{layout.doubt('class_counts')}"
             )

@@ -1,6 +1,6 @@
 """Images of sets that have a name: in files, or in one HDF5 file. Their content is read once and then remembered."""
 
-import hashlib
+import contextlib
 import itertools
 import json
 import os
@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from probebench.datasets.base import FileImages, digests_fingerprint
+from probebench.datasets.base import FileImages, digests_fingerprint, unreadable
+from probebench.datasets.digest_cache import files_stamp
 from probebench.errors import DatasetError, one_line
+from probebench.files import write_whole
 from probebench.fingerprint import file_sha256
 
 # Files that are read in one go.
@@ -26,19 +28,19 @@ class ListedImages(FileImages):
     """Files that a published list names; no image is read to open the set.
 
     Attributes:
-        memo: Where the content is remembered, with what it was known by.
+        digest_cache: The file that remembers the content, with what it was known by.
     """
 
-    memo: Path
+    digest_cache: Path
 
     @classmethod
-    def of(cls, root: Path, names: Sequence[str], memo: Path) -> "ListedImages":
+    def of(cls, root: Path, names: Sequence[str], digest_cache: Path) -> "ListedImages":
         """Takes the names as text."""
-        return cls(root, np.array([os.fsencode(name) for name in names]), np.empty(0, np.bytes_), memo)
+        return cls(root, np.array([os.fsencode(name) for name in names]), np.empty(0, np.bytes_), digest_cache)
 
     def content(self) -> str:
         """Returns the sha256 over the files' sha256, reading them only when one of them has changed."""
-        return _remembered(self.memo, self._files, lambda: digests_fingerprint(_digests(self._files())))
+        return _remembered(self.digest_cache, self._files, lambda: digests_fingerprint(_digests(self._files())))
 
     def _files(self) -> Iterator[bytes]:
         # Bytes, because Python keeps the text of every Path in a table of its own.
@@ -53,12 +55,12 @@ class HDF5Images:
     Attributes:
         file: The file.
         array: The array's name in it.
-        memo: Where the content is remembered.
+        digest_cache: The file that remembers the content.
     """
 
     file: Path
     array: str
-    memo: Path
+    digest_cache: Path
 
     def load(self, position: int) -> Image.Image:
         """Reads one image; the file is opened each time, because decoding processes cannot share an open one."""
@@ -77,7 +79,7 @@ class HDF5Images:
 
     def content(self) -> str:
         """Returns the sha256 of the file, reading it only when it has changed."""
-        return _remembered(self.memo, lambda: iter([os.fsencode(self.file)]), lambda: file_sha256(self.file))
+        return _remembered(self.digest_cache, lambda: iter([os.fsencode(self.file)]), lambda: file_sha256(self.file))
 
 
 def _digests(files: Iterator[bytes]) -> npt.NDArray[np.bytes_]:
@@ -92,42 +94,20 @@ def _digest(file: bytes) -> bytes:
     try:
         return file_sha256(Path(os.fsdecode(file))).encode()
     except OSError as error:
-        raise _unreadable(file, error) from error
+        raise unreadable(file, error) from error
 
 
-def _unreadable(file: bytes, error: OSError) -> DatasetError:
-    return DatasetError(f"image {os.fsdecode(file)} cannot be read ({error.strerror}); repair or remove it")
-
-
-def _stamp(files: Iterator[bytes]) -> str:
-    """Returns the sha256 over names, sizes, times and inodes; ctime cannot be set back, as cp -p sets mtime back."""
-    digest = hashlib.sha256()
-    for file in files:
-        try:
-            status = os.stat(file)  # noqa: PTH116
-        except OSError as error:
-            raise _unreadable(file, error) from error
-        facts = (file, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-        digest.update(repr(facts).encode())
-    return digest.hexdigest()
-
-
-def _remembered(memo: Path, files: Callable[[], Iterator[bytes]], compute: Callable[[], str]) -> str:
-    """Returns the content of files, from the memo where it still holds."""
-    stamp = _stamp(files())
+def _remembered(digest_cache: Path, files: Callable[[], Iterator[bytes]], compute: Callable[[], str]) -> str:
+    """Returns the content of files, from the digest cache where it still holds."""
+    stamp = files_stamp(files())
     try:
-        known = json.loads(memo.read_text())
+        known = json.loads(digest_cache.read_text())
         if known["stamp"] == stamp:
             return str(known["content"])
     except (OSError, ValueError, KeyError, TypeError):
         pass
     content = compute()
-    try:
-        memo.parent.mkdir(parents=True, exist_ok=True)
-        partial = memo.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(json.dumps({"stamp": stamp, "content": content}))
-        partial.replace(memo)
-    except OSError:
-        # A home that cannot be written only costs time.
-        return content
+    # A home that cannot be written only costs time.
+    with contextlib.suppress(OSError):
+        write_whole(digest_cache, json.dumps({"stamp": stamp, "content": content}))
     return content

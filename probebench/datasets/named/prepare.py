@@ -2,27 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from probebench.datasets.base import Dataset
-from probebench.datasets.named import arrays as named_memory
-from probebench.datasets.named.files import PUBLISHED
 from probebench.datasets.named.layout import Layout
+from probebench.datasets.named.loader import loader_of
 from probebench.datasets.open import open_named, record, record_path
 from probebench.errors import DatasetError, one_line
+from probebench.files import write_whole
 from probebench.registry.schema import DatasetSpec
-
-# What to ask of torchvision for loaders that are not one of its published splits: a class, and keywords for each call.
-_FETCHED: dict[str, tuple[str, tuple[dict[str, Any], ...]]] = {
-    "fashion_mnist": ("FashionMNIST", ({},)),
-    "cifar100": ("CIFAR100", ({},)),
-    "stl10": ("STL10", ({},)),
-    "svhn": ("SVHN", ({"split": "train"}, {"split": "test"})),
-    "pcam": ("PCAM", ({"split": "train"}, {"split": "val"}, {"split": "test"})),
-    "caltech101": ("Caltech101", ({},)),
-    "eurosat": ("EuroSAT", ({},)),
-    "sun397": ("SUN397", ({},)),
-}
 
 
 def prepare(spec: DatasetSpec, root: Path) -> Dataset:
@@ -34,11 +21,7 @@ def prepare(spec: DatasetSpec, root: Path) -> Dataset:
     layout = Layout(spec, root)
     fetch(layout)
     dataset = open_named(spec, root)
-    path = record_path(spec.id, root)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(record(dataset), indent=1))
-    partial.replace(path)
+    write_whole(record_path(spec.id, root), json.dumps(record(dataset), indent=1))
     return dataset
 
 
@@ -50,10 +33,7 @@ def fetch(layout: Layout) -> None:
         DatasetError: A download failed; the line says what to place where by hand.
     """
     spec = layout.spec
-    missing = layout.missing()
-    if spec.loader == "digits" or (spec.files and not missing):
-        return
-    if spec.loader == "fashion_mnist" and named_memory.DEBIAN_FASHION_MNIST.is_dir():
+    if spec.files and not layout.missing():
         return
     try:
         _download(layout)
@@ -64,22 +44,16 @@ def fetch(layout: Layout) -> None:
 
 
 def _download(layout: Layout) -> None:
-    from torchvision import datasets
-
-    spec, place = layout.spec, layout.place
-    name, calls = _FETCHED.get(spec.loader, ("", ()))
-    if spec.loader in PUBLISHED:
-        published = PUBLISHED[spec.loader]
-        name, calls = published.name, tuple({"split": split} for split in published.splits.values())
-    if not calls and not spec.archives:
+    spec, place, fetch_set = layout.spec, layout.place, loader_of(layout.spec).fetch
+    if fetch_set is None and not spec.archives:
         # What is partly there is for the opener to name.
         if len(layout.missing()) == len(spec.files):
             raise layout.not_here()
         return
-    place.mkdir(parents=True, exist_ok=True)
-    for keywords in calls:
-        getattr(datasets, name)(str(place), download=True, **keywords)
+    if fetch_set is not None:
+        fetch_set(place)
     for archive in spec.archives:
+        place.mkdir(parents=True, exist_ok=True)
         _fetch_file(archive.url, None if archive.md5 == "unknown" else archive.md5, place)
 
 

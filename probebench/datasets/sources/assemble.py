@@ -1,15 +1,17 @@
-"""From what a user's data hold to a data set: which parts there are, what is cut where there are none, and its id."""
+"""From what a user's data hold to a data set: which splits there are, what is cut where there are none, and its id."""
 
 from collections.abc import Mapping
 from typing import Protocol, TypeVar, runtime_checkable
 
+from probebench.arrays import Positions
 from probebench.datasets.base import SPLITS, Dataset, Images, Split, check_dataset
-from probebench.datasets.splits import Positions, cut_test_part
+from probebench.datasets.splits import cut_test_split
 from probebench.errors import DatasetError
 from probebench.fingerprint import fingerprint
 
-# The names that people give to parts, in any case.
-PART_NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
+# The names that people give to splits, in any case.
+SPLIT_NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
+ANY_SPLIT_NAME = frozenset(name for names in SPLIT_NAMES.values() for name in names)
 
 _Place = TypeVar("_Place")
 
@@ -22,30 +24,30 @@ class Divisible(Images, Protocol):
         """Returns some of the images."""
 
 
-def find_parts(places: Mapping[str, _Place], where: str) -> dict[str, _Place]:
-    """Returns the places that are named as parts are, by part; none where nothing is named so.
+def find_splits(places: Mapping[str, _Place], where: str) -> dict[str, _Place]:
+    """Returns the places that are named as splits are, by split; none where nothing is named so.
 
-    With train and val but no test, val is the test part.
+    With train and val but no test, val is the test split.
 
     Raises:
-        DatasetError: There is a test part without a train part, or a train part alone; the line begins with ``where``.
+        DatasetError: There is test without train, or train alone; the line begins with ``where``.
     """
     names = {name.lower(): name for name in places}
-    parts = {part: names[name] for part, known in PART_NAMES.items() for name in known if name in names}
-    if "train" not in parts:
-        if "test" in parts:
-            raise DatasetError(f"{where} has {parts['test']} but no train beside it")
+    found = {split: names[name] for split, known in SPLIT_NAMES.items() for name in known if name in names}
+    if "train" not in found:
+        if "test" in found:
+            raise DatasetError(f"{where} has {found['test']} but no train beside it")
         return {}
-    if "test" not in parts:
-        if "val" not in parts:
-            raise DatasetError(f"{where} has {parts['train']} but neither test nor val beside it")
-        parts["test"] = parts.pop("val")
-    return {part: places[name] for part, name in parts.items()}
+    if "test" not in found:
+        if "val" not in found:
+            raise DatasetError(f"{where} has {found['train']} but neither test nor val beside it")
+        found["test"] = found.pop("val")
+    return {split: places[name] for split, name in found.items()}
 
 
 def cut(whole: Split) -> dict[str, Split]:
-    """Cuts data without parts of their own by the committed rule."""
-    train, test = cut_test_part(whole.ids, whole.labels)
+    """Cuts data without splits of their own by the committed rule."""
+    train, test = cut_test_split(whole.ids, whole.labels)
     return {"train": _take(whole, train), "test": _take(whole, test)}
 
 
@@ -55,22 +57,22 @@ def _take(split: Split, positions: Positions) -> Split:
     return Split(ids, split.labels[positions], split.images.take(positions))
 
 
-def assemble(source: str, name: str, class_names: tuple[str, ...], parts: Mapping[str, Split]) -> Dataset:
+def assemble(source: str, title: str, class_names: tuple[str, ...], splits: Mapping[str, Split]) -> Dataset:
     """Returns a data set of the user's under an id for ever: its kind, a name fit for files, and its identity.
 
     The content is in the id: the same file names with other images (blurred, repaired) are another data set.
 
     Args:
         source: What the user typed, kind and all; errors name it.
-        name: What the id is to say.
+        title: What the id is to say.
         class_names: One name a label.
-        parts: Train, test, and val where there is one.
+        splits: Train, test, and val where there is one.
 
     Raises:
         DatasetError: It cannot be evaluated on.
     """
-    ordered = {part: parts[part] for part in SPLITS if part in parts}
+    ordered = {name: splits[name] for name in SPLITS if name in splits}
     dataset = check_dataset(Dataset(source, class_names, ordered))
-    name = "".join(character if character.isalnum() or character in "_-" else "_" for character in name)
+    title = "".join(character if character.isalnum() or character in "_-" else "_" for character in title)
     identity = fingerprint([dataset.fingerprint, dataset.content])[:8]
-    return Dataset(f"{source.partition(':')[0]}:{name}-{identity}", dataset.class_names, dataset.splits)
+    return Dataset(f"{source.partition(':')[0]}:{title}-{identity}", dataset.class_names, dataset.splits)

@@ -6,32 +6,33 @@ from pathlib import Path
 
 import numpy as np
 
-from probebench.datasets.base import Dataset, FileImages, Labels, Split, check_utf8
-from probebench.datasets.digest_cache import FileMemo, Names, Numbers
-from probebench.datasets.sources.assemble import assemble, cut, find_parts
+from probebench.arrays import Labels
+from probebench.datasets.base import Dataset, FileImages, Split, check_utf8, unreadable
+from probebench.datasets.digest_cache import DigestCache, Names, Numbers
+from probebench.datasets.sources import FOLDER
+from probebench.datasets.sources.assemble import assemble, cut, find_splits
 from probebench.errors import DatasetError, UsageError
+from probebench.files import stamp
 from probebench.fingerprint import file_sha256
-
-FOLDER = "folder:"
 
 
 def open_folder(path: Path, root: Path) -> Dataset:
     """Opens class folders, under train/val/test where they exist, else cut by the committed rule.
 
-    With train and val but no test, val is the test part: ImageNet's layout, where val is what everybody reports.
+    With train and val but no test, val is the test split: ImageNet's layout, where val is what everybody reports.
     """
     if not path.is_dir():
         raise UsageError(f"data set folder {path} does not exist")
     folders = {child.name: child for child in sorted(path.iterdir()) if child.is_dir()}
-    parts = find_parts(folders, f"data set folder {path}")
-    roots = parts or {"all": path}
-    classes = sorted({child.name for part in roots.values() for child in part.iterdir() if _is_class(child)})
+    named = find_splits(folders, f"data set folder {path}")
+    places = named or {"all": path}
+    classes = sorted({child.name for place in places.values() for child in place.iterdir() if _is_class(child)})
     if not classes:
         raise DatasetError(f"data set folder {path} holds no class folders")
-    memo = FileMemo(root / "content", path)
-    splits = {part: _read_classes(path, folder, classes, memo) for part, folder in roots.items()}
-    memo.save()
-    splits = splits if parts else cut(splits["all"])
+    digest_cache = DigestCache(root / "content", path)
+    splits = {name: _read_classes(path, folder, classes, digest_cache) for name, folder in places.items()}
+    digest_cache.save()
+    splits = splits if named else cut(splits["all"])
     return assemble(f"{FOLDER}{path}", path.resolve().name, tuple(classes), splits)
 
 
@@ -39,7 +40,7 @@ def _is_class(path: Path) -> bool:
     return path.is_dir() and not path.name.startswith(".")
 
 
-def _read_classes(top: Path, folder: Path, classes: list[str], memo: FileMemo) -> Split:
+def _read_classes(top: Path, folder: Path, classes: list[str], digest_cache: DigestCache) -> Split:
     from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
     ids: list[str] = []
@@ -55,35 +56,29 @@ def _read_classes(top: Path, folder: Path, classes: list[str], memo: FileMemo) -
         counts.append(len(inside))
     check_utf8(str(folder), ids)
     labels: Labels = np.repeat(np.arange(len(classes), dtype=np.int64), counts)
-    return Split(tuple(ids), labels, _look_at(top, np.concatenate(names), labels, memo))
+    return Split(tuple(ids), labels, _files(top, np.concatenate(names), labels, digest_cache))
 
 
-def _look_at(top: Path, names: Names, labels: Labels, memo: FileMemo) -> FileImages:
+def _files(top: Path, names: Names, labels: Labels, digest_cache: DigestCache) -> FileImages:
     stats, before = array("Q"), os.fsencode(top) + b"/"
     for name in names:
         try:
             # Path would keep every name in a table of its own.
             status = os.stat(before + name)  # noqa: PTH116
         except OSError as error:
-            raise _unreadable(top, name, error) from error
-        # ctime cannot be set back, as cp -p and rsync -t set mtime back.
-        facts = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-        stats.extend(fact % 2**64 for fact in facts)
+            raise unreadable(before + name, error) from error
+        stats.extend(fact % 2**64 for fact in (status.st_dev, *stamp(status)))
     table = np.frombuffer(stats, dtype=np.uint64).reshape(-1, 5)
 
     def read(name: bytes) -> str:
         try:
             return file_sha256(top / os.fsdecode(name))
         except OSError as error:
-            raise _unreadable(top, name, error) from error
+            raise unreadable(before + name, error) from error
 
-    images = FileImages(top, names, memo.digests(names, table[:, 1:], read))
+    images = FileImages(top, names, digest_cache.digests(names, table[:, 1:], read))
     _refuse_shared_files(images, labels, table[:, :2])
     return images
-
-
-def _unreadable(top: Path, name: bytes, error: OSError) -> DatasetError:
-    return DatasetError(f"image {top / os.fsdecode(name)} cannot be read ({error.strerror}); repair or remove it")
 
 
 def _refuse_shared_files(images: FileImages, labels: Labels, files: Numbers) -> None:

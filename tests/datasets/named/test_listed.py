@@ -4,8 +4,8 @@ import h5py
 import numpy as np
 import pytest
 
-from probebench.datasets import listed
 from probebench.datasets.base import FileImages
+from probebench.datasets.named import listed
 from probebench.datasets.named.listed import HDF5Images, ListedImages
 from probebench.errors import DatasetError
 from probebench.fingerprint import file_sha256
@@ -15,7 +15,7 @@ from tests.datasets.replicas import pictures
 @pytest.fixture
 def images(tmp_path: Path) -> ListedImages:
     names = pictures(tmp_path / "images", [f"{number}.jpg" for number in range(4)])
-    return ListedImages.of(tmp_path / "images", names, tmp_path / "content" / "memo.json")
+    return ListedImages.of(tmp_path / "images", names, tmp_path / "content" / "digests.json")
 
 
 def test_content_is_that_of_files_hashed_one_by_one(images: ListedImages) -> None:
@@ -40,13 +40,15 @@ def test_files_are_read_once_and_again_only_after_a_change(
     assert images.content() != before and len(read) == 8
 
 
-def test_a_damaged_memo_or_a_home_that_cannot_be_written_only_costs_time(images: ListedImages, tmp_path: Path) -> None:
+def test_a_damaged_digest_cache_or_a_home_that_cannot_be_written_only_costs_time(
+    images: ListedImages, tmp_path: Path
+) -> None:
     known = images.content()
-    images.memo.write_text("{")
+    images.digest_cache.write_text("{")
     assert images.content() == known
     (tmp_path / "file").touch()
     names = [f"{number}.jpg" for number in range(4)]
-    assert ListedImages.of(images.root, names, tmp_path / "file" / "memo.json").content() == known
+    assert ListedImages.of(images.root, names, tmp_path / "file" / "digests.json").content() == known
 
 
 def test_a_file_that_is_gone_is_named(images: ListedImages) -> None:
@@ -60,7 +62,7 @@ def test_images_of_an_hdf5_file(tmp_path: Path) -> None:
     file = tmp_path / "x.h5"
     with h5py.File(file, "w") as opened:
         opened["x"] = pixels
-    images = HDF5Images(file, "x", tmp_path / "memo.json")
+    images = HDF5Images(file, "x", tmp_path / "digests.json")
     assert np.array_equal(np.asarray(images.load(2)), pixels[2])
     images.check(0)
     assert images.content() == images.content() == file_sha256(file)

@@ -26,13 +26,13 @@ def replica(
     return make(shipped, tmp_path, monkeypatch)
 
 
-def test_opens_with_the_published_parts_ids_and_classes(replica: Replica) -> None:
+def test_opens_with_the_published_splits_ids_and_classes(replica: Replica) -> None:
     opened = open_named(replica.spec, replica.root)
     assert opened.class_names == replica.spec.classes
-    assert {part: len(split) for part, split in opened.splits.items()} == replica.images
-    for part, (name, label) in replica.first.items():
-        split = opened.splits[part]
-        assert (split.ids[0], split.labels[0]) == (name, label)
+    assert {name: len(split) for name, split in opened.splits.items()} == replica.images
+    for name, first in replica.first.items():
+        split = opened.splits[name]
+        assert (split.ids[0], split.labels[0]) == first
     for split in opened.splits.values():
         for name in split.ids:
             assert "\\" not in name and not Path(name).is_absolute()
@@ -106,9 +106,9 @@ def test_a_fingerprint_in_the_entry_is_kept(shipped: Registry, tmp_path: Path, m
         open_named(made.spec.model_copy(update={"fingerprint": "0" * 64}), tmp_path)
 
 
-def in_hash_order(part: str, names: list[str]) -> list[str]:
+def in_hash_order(split: str, names: list[str]) -> list[str]:
     """The committed rule, written down once more: by sha256 of the salt as JSON and the name. It is for ever."""
-    return sorted(names, key=lambda name: hashlib.sha256(f'["probebench {part} part"]{name}'.encode()).hexdigest())
+    return sorted(names, key=lambda name: hashlib.sha256(f'["probebench {split} part"]{name}'.encode()).hexdigest())
 
 
 def test_caltech_trains_on_so_many_images_of_each_class_and_has_no_background(
@@ -127,7 +127,7 @@ def test_caltech_trains_on_so_many_images_of_each_class_and_has_no_background(
 
 
 @pytest.mark.parametrize("name", ["eurosat", "cassava"])
-def test_a_fifth_of_each_class_is_the_test_part(
+def test_a_fifth_of_each_class_is_the_test_split(
     name: str, shipped: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = STUDY[name](shipped, tmp_path, monkeypatch)
@@ -168,14 +168,14 @@ def test_cassava_names_of_another_competition(
         open_named(made.spec, tmp_path)
 
 
-def change_traps(root: Path, part: str, change: str, **values: object) -> None:
-    path = root / "cct20" / "eccv_18_annotation_files" / f"{part}_annotations.json"
+def change_traps(root: Path, name: str, change: str, **values: object) -> None:
+    path = root / "cct20" / "eccv_18_annotation_files" / f"{name}_annotations.json"
     data = json.loads(path.read_text())
     data[change][0] |= values
     path.write_text(json.dumps(data))
 
 
-def test_camera_sequences_must_not_straddle_parts(
+def test_camera_sequences_must_not_straddle_splits(
     shipped: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = STUDY["cct20"](shipped, tmp_path, monkeypatch)

@@ -40,7 +40,7 @@ def test_a_set_behind_an_account_is_placed_by_hand(shipped: Registry, tmp_path: 
     assert not any(tmp_path.rglob("prepared.json"))
 
 
-def test_torchvision_fetches_every_part(shipped: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torchvision_fetches_every_split(shipped: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     class Recorded:

@@ -24,7 +24,7 @@ def counts(opened: object) -> dict[str, int]:
     return {name: len(split) for name, split in opened.splits.items()}  # type: ignore[attr-defined]
 
 
-def test_class_folders_alone_get_a_fixed_test_part(shipped: Registry, tmp_path: Path, root: Path) -> None:
+def test_class_folders_alone_get_a_fixed_test_split(shipped: Registry, tmp_path: Path, root: Path) -> None:
     place = make_images(tmp_path / "flowers", each=10)
     opened = open_dataset(f"folder:{place}", shipped, root)
     assert counts(opened) == {"train": 24, "test": 6}
@@ -39,7 +39,7 @@ def test_class_folders_alone_get_a_fixed_test_part(shipped: Registry, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("parts", "expected"),
+    ("splits", "expected"),
     [
         (("train", "test"), {"train": 9, "test": 9}),
         (("train", "val", "test"), {"train": 9, "val": 9, "test": 9}),
@@ -48,17 +48,17 @@ def test_class_folders_alone_get_a_fixed_test_part(shipped: Registry, tmp_path: 
         (("train", "val"), {"train": 9, "test": 9}),
     ],
 )
-def test_parts_where_they_exist(
-    shipped: Registry, tmp_path: Path, root: Path, parts: tuple[str, ...], expected: dict[str, int]
+def test_splits_where_they_exist(
+    shipped: Registry, tmp_path: Path, root: Path, splits: tuple[str, ...], expected: dict[str, int]
 ) -> None:
-    for number, part in enumerate(parts):
-        make_images(tmp_path / "d" / part, each=3, seed=number)
+    for number, split in enumerate(splits):
+        make_images(tmp_path / "d" / split, each=3, seed=number)
     opened = open_dataset(f"folder:{tmp_path / 'd'}", shipped, root)
     assert counts(opened) == expected
     assert list(opened.splits) == [name for name in ("train", "val", "test") if name in expected]
 
 
-def test_classes_are_those_of_all_parts_together(shipped: Registry, tmp_path: Path, root: Path) -> None:
+def test_classes_are_those_of_all_splits_together(shipped: Registry, tmp_path: Path, root: Path) -> None:
     make_images(tmp_path / "d" / "train", classes=2, each=3)
     make_images(tmp_path / "d" / "test", classes=3, each=3)
     (tmp_path / "d" / "train" / ".hidden").mkdir()
@@ -84,7 +84,7 @@ def test_a_replaced_image_changes_the_content_and_not_the_fingerprint(
 def test_a_second_look_reads_no_image(
     shipped: Registry, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from probebench.datasets import folder
+    from probebench.datasets.sources import folder
 
     place = make_images(tmp_path / "d")
     before = open_dataset(f"folder:{place}", shipped, root)
@@ -99,7 +99,7 @@ def test_a_home_that_cannot_be_written_only_costs_time(shipped: Registry, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("parts", "error", "said"),
+    ("splits", "error", "said"),
     [
         (None, UsageError, "does not exist"),
         ((), DatasetError, "holds no class folders"),
@@ -108,26 +108,26 @@ def test_a_home_that_cannot_be_written_only_costs_time(shipped: Registry, tmp_pa
     ],
 )
 def test_layouts_that_cannot_be_read(
-    shipped: Registry, tmp_path: Path, root: Path, parts: tuple[str, ...] | None, error: type[Exception], said: str
+    shipped: Registry, tmp_path: Path, root: Path, splits: tuple[str, ...] | None, error: type[Exception], said: str
 ) -> None:
     place = tmp_path / "d"
-    if parts is not None:
+    if splits is not None:
         place.mkdir()
-        for part in parts:
-            make_images(place / part)
+        for split in splits:
+            make_images(place / split)
     with pytest.raises(error, match=said):
         open_dataset(f"folder:{place}", shipped, root)
 
 
-def test_parts_are_found_in_any_case(shipped: Registry, tmp_path: Path, root: Path) -> None:
-    for number, part in enumerate(("Training", "Validation", "TEST")):
-        make_images(tmp_path / "d" / part, each=3, seed=number)
+def test_splits_are_found_in_any_case(shipped: Registry, tmp_path: Path, root: Path) -> None:
+    for number, split in enumerate(("Training", "Validation", "TEST")):
+        make_images(tmp_path / "d" / split, each=3, seed=number)
     assert counts(open_dataset(f"folder:{tmp_path / 'd'}", shipped, root)) == {"train": 9, "val": 9, "test": 9}
 
 
 def test_a_link_that_relabels_images_is_refused(shipped: Registry, tmp_path: Path, root: Path) -> None:
-    for part, seed in (("train", 0), ("test", 1)):
-        make_images(tmp_path / "d" / part, each=3, seed=seed)
+    for split, seed in (("train", 0), ("test", 1)):
+        make_images(tmp_path / "d" / split, each=3, seed=seed)
     (tmp_path / "d" / "train" / "class0" / "loop").symlink_to(tmp_path / "d" / "train" / "class1")
     with pytest.raises(DatasetError, match="one file in two classes"):
         open_dataset(f"folder:{tmp_path / 'd'}", shipped, root)
@@ -162,7 +162,7 @@ def test_an_unreadable_image_is_named(shipped: Registry, tmp_path: Path, root: P
             with pytest.raises(DatasetError, match=r"class1/bad.png cannot be read \(.+\); repair or remove it"):
                 split.images.load(split.ids.index("class1/bad.png"))
             return
-    pytest.fail("the image is in no part")
+    pytest.fail("the image is in no split")
 
 
 def test_a_truncated_image_is_named(tmp_path: Path) -> None:
@@ -202,23 +202,23 @@ def test_an_id_is_for_ever(shipped: Registry, tmp_path: Path, root: Path) -> Non
     """Worked out anew from what is on the disk: results of years ago carry these ids."""
     place = make_images(tmp_path / "my data")
     opened = open_dataset(f"folder:{place}", shipped, root)
-    parts = {name: {"ids": list(part.ids), "labels": part.labels.tolist()} for name, part in opened.splits.items()}
+    listed = {name: {"ids": list(split.ids), "labels": split.labels.tolist()} for name, split in opened.splits.items()}
     content = {
-        name: fingerprint([file_sha256(place / one) for one in part.ids]) for name, part in opened.splits.items()
+        name: fingerprint([file_sha256(place / one) for one in split.ids]) for name, split in opened.splits.items()
     }
-    identity = fingerprint([fingerprint(parts), fingerprint(content)])[:8]
+    identity = fingerprint([fingerprint(listed), fingerprint(content)])[:8]
     assert opened.id == f"folder:my_data-{identity}"
 
 
-def test_a_damaged_memo_only_costs_time(shipped: Registry, tmp_path: Path, root: Path) -> None:
+def test_a_damaged_digest_cache_only_costs_time(shipped: Registry, tmp_path: Path, root: Path) -> None:
     place = make_images(tmp_path / "d")
     before = open_dataset(f"folder:{place}", shipped, root)
-    (memo,) = (root / "content").iterdir()
-    whole = memo.read_bytes()
-    for damaged in (b"", b"no memo", whole[: len(whole) // 2]):
-        memo.write_bytes(damaged)
+    (cached,) = (root / "content").iterdir()
+    whole = cached.read_bytes()
+    for damaged in (b"", b"no digests", whole[: len(whole) // 2]):
+        cached.write_bytes(damaged)
         assert open_dataset(f"folder:{place}", shipped, root).id == before.id
-        assert memo.read_bytes() == whole
+        assert cached.read_bytes() == whole
 
 
 def test_a_folder_opens_as_the_one_that_it_is_seen_from(

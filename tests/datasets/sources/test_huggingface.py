@@ -18,9 +18,9 @@ import pytest
 from PIL import Image
 
 from probebench.datasets.base import Dataset
-from probebench.datasets.sources.huggingface import open_hf
-from probebench.datasets.sources.huggingface_images import table_images
-from probebench.datasets.sources.huggingface_load import Source
+from probebench.datasets.sources.huggingface.images import table_images
+from probebench.datasets.sources.huggingface.load import Source
+from probebench.datasets.sources.huggingface.open import open_hf
 from probebench.errors import DatasetError, UsageError
 from tests.conftest import make_images
 
@@ -52,16 +52,16 @@ def table(numbers: Sequence[int], label: Any = CLASS, **columns: tuple[Any, list
     return datasets.Dataset.from_dict(rows, features=datasets.Features(features))
 
 
-def save(path: Path, **parts: datasets.Dataset) -> str:
-    datasets.DatasetDict(parts).save_to_disk(path)
+def save(path: Path, **splits: datasets.Dataset) -> str:
+    datasets.DatasetDict(splits).save_to_disk(path)
     return str(path)
 
 
 def assert_same(opened: Dataset, expected: dict[str, Sequence[int]]) -> None:
-    """Labels and pixels are those of the arrays, part by part and in order."""
+    """Labels and pixels are those of the arrays, split by split and in order."""
     assert {name: len(split) for name, split in opened.splits.items()} == {k: len(v) for k, v in expected.items()}
-    for part, numbers in expected.items():
-        split = opened.splits[part]
+    for name, numbers in expected.items():
+        split = opened.splits[name]
         assert np.array_equal(split.labels, LABELS[list(numbers)])
         for position, number in enumerate(numbers):
             split.images.check(position)
@@ -71,25 +71,25 @@ def assert_same(opened: Dataset, expected: dict[str, Sequence[int]]) -> None:
 @pytest.mark.parametrize("layout", ["saved", "parquet", "arrow", "json"])
 def test_every_layout_gives_what_was_written(tmp_path: Path, root: Path, layout: str) -> None:
     place = tmp_path / "my cars"
-    parts = {"train": table(range(25)), "validation": table(range(25, 32)), "test": table(range(32, 40))}
+    splits = {"train": table(range(25)), "validation": table(range(25, 32)), "test": table(range(32, 40))}
     if layout == "saved":
-        save(place, **parts)
-    for part, rows in parts.items():
+        save(place, **splits)
+    for split, rows in splits.items():
         (place / "data").mkdir(parents=True, exist_ok=True)
         if layout == "parquet":
-            rows.to_parquet(place / "data" / f"{part}-00000-of-00001.parquet")
+            rows.to_parquet(place / "data" / f"{split}-00000-of-00001.parquet")
         elif layout == "arrow":
-            rows.save_to_disk(tmp_path / part)
-            next((tmp_path / part).glob("*.arrow")).rename(place / "data" / f"{part}.arrow")
+            rows.save_to_disk(tmp_path / split)
+            next((tmp_path / split).glob("*.arrow")).rename(place / "data" / f"{split}.arrow")
     if layout == "json":
         # Files beside a table that names them, as people publish image folders with metadata.
-        for part, numbers in (("train", range(25)), ("validation", range(25, 32)), ("test", range(32, 40))):
-            (place / part).mkdir()
+        for split, numbers in (("train", range(25)), ("validation", range(25, 32)), ("test", range(32, 40))):
+            (place / split).mkdir()
             lines = []
             for number in numbers:
-                (place / part / f"{number}.png").write_bytes(png(number))
+                (place / split / f"{number}.png").write_bytes(png(number))
                 lines.append(json.dumps({"file_name": f"{number}.png", "label": int(LABELS[number])}))
-            (place / part / "metadata.jsonl").write_text("\n".join(lines))
+            (place / split / "metadata.jsonl").write_text("\n".join(lines))
     opened = open_hf(str(place), root)
     assert list(opened.splits) == ["train", "val", "test"]
     assert_same(opened, {"train": range(25), "val": range(25, 32), "test": range(32, 40)})
@@ -102,26 +102,26 @@ def test_every_layout_gives_what_was_written(tmp_path: Path, root: Path, layout:
 def test_class_folders_are_the_ones_that_folder_reads(tmp_path: Path, root: Path) -> None:
     from probebench.datasets.sources.folder import open_folder
 
-    for number, part in enumerate(("train", "test")):
-        make_images(tmp_path / "d" / part, each=3, seed=number)
+    for number, split in enumerate(("train", "test")):
+        make_images(tmp_path / "d" / split, each=3, seed=number)
     opened, folder = open_hf(str(tmp_path / "d"), root), open_folder(tmp_path / "d", root)
     assert opened.class_names == folder.class_names
     assert opened.fingerprint == folder.fingerprint and opened.content == folder.content
     assert opened.splits["test"].ids[0] == "test/class0/000.png"
 
 
-def test_validation_is_the_test_part_where_test_has_no_labels(tmp_path: Path, root: Path) -> None:
+def test_validation_is_the_test_split_where_test_has_no_labels(tmp_path: Path, root: Path) -> None:
     kept_back = table(range(30, 40)).map(lambda row: {"label": -1}, features=table([0]).features)
     place = save(tmp_path / "d", train=table(range(20)), validation=table(range(20, 30)), test=kept_back)
     assert_same(open_hf(place, root), {"train": range(20), "test": range(20, 30)})
 
 
-@pytest.mark.parametrize("parts", ["train", "whole", "none"])
-def test_one_split_is_cut_by_the_rule(tmp_path: Path, root: Path, parts: str) -> None:
-    if parts == "none":
+@pytest.mark.parametrize("given", ["train", "whole", "none"])
+def test_one_split_is_cut_by_the_rule(tmp_path: Path, root: Path, given: str) -> None:
+    if given == "none":
         table(range(40)).save_to_disk(tmp_path / "d")
     else:
-        save(tmp_path / "d", **{parts: table(range(40))})
+        save(tmp_path / "d", **{given: table(range(40))})
     opened = open_hf(str(tmp_path / "d"), root)
     numbers = {name: [int(one.removeprefix("image-")) for one in split.ids] for name, split in opened.splits.items()}
     assert sorted(numbers["train"] + numbers["test"]) == list(range(40)) and len(numbers["test"]) == 9
@@ -170,7 +170,7 @@ def test_ids_are_paths_where_each_image_has_its_own(
     cells = [{"bytes": png(number), "path": path} for number, path in enumerate(paths)]
     rows = datasets.Dataset.from_dict({"image": cells}, features=datasets.Features({"image": datasets.Image()}))
     source = Source("cars", "/data/cars", local=True)
-    ids, _ = table_images(rows, "image", "test", source, tmp_path / "memo.npz")
+    ids, _ = table_images(rows, "image", "test", source, tmp_path / "digests.npz")
     assert list(ids) == (expected or ["test-000000", "test-000001", "test-000002"])
 
 
@@ -182,8 +182,8 @@ def test_paths_that_come_with_bytes_are_ids(tmp_path: Path, root: Path) -> None:
 
 
 def test_a_changed_image_changes_the_id(tmp_path: Path, root: Path) -> None:
-    for number, part in enumerate(("train", "test")):
-        make_images(tmp_path / "d" / part, each=3, seed=number)
+    for number, split in enumerate(("train", "test")):
+        make_images(tmp_path / "d" / split, each=3, seed=number)
     before = open_hf(str(tmp_path / "d"), root)
     Image.fromarray(PIXELS[0]).save(tmp_path / "d" / "test" / "class1" / "001.png")
     after = open_hf(str(tmp_path / "d"), root)
@@ -195,13 +195,13 @@ def test_a_changed_image_changes_the_id(tmp_path: Path, root: Path) -> None:
 
 
 def test_a_second_look_reads_no_image(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from probebench.datasets import hf_images
+    from probebench.datasets.sources.huggingface import images
 
     place = save(tmp_path / "d", train=table(range(20)), test=table(range(20, 40)))
     make_images(tmp_path / "files" / "train")
     make_images(tmp_path / "files" / "test", seed=1)
     before = [open_hf(one, root).id for one in (place, str(tmp_path / "files"))]
-    monkeypatch.setattr(hf_images, "write_arrays", lambda *_: pytest.fail("images were read again"))
+    monkeypatch.setattr(images, "write_arrays", lambda *_: pytest.fail("images were read again"))
     assert [open_hf(one, root).id for one in (place, str(tmp_path / "files"))] == before
 
 
@@ -232,8 +232,8 @@ def test_an_image_that_cannot_be_read_is_named(tmp_path: Path, root: Path, conte
 
 
 def test_a_file_that_is_damaged_or_gone_is_named(tmp_path: Path, root: Path) -> None:
-    for number, part in enumerate(("train", "test")):
-        make_images(tmp_path / "d" / part, each=3, seed=number)
+    for number, split in enumerate(("train", "test")):
+        make_images(tmp_path / "d" / split, each=3, seed=number)
     images = open_hf(str(tmp_path / "d"), root).splits["test"].images
     path = tmp_path / "d" / "test" / "class0" / "001.png"
     path.write_bytes(path.read_bytes()[:100])
@@ -320,8 +320,8 @@ def test_without_the_library(root: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_the_hub_with_and_without_a_network(tmp_path: Path, root: Path) -> None:
     repository = tmp_path / "repository"
     repository.mkdir()
-    for part, numbers in (("train", range(20)), ("test", range(20, 30))):
-        table(numbers).to_parquet(repository / f"{part}.parquet")
+    for split, numbers in (("train", range(20)), ("test", range(20, 30))):
+        table(numbers).to_parquet(repository / f"{split}.parquet")
     local = open_hf(str(repository), root).id
     texts = ["owner/name", "owner/name@main", "owner/name@a1b2c3d4", "owner/name@gone", "owner/other"]
     program = [sys.executable, "-m", "tests.datasets.fake_hub", str(repository), str(tmp_path / "home"), *texts]

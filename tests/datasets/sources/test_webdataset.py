@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from probebench.datasets.sources.webdataset import open_wds
+from probebench.datasets.sources.webdataset.open import open_wds
 from probebench.errors import DatasetError, UsageError
 from tests.conftest import Ran, write_entry
 from tests.datasets.shards import GOOD, LABELS, Host, assert_same, png, remote, write_files, write_shards
@@ -40,7 +40,7 @@ def test_samples_in_other_shards_are_the_same_data_set(tmp_path: Path, root: Pat
     assert few.id == many.id and few.fingerprint == many.fingerprint
 
 
-def test_parts_as_people_have_them(tmp_path: Path, root: Path) -> None:
+def test_splits_as_people_have_them(tmp_path: Path, root: Path) -> None:
     write_shards(tmp_path / "Training" / "%03d.tar", range(20))
     write_shards(tmp_path / "valid" / "%03d.tar", range(20, 30))
     # ImageNet's layout: val is what everybody reports.
@@ -52,7 +52,7 @@ def test_parts_as_people_have_them(tmp_path: Path, root: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{0}/all-{{000..003}}.tar", "{0}"])
-def test_shards_without_parts_get_a_fixed_test_part(tmp_path: Path, root: Path, text: str) -> None:
+def test_shards_without_splits_get_a_fixed_test_split(tmp_path: Path, root: Path, text: str) -> None:
     write_shards(tmp_path / "d" / "all-%03d.tar", range(40))
     opened = open_wds(text.format(tmp_path / "d"), root)
     assert {name: len(split) for name, split in opened.splits.items()} == {"train": 31, "test": 9}
@@ -62,14 +62,14 @@ def test_shards_without_parts_get_a_fixed_test_part(tmp_path: Path, root: Path, 
 
 
 def test_labels_in_json_and_names_of_classes(tmp_path: Path, root: Path) -> None:
-    for part, numbers in (("train", range(6)), ("test", range(6, 9))):
+    for split, numbers in (("train", range(6)), ("test", range(6, 9))):
         files = {}
         for number in numbers:
             files[f"a/{number}.photo.PNG"] = png(number)
             files[f"a/{number}.json"] = json.dumps({"label": int(LABELS[number]), "caption": "é"}).encode()
             files[f"a/{number}.txt"] = b"a caption"
         files["__meta__/7.jpg"] = files["README"] = b"which webdataset skips"
-        write_files(tmp_path / "d" / f"{part}-0.tar", files)
+        write_files(tmp_path / "d" / f"{split}-0.tar", files)
     assert open_wds(str(tmp_path / "d"), root).class_names == ("0", "1", "2")
     (tmp_path / "d" / "classes.txt").write_text("red\r\ngreen\r\n\r\nblue car\r\nnobody\r\n\r\n")
     opened = open_wds(str(tmp_path / "d"), root)
@@ -81,11 +81,11 @@ def test_labels_in_json_and_names_of_classes(tmp_path: Path, root: Path) -> None
 
 
 def test_numbers_of_classes_that_do_not_occur_are_no_classes(tmp_path: Path, root: Path) -> None:
-    for part in ("train", "test"):
+    for split in ("train", "test"):
         files: dict[str, bytes] = {}
         for number, label in enumerate((900, 7, 7, 900, 30)):
             files |= {f"{number}.png": png(number), f"{number}.cls": b"%d\n" % label}
-        write_files(tmp_path / f"{part}.tar", files)
+        write_files(tmp_path / f"{split}.tar", files)
     opened = open_wds(str(tmp_path), root)
     assert opened.class_names == ("7", "30", "900") and opened.splits["train"].labels.tolist() == [2, 0, 0, 2, 1]
 
@@ -121,7 +121,7 @@ def test_keys_repeat_between_shards(tmp_path: Path, root: Path) -> None:
         ("train=ftp://host/a.tar;test=b.tar", UsageError, "not by ftp:"),
         ("train={0}/a.tar;tset={0}/b.tar", UsageError, "'tset={0}/b.tar' is not PART=PATTERN"),
         ("train={0}/a.tar;", UsageError, "'' is not PART=PATTERN"),
-        ("val={0}/a.tar", UsageError, "has no train part"),
+        ("val={0}/a.tar", UsageError, "has no train split"),
         ("train={0}/a.tar", DatasetError, "has train but neither test nor val"),
         ("test={0}/a.tar", DatasetError, "has test but no train beside it"),
         ("{0}/a-{{0..1}}.tar", DatasetError, "a-0.tar cannot be read: No such file"),
@@ -136,10 +136,10 @@ def test_texts_that_name_nothing(tmp_path: Path, root: Path, text: str, error: t
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_shard_without_a_part_beside_those_that_have_one(tmp_path: Path, root: Path) -> None:
+def test_a_shard_without_a_split_beside_those_that_have_one(tmp_path: Path, root: Path) -> None:
     for name in ("train-0", "test-0", "more-0"):
         write_files(tmp_path / f"{name}.tar", GOOD)
-    with pytest.raises(DatasetError, match="more-0.tar has no part in its name"):
+    with pytest.raises(DatasetError, match="more-0.tar has no split in its name"):
         open_wds(str(tmp_path), root)
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from probebench.datasets.sources.webdataset import open_wds
+from probebench.datasets.sources.webdataset.open import open_wds
 from probebench.errors import DatasetError
 from tests.datasets.shards import GOOD, assert_same, png, write_files, write_shards
 
 
 def test_a_local_shard_that_changed_is_read_anew(tmp_path: Path, root: Path) -> None:
-    for part, numbers in (("train", range(20)), ("test", range(20, 30))):
-        write_shards(tmp_path / "d" / f"{part}-%03d.tar", numbers)
+    for split, numbers in (("train", range(20)), ("test", range(20, 30))):
+        write_shards(tmp_path / "d" / f"{split}-%03d.tar", numbers)
     before = open_wds(str(tmp_path / "d"), root)
     write_shards(tmp_path / "d" / "test-%03d.tar", range(30, 40))
     after = open_wds(str(tmp_path / "d"), root)
@@ -24,8 +24,8 @@ def test_a_local_shard_that_changed_is_read_anew(tmp_path: Path, root: Path) -> 
 
 
 def test_a_second_look_reads_no_shard(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for part, numbers in (("train", range(20)), ("test", range(20, 30))):
-        write_shards(tmp_path / "d" / f"{part}-%03d.tar", numbers)
+    for split, numbers in (("train", range(20)), ("test", range(20, 30))):
+        write_shards(tmp_path / "d" / f"{split}-%03d.tar", numbers)
     before = open_wds(str(tmp_path / "d"), root)
     monkeypatch.setattr(tarfile, "open", lambda *_, **__: pytest.fail("a shard was read again"))
     assert open_wds(str(tmp_path / "d"), root).id == before.id

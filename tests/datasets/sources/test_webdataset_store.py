@@ -14,7 +14,7 @@ import pytest
 from probebench.backbones.builders import build_backbone
 from probebench.cache.store import FeatureFile
 from probebench.datasets.base import ArrayImages, Dataset, Split
-from probebench.datasets.sources.webdataset import ShardImages, open_wds
+from probebench.datasets.sources.webdataset.open import ShardImages, open_wds
 from probebench.errors import DatasetError
 from probebench.extraction import Options, extract
 from tests.conftest import make_entry

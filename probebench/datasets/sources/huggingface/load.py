@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from probebench.errors import DatasetError, UsageError
-from probebench.network import quiet_libraries, reachable
+from probebench.network import hub_offline, quiet_libraries, reachable
 
 _HUB = re.compile(r"(?P<place>[\w.-]+(/[\w.-]+)?)(@(?P<revision>[^:@]+))?(:(?P<config>[^:]+))?")
 # What save_to_disk writes.
@@ -60,8 +60,8 @@ class Source:
             raise UsageError(
                 f"data set hf:{text} is neither a folder nor owner/name of the Hub, with @revision and :config behind"
             )
-        parts = {name: value or "" for name, value in found.groupdict().items()}
-        return cls(text, local=False, **parts, **columns)
+        named = {name: value or "" for name, value in found.groupdict().items()}
+        return cls(text, local=False, **named, **columns)
 
     def __str__(self) -> str:
         """Returns what errors call it."""
@@ -110,14 +110,10 @@ def _check_revision(source: Source, commit: str) -> None:
 def _library(source: Source) -> Iterator[None]:
     """Lets the library work quietly; out of reach of the Hub, from its cache only, else it would try for minutes."""
     import datasets
-    import huggingface_hub.constants as hub
 
     offline = not source.local and not reachable(datasets.config.HF_ENDPOINT)
-    before = hub.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
-    if offline:
-        hub.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
     try:
-        with _quiet():
+        with hub_offline(offline), _quiet():
             yield
     except DatasetError:
         raise
@@ -134,8 +130,6 @@ def _library(source: Source) -> Iterator[None]:
         # This error says only that something failed.
         said = causes[1] if isinstance(error, datasets.exceptions.DatasetGenerationError) and causes[1:] else error
         raise DatasetError(f"{source} cannot be loaded: {' '.join(str(said).split())[:200]}") from error
-    finally:
-        hub.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from probebench.datasets.base import Dataset, Labels, Split
-from probebench.datasets.sources.assemble import PART_NAMES, assemble, cut, find_parts
-from probebench.datasets.sources.huggingface_images import table_images
-from probebench.datasets.sources.huggingface_load import Source, load
+from probebench.arrays import Labels
+from probebench.datasets.base import Dataset, Split
+from probebench.datasets.sources import HF
+from probebench.datasets.sources.assemble import ANY_SPLIT_NAME, SPLIT_NAMES, assemble, cut, find_splits
+from probebench.datasets.sources.huggingface.images import table_images
+from probebench.datasets.sources.huggingface.load import Source, load
 from probebench.errors import DatasetError, UsageError
 from probebench.fingerprint import fingerprint
 
-HF = "hf:"
 # Names of columns, the likeliest first.
 _IMAGES = ("image", "img", "images", "jpg", "png")
 _LABELS = ("label", "labels", "fine_label", "class", "target", "cls")
@@ -24,7 +25,7 @@ _LABELS = ("label", "labels", "fine_label", "class", "target", "cls")
 def open_hf(text: str, root: Path) -> Dataset:
     """Opens a data set of the Hub, or a local one in a layout that ``datasets`` takes; none of its code is run.
 
-    Its splits are train, validation and test. Without a labelled test split validation is the test part, and a train
+    Its splits are train, validation and test. Without a labelled test split validation is the test split, and a train
     split alone is cut by the committed rule.
 
     Args:
@@ -43,14 +44,14 @@ def open_hf(text: str, root: Path) -> Dataset:
     features = next(iter(tables.values())).features
     image, label = _image_column(source, features), _label_column(source, features)
     found = {name: _labels(source, name, rows, features[label], label) for name, rows in tables.items()}
-    parts = _parts(source, [name for name, labels in found.items() if labels is not None])
-    names, numbers = _number(features[label], {part: found[name] for part, name in parts.items()})
+    named = _splits(source, [name for name, labels in found.items() if labels is not None])
+    names, numbers = _number(features[label], {split: found[name] for split, name in named.items()})
     splits = {}
-    for part, name in parts.items():
+    for split, name in named.items():
         key = [source.place, source.config, name, image]
-        memo = root / "hf" / f"{fingerprint(key)[:32]}.npz"
-        ids, images = table_images(tables[name], image, part, source, memo)
-        splits[part] = Split(ids, numbers[part], images)
+        digest_cache = root / "hf" / f"{fingerprint(key)[:32]}.npz"
+        ids, images = table_images(tables[name], image, split, source, digest_cache)
+        splits[split] = Split(ids, numbers[split], images)
     title = "-".join(
         filter(None, (Path(source.place).name if source.local else source.place, source.config, commit[:8]))
     )
@@ -121,15 +122,15 @@ def _labels(source: Source, name: str, rows: Any, feature: Any, column: str) -> 
     return np.array(values)
 
 
-def _parts(source: Source, names: Sequence[str]) -> dict[str, str]:
-    """Returns the split that is each part, or the only one as ``all``."""
-    named = [name for name in names if name.lower() in {known for part in PART_NAMES.values() for known in part}]
-    if len(names) == 1 and (not named or named[0].lower() in PART_NAMES["train"]):
+def _splits(source: Source, names: Sequence[str]) -> dict[str, str]:
+    """Returns what the data call train, val and test, or the only split as ``all``."""
+    named = [name for name in names if name.lower() in ANY_SPLIT_NAME]
+    if len(names) == 1 and (not named or named[0].lower() in SPLIT_NAMES["train"]):
         return {"all": names[0]}
-    parts = find_parts({name: name for name in named}, str(source))
-    if not parts:
+    splits = find_splits({name: name for name in named}, str(source))
+    if not splits:
         raise DatasetError(f"{source} has no labelled train split; those with labels are: {', '.join(names) or 'none'}")
-    return parts
+    return splits
 
 
 def _number(feature: Any, labels: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, Labels]]:
@@ -138,5 +139,5 @@ def _number(feature: Any, labels: Mapping[str, Any]) -> tuple[tuple[str, ...], d
 
     every = np.unique(np.concatenate(list(labels.values())))
     if isinstance(feature, datasets.ClassLabel) and every[-1] < len(feature.names):
-        return tuple(feature.names), {part: values.astype(np.int64) for part, values in labels.items()}
-    return tuple(map(str, every)), {part: np.searchsorted(every, values) for part, values in labels.items()}
+        return tuple(feature.names), {split: values.astype(np.int64) for split, values in labels.items()}
+    return tuple(map(str, every)), {split: np.searchsorted(every, values) for split, values in labels.items()}

@@ -10,22 +10,21 @@ from urllib.parse import urlparse
 import numpy as np
 
 from probebench.datasets.digest_cache import read_arrays, write_arrays
-from probebench.datasets.sources.assemble import PART_NAMES, find_parts
-from probebench.datasets.sources.webdataset_store import MissingError, blocks, is_local, local_path
+from probebench.datasets.sources.assemble import ANY_SPLIT_NAME, find_splits
+from probebench.datasets.sources.webdataset.store import MissingError, blocks, is_local, local_path
 from probebench.errors import DatasetError, UsageError, one_line
 
 _TARS = (".tar", ".tar.gz", ".tgz")
 _CLASSES = ("classnames.txt", "classes.txt")
-_PARTS = {name for names in PART_NAMES.values() for name in names}
-_NAMED = re.compile(rf"({'|'.join(sorted(_PARTS))})=(.*)", re.IGNORECASE | re.DOTALL)
+_NAMED = re.compile(rf"({'|'.join(sorted(ANY_SPLIT_NAME))})=(.*)", re.IGNORECASE | re.DOTALL)
 
 
 def named_shards(text: str) -> tuple[str, dict[str, list[str]]]:
-    """Returns a name for the whole, and the shards of each part; those of ``all`` where they are to be cut.
+    """Returns a name for the whole, and the shards of each split; those of ``all`` where they are to be cut.
 
     Raises:
         UsageError: The text cannot be understood.
-        DatasetError: There are no shards, or no parts that can be evaluated.
+        DatasetError: There are no shards, or no splits that can be evaluated.
     """
     folder, where = Path(text).expanduser(), f"data set wds:{text}"
     if folder.is_dir():
@@ -33,15 +32,15 @@ def named_shards(text: str) -> tuple[str, dict[str, list[str]]]:
     pieces = text.split(";") if _NAMED.fullmatch(text) else [f"all={text}"]
     patterns = {}
     for piece in pieces:
-        part, found, pattern = piece.partition("=")
-        if not found or (part != "all" and part.lower() not in _PARTS):
-            raise UsageError(f"{where}: {piece!r} is not PART=PATTERN, with train, val or test as the part")
-        patterns[part] = pattern
-    shards = {part: _expand(pattern, where) for part, pattern in patterns.items()}
+        split, found, pattern = piece.partition("=")
+        if not found or (split != "all" and split.lower() not in ANY_SPLIT_NAME):
+            raise UsageError(f"{where}: {piece!r} is not SPLIT=PATTERN, with train, val or test as the split")
+        patterns[split] = pattern
+    shards = {split: _expand(pattern, where) for split, pattern in patterns.items()}
     if "all" not in shards:
-        shards = find_parts(shards, where)
+        shards = find_splits(shards, where)
         if not shards:
-            raise UsageError(f"{where} has no train part: name one as train=PATTERN")
+            raise UsageError(f"{where} has no train split: name one as train=PATTERN")
     first = next(iter(shards.values()))[0]
     return _place_name(first), shards
 
@@ -74,40 +73,40 @@ def _expand(pattern: str, where: str) -> list[str]:
 
 
 def _in_folder(folder: Path) -> dict[str, list[str]]:
-    """Finds PART/*.tar, else tar files named after their parts, else takes all tar files together."""
+    """Finds SPLIT/*.tar, else tar files named after their splits, else takes all tar files together."""
     where = f"data set folder {folder}"
     below = {child.name: tars for child in sorted(folder.iterdir()) if child.is_dir() and (tars := _tars(child))}
-    if parts := find_parts(below, where):
-        return parts
+    if splits := find_splits(below, where):
+        return splits
     here = _tars(folder)
     if not here:
         raise DatasetError(f"{where} holds no shards (.tar) and no train and test folders of them")
     groups: dict[str, list[str]] = {}
     for shard in here:
-        groups.setdefault(_part_of(Path(shard)), []).append(shard)
-    parts = find_parts(groups, where)
-    if parts and "" in groups:
-        raise DatasetError(f"{groups[''][0]} has no part in its name, as the shards beside it do; rename it")
-    return parts or {"all": here}
+        groups.setdefault(_split_of(Path(shard)), []).append(shard)
+    splits = find_splits(groups, where)
+    if splits and "" in groups:
+        raise DatasetError(f"{groups[''][0]} has no split in its name, as the shards beside it do; rename it")
+    return splits or {"all": here}
 
 
 def _tars(folder: Path) -> list[str]:
     return sorted(str(path.absolute()) for path in folder.iterdir() if path.name.endswith(_TARS) and path.is_file())
 
 
-def _part_of(shard: Path) -> str:
+def _split_of(shard: Path) -> str:
     words = re.findall("[a-z]+", shard.name.lower().split(".")[0])
-    return words[-1] if words and words[-1] in _PARTS else ""
+    return words[-1] if words and words[-1] in ANY_SPLIT_NAME else ""
 
 
 def _place_name(url: str) -> str:
-    """Returns the name of the folder that a shard lies in, or the one above where that is named after a part."""
+    """Returns the name of the folder that a shard lies in, or the one above where that is named after a split."""
     folder = Path(urlparse(url).path if not is_local(url) else url).parent
-    return (folder.parent if folder.name.lower() in _PARTS else folder).name
+    return (folder.parent if folder.name.lower() in ANY_SPLIT_NAME else folder).name
 
 
-def class_names(url: str, memos: Path) -> list[str]:
-    """Returns the lines of classnames.txt or classes.txt beside a shard, or above its part's folder; none without.
+def class_names(url: str, index_folder: Path) -> list[str]:
+    """Returns the lines of classnames.txt or classes.txt beside a shard, or above its split's folder; none without.
 
     What lies elsewhere is asked for once and then remembered.
 
@@ -117,12 +116,12 @@ def class_names(url: str, memos: Path) -> list[str]:
     if is_local(url):
         found = next((path for path in map(Path, _beside(url)) if path.is_file()), None)
         return _lines(found.read_bytes(), str(found)) if found else []
-    memo = memos / f"{hashlib.sha256(os.fsencode(url)).hexdigest()[:32]}.names.npz"
-    known = read_arrays(memo, {"names": "S"})
+    digest_cache = index_folder / f"{hashlib.sha256(os.fsencode(url)).hexdigest()[:32]}.names.npz"
+    known = read_arrays(digest_cache, {"names": "S"})
     if known is not None:
         return [name.decode() for name in known["names"]]
     names = next(filter(None, map(_fetched, _beside(url))), [])
-    write_arrays(memo, {"names": np.array([name.encode() for name in names], dtype=np.bytes_)})
+    write_arrays(digest_cache, {"names": np.array([name.encode() for name in names], dtype=np.bytes_)})
     return names
 
 
@@ -132,7 +131,7 @@ def _beside(url: str) -> Iterator[str]:
     for above in (folder.parent, folder.parent.parent):
         for name in _CLASSES:
             yield parts._replace(path=str(above / name)).geturl()
-        if above.name.lower() not in _PARTS:
+        if above.name.lower() not in ANY_SPLIT_NAME:
             return
 
 

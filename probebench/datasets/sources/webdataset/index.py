@@ -15,8 +15,9 @@ import numpy as np
 
 from probebench.datasets.base import decode, looks_whole
 from probebench.datasets.digest_cache import Arrays, read_arrays, write_arrays
-from probebench.datasets.sources.webdataset_store import Shard, ShardStore, local_path, read_in_place
+from probebench.datasets.sources.webdataset.store import Shard, ShardStore, local_path, read_in_place
 from probebench.errors import DatasetError, one_line
+from probebench.files import stamp
 
 # What is remembered of each sample. Keys and digests are bytes; ``whole`` says that the image can be decoded.
 _KINDS = {"keys": "S", "labels": "i", "offsets": "i", "sizes": "i", "digests": "S", "whole": "b", "stamp": "S"}
@@ -34,7 +35,7 @@ class Index:
     samples: Arrays
 
 
-def index_shard(url: str, store: ShardStore, memos: Path) -> Index:
+def index_shard(url: str, store: ShardStore, index_folder: Path) -> Index:
     """Returns the samples of a shard, reading it only where it is not known.
 
     A local shard is known by its path, size, times and inode; a streamed one by its address, and its bytes are
@@ -43,16 +44,16 @@ def index_shard(url: str, store: ShardStore, memos: Path) -> Index:
     Raises:
         DatasetError: The shard is missing, out of reach or damaged, or a sample in it is.
     """
-    memo = memos / f"{hashlib.sha256(os.fsencode(url)).hexdigest()[:32]}.npz"
-    known = read_arrays(memo, _KINDS)
-    stamp = _stamp(url) if read_in_place(url) else ""
+    digest_cache = index_folder / f"{hashlib.sha256(os.fsencode(url)).hexdigest()[:32]}.npz"
+    known = read_arrays(digest_cache, _KINDS)
+    now = _stamp(url) if read_in_place(url) else ""
     if known is not None:
         before = known.pop("stamp")[0].decode()
-        if not stamp or before == stamp:
-            return Index(Shard(url, "" if stamp else before), known)
+        if not now or before == now:
+            return Index(Shard(url, "" if now else before), known)
     with store.whole(url) as (stream, digest):
         samples = _read(url, stream)
-    write_arrays(memo, {**samples, "stamp": np.array([os.fsencode(stamp or digest)])})
+    write_arrays(digest_cache, {**samples, "stamp": np.array([os.fsencode(now or digest)])})
     return Index(Shard(url, digest), samples)
 
 
@@ -61,7 +62,7 @@ def _stamp(url: str) -> str:
         status = local_path(url).stat()
     except OSError as error:
         raise DatasetError(f"shard {url} cannot be read: {error.strerror}") from error
-    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+    return " ".join(map(str, stamp(status)))
 
 
 def _read(url: str, stream: IO[bytes]) -> Arrays:

@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from probebench.datasets.base import Dataset, Labels, Split, decode, digests_fingerprint
+from probebench.arrays import Labels, Positions
+from probebench.datasets.base import Dataset, Split, decode, digests_fingerprint
+from probebench.datasets.sources import WDS
 from probebench.datasets.sources.assemble import assemble, cut
-from probebench.datasets.sources.webdataset_index import Index, index_shard
-from probebench.datasets.sources.webdataset_shards import class_names, named_shards
-from probebench.datasets.sources.webdataset_store import Shard, ShardStore
-from probebench.datasets.splits import Positions
+from probebench.datasets.sources.webdataset.index import Index, index_shard
+from probebench.datasets.sources.webdataset.shards import class_names, named_shards
+from probebench.datasets.sources.webdataset.store import Shard, ShardStore
 from probebench.errors import DatasetError, UsageError
 
-WDS = "wds:"
 # Shards that are read at once to index them.
 _AT_ONCE = 4
 
@@ -88,7 +88,7 @@ def open_wds(text: str, root: Path) -> Dataset:
 
     Args:
         text: ``train=PATTERN;test=PATTERN`` with ``;val=PATTERN`` where there is one, a folder of shards named after
-            their parts (``train-000000.tar``, ``train/000.tar``), or one pattern, which is cut by the committed rule.
+            their splits (``train-000000.tar``, ``train/000.tar``), or one pattern, which is cut by the committed rule.
             A pattern is a path or an address with braces (``train-{000..099}.tar``), as webdataset takes it.
         root: The folder that holds data sets; what is learnt of shards, and the newest streamed ones, are kept below.
 
@@ -99,21 +99,22 @@ def open_wds(text: str, root: Path) -> Dataset:
     if importlib.util.find_spec("webdataset") is None:
         raise UsageError(f"{WDS}{text} needs webdataset: pip install 'probebench[datasets]'")
     name, urls = named_shards(text)
-    store, memos = ShardStore(root / "wds" / "shards"), root / "wds" / "index"
-    indices = _indices(urls, store, memos)
+    store, index_folder = ShardStore(root / "wds" / "shards"), root / "wds" / "index"
+    indices = _indices(urls, store, index_folder)
     for found in indices.values():
         _refuse_repeated_keys(found)
-    names = _name_classes(indices, class_names(next(iter(urls.values()))[0], memos))
-    splits = {part: _split(part, found, store) for part, found in indices.items()}
+    names = _name_classes(indices, class_names(next(iter(urls.values()))[0], index_folder))
+    splits = {split: _split(split, found, store) for split, found in indices.items()}
     return assemble(f"{WDS}{text}", name, names, splits if "all" not in splits else cut(splits["all"]))
 
 
-def _indices(urls: Mapping[str, Sequence[str]], store: ShardStore, memos: Path) -> dict[str, list[Index]]:
-    every = [(part, url) for part, names in urls.items() for url in names]
-    indices: dict[str, list[Index]] = {part: [] for part in urls}
+def _indices(urls: Mapping[str, Sequence[str]], store: ShardStore, index_folder: Path) -> dict[str, list[Index]]:
+    every = [(split, url) for split, names in urls.items() for url in names]
+    indices: dict[str, list[Index]] = {split: [] for split in urls}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for (part, _), index in zip(every, pool.map(lambda one: index_shard(one[1], store, memos), every), strict=True):
-            indices[part].append(index)
+        found = pool.map(lambda one: index_shard(one[1], store, index_folder), every)
+        for (split, _), index in zip(every, found, strict=True):
+            indices[split].append(index)
     return indices
 
 
@@ -126,13 +127,13 @@ def _refuse_repeated_keys(indices: Sequence[Index]) -> None:
         first, second = (indices[which[order[place]]].shard.url for place in (again[0], again[0] + 1))
         raise DatasetError(
             f"shard {second}: sample {keys[order[again[0]]].decode()} is in {first} too; "
-            "each sample of a part needs a key of its own"
+            "each sample of a split needs a key of its own"
         )
 
 
 def _name_classes(indices: Mapping[str, Sequence[Index]], names: Sequence[str]) -> tuple[str, ...]:
     """Returns the names of the classes; without a list of them, the numbers that occur, which then count from 0."""
-    every = [index for part in indices.values() for index in part]
+    every = [index for shards in indices.values() for index in shards]
     if not names:
         numbers = np.unique(np.concatenate([index.samples["labels"] for index in every]))
         for index in every:
@@ -149,8 +150,8 @@ def _name_classes(indices: Mapping[str, Sequence[Index]], names: Sequence[str]) 
     return tuple(names)
 
 
-def _split(part: str, indices: Sequence[Index], store: ShardStore) -> Split:
+def _split(name: str, indices: Sequence[Index], store: ShardStore) -> Split:
     images = ShardImages.of(indices, store)
-    before = "" if part == "all" else f"{part}/"
+    before = "" if name == "all" else f"{name}/"
     labels: Labels = np.concatenate([index.samples["labels"] for index in indices])
     return Split(tuple(before + key.decode() for key in images.keys), labels, images)

@@ -1,7 +1,6 @@
 """Images in a column of a table, encoded as they came, or in files that the column names."""
 
 import hashlib
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from probebench.arrays import Positions
 from probebench.datasets.base import decode, digests_fingerprint, file_looks_whole, looks_whole
-from probebench.datasets.digest_cache import read_arrays, write_arrays
-from probebench.datasets.sources.huggingface_load import Source
-from probebench.datasets.splits import Positions
+from probebench.datasets.digest_cache import files_stamp, read_arrays, write_arrays
+from probebench.datasets.sources.huggingface.load import Source
 from probebench.errors import DatasetError
 from probebench.fingerprint import file_sha256
 
@@ -28,7 +27,7 @@ _SNAPSHOT = re.compile(r".*/snapshots/[0-9a-f]{40}/")
 
 @dataclass(frozen=True)
 class TableImages:
-    """Images of one part.
+    """Images of one split.
 
     Attributes:
         rows: A ``datasets.Dataset`` whose only column holds {"bytes", "path"}; its tables stay on the disk.
@@ -70,7 +69,9 @@ class TableImages:
         )
 
 
-def table_images(rows: Any, column: str, part: str, source: Source, memo: Path) -> tuple[tuple[str, ...], TableImages]:
+def table_images(
+    rows: Any, column: str, split: str, source: Source, digest_cache: Path
+) -> tuple[tuple[str, ...], TableImages]:
     """Returns the ids and images of a table.
 
     An id is the path that an image came with, inside the folder or repository, where all of them have one of their
@@ -79,9 +80,9 @@ def table_images(rows: Any, column: str, part: str, source: Source, memo: Path) 
     Args:
         rows: A ``datasets.Dataset``.
         column: The column of images.
-        part: The name of the part, or ``all``.
+        split: The name of the split, or ``all``.
         source: Where the table comes from.
-        memo: The file that remembers the images' digests.
+        digest_cache: The file that remembers the images' digests.
 
     Raises:
         DatasetError: A row has no image, or names a file that cannot be read.
@@ -95,12 +96,13 @@ def table_images(rows: Any, column: str, part: str, source: Source, memo: Path) 
         paths += places.to_pylist()
         outside.append(contents.is_null().to_numpy(zero_copy_only=False))
     in_files = np.concatenate(outside) if outside else np.zeros(0, dtype=bool)
-    ids = _ids(paths, part, f"{source.place}/" if source.local else "")
+    ids = _ids(paths, split, f"{source.place}/" if source.local else "")
     for number in np.flatnonzero(in_files):
         if not paths[number]:
-            raise DatasetError(f"{source}: row {number} of {part} has no image; remove it")
-    stamp = _stamp(rows, [path for path, alone in zip(paths, in_files, strict=True) if alone and path])
-    digests = _digests(rows, column, stamp, memo)
+            raise DatasetError(f"{source}: row {number} of {split} has no image; remove it")
+    files = [path for path, alone in zip(paths, in_files, strict=True) if alone and path]
+    stamp = files_stamp([*(file["filename"] for file in rows.cache_files), *files])
+    digests = _digests(rows, column, stamp, digest_cache)
     return ids, TableImages(rows, str(source), np.array([name.encode() for name in ids], dtype=np.bytes_), digests)
 
 
@@ -112,17 +114,17 @@ def _cells(rows: Any, column: str) -> Iterator[tuple[Any, Any]]:
             yield fields["bytes"], fields["path"]
 
 
-def _ids(paths: Sequence[str | None], part: str, top: str) -> tuple[str, ...]:
-    before = "" if part == "all" else f"{part}/"
+def _ids(paths: Sequence[str | None], split: str, top: str) -> tuple[str, ...]:
+    before = "" if split == "all" else f"{split}/"
     names, fit = [], len(paths) > 0
     for path in paths:
         inside = _SNAPSHOT.sub("", (path or "").removeprefix(top))
         fit = fit and _is_plain(inside)
-        # A path within the data set says its part itself; the bare name that came with some bytes does not.
+        # A path within the data set says its split itself; the bare name that came with some bytes does not.
         names.append(inside if inside != path else f"{before}{inside}")
     if fit and len(set(names)) == len(names):
         return tuple(names)
-    return tuple(f"{'image' if part == 'all' else part}-{number:06d}" for number in range(len(paths)))
+    return tuple(f"{'image' if split == 'all' else split}-{number:06d}" for number in range(len(paths)))
 
 
 def _is_plain(path: str) -> bool:
@@ -131,21 +133,8 @@ def _is_plain(path: str) -> bool:
     return path != "" and inside and path.isprintable()
 
 
-def _stamp(rows: Any, files: Sequence[str]) -> str:
-    """Returns the sha256 over names, sizes, times and inodes of all that the images lie in."""
-    digest = hashlib.sha256()
-    for path in (*(file["filename"] for file in rows.cache_files), *files):
-        try:
-            status = os.stat(path)  # noqa: PTH116
-        except OSError as error:
-            raise DatasetError(f"image {path} cannot be read ({error.strerror}); repair or remove it") from error
-        facts = (path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-        digest.update(repr(facts).encode(errors="surrogateescape"))
-    return digest.hexdigest()
-
-
-def _digests(rows: Any, column: str, stamp: str, memo: Path) -> npt.NDArray[np.bytes_]:
-    known = read_arrays(memo, {"digests": "S", "stamp": "S"})
+def _digests(rows: Any, column: str, stamp: str, digest_cache: Path) -> npt.NDArray[np.bytes_]:
+    known = read_arrays(digest_cache, {"digests": "S", "stamp": "S"})
     if known is not None and known["stamp"].tolist() == [stamp.encode()] and len(known["digests"]) == len(rows):
         return known["digests"]
     digests = np.zeros(len(rows), dtype="S64")
@@ -153,5 +142,5 @@ def _digests(rows: Any, column: str, stamp: str, memo: Path) -> npt.NDArray[np.b
     for number, (content, path) in enumerate(cells):
         inside = content.as_buffer()
         digests[number] = file_sha256(Path(path.as_py())) if inside is None else hashlib.sha256(inside).hexdigest()
-    write_arrays(memo, {"digests": digests, "stamp": np.array([stamp.encode()])})
+    write_arrays(digest_cache, {"digests": digests, "stamp": np.array([stamp.encode()])})
     return digests

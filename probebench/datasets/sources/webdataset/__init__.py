@@ -1,0 +1,1 @@
+"""Webdatasets: shards on this machine, or streamed from elsewhere."""
