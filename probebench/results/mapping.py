@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from probebench.errors import UsageError, did_you_mean
+from probebench.registry.probes import ResultKind
 from probebench.results.metrics import Metric
 
 Shots = Annotated[int, Field(ge=0)] | Literal["full"]
@@ -37,7 +38,7 @@ class MethodWord(_Part):
 
     method: Literal["supervised", "language-image", "image-image", "none"]
     objective: str
-    kind: Literal["probe", "knn", "ridge", "zeroshot", "finetune"] | None = None
+    kind: ResultKind | None = None
     mode: str | None = None
     labels: str | None = None
     without: list[str] = []
@@ -81,7 +82,7 @@ class TableMap(_Part):
     scale: Literal["percent", "fraction"]
     selection: Literal["validation", "test", "fixed"]
     protocol: Annotated[str, Field(pattern=r"^[A-Za-z0-9._]+$")]
-    kind: Literal["probe", "knn", "ridge", "zeroshot", "finetune"] = "finetune"
+    kind: ResultKind = "finetune"
     mode: str = "full"
     metric: Metric = "accuracy"
     failed: list[str] = []
