@@ -23,14 +23,16 @@ from probebench.cli.options import (
 )
 from probebench.cli.tables import print_rank_shifts, print_results
 from probebench.errors import ProbebenchError, UsageError
+from probebench.registry.probes import PROBES
 
 if TYPE_CHECKING:
     from probebench.cache.index import FeatureGroup, Index
     from probebench.engine import Ray
     from probebench.registry import Registry
 
-# Each probe's own protocol.
-PROTOCOLS = {"logistic": "default", "ridge": "ridge", "knn": "knn"}
+
+def _listed(words: Sequence[str], last: str) -> str:
+    return ", ".join(words[:-1]) + last + words[-1]
 
 
 @click.command(name="eval")
@@ -59,8 +61,8 @@ PROTOCOLS = {"logistic": "default", "ridge": "ridge", "knn": "knn"}
 )
 @click.option(
     "--probe",
-    type=click.Choice(list(PROTOCOLS)),
-    help="Kind of probe: a logistic fit, ridge regression in closed form, or a vote of the nearest neighbours.  "
+    type=click.Choice(list(PROBES)),
+    help=f"Kind of probe: {_listed([probe.about for probe in PROBES.values()], ', or ')}.  "
     "[default: the protocol's, else logistic]",
 )
 @click.option(
@@ -68,15 +70,15 @@ PROTOCOLS = {"logistic": "default", "ridge": "ridge", "knn": "knn"}
     "protocols",
     multiple=True,
     help="Protocol id; repeats, takes comma lists and globs. Several show how ranks move between them.  "
-    "[default: the probe's: default, ridge or knn]",
+    f"[default: the probe's: {_listed([probe.protocol for probe in PROBES.values()], ' or ')}]",
 )
 @click.option(
     "--backend",
     type=click.Choice(["auto", "torch", "sklearn", "cuml"]),
     default="auto",
     show_default=True,
-    help="Solver of the exact logistic protocols; auto is torch, our own, on a GPU where there is one. ridge and knn "
-    "are computed by NumPy.",
+    help="Solver of the exact logistic protocols; auto is torch, our own, on a GPU where there is one. "
+    f"{_listed([name for name, probe in PROBES.items() if probe.numpy], ' and ')} are computed by NumPy.",
 )
 @engine_option
 @input_size_option
@@ -111,7 +113,7 @@ def command(
 def _protocols(registry: "Registry", probe: str | None, patterns: Sequence[str]) -> list[str]:
     """Returns the protocols asked for: of one probe where one is named, whose own is the default."""
     if not patterns:
-        return [PROTOCOLS[probe or "logistic"]]
+        return [PROBES[probe or "logistic"].protocol]
     wanted = registry.expand_protocols(patterns)
     if probe is None:
         return wanted
@@ -121,7 +123,7 @@ def _protocols(registry: "Registry", probe: str | None, patterns: Sequence[str])
         name = (outright or wanted)[0]
         raise UsageError(
             f"protocol {name} is for the {registry.protocol(name).probe} probe, not for {probe}; leave --probe out for "
-            f"it, or use --protocol {PROTOCOLS[probe]}"
+            f"it, or use --protocol {PROBES[probe].protocol}"
         )
     return fitting
 

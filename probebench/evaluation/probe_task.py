@@ -7,18 +7,12 @@ from typing import Literal
 from probebench.cache.index import FeatureGroup
 from probebench.fingerprint import fingerprint
 from probebench.probes.grid import fits_planned
+from probebench.registry.probes import PROBES
 from probebench.registry.schema import CheckpointSpec, ProtocolSpec, Selection
 from probebench.results.metrics import Metric
 from probebench.results.store import result_path
 
 Shots = int | Literal["full"]
-
-# How results name each probe: their kind and mode.
-KINDS: dict[str, tuple[Literal["probe", "ridge", "knn"], str]] = {
-    "logistic": ("probe", "logistic"),
-    "ridge": ("ridge", "closed-form"),
-    "knn": ("knn", "cosine"),
-}
 
 # Raise it when the same cache and protocol would give other numbers.
 EVALUATOR_VERSION = 2
@@ -43,14 +37,14 @@ class ProbeTask:
     metric: Metric = "accuracy"
 
     @property
-    def kind(self) -> Literal["probe", "ridge", "knn"]:
+    def kind(self) -> str:
         """The kind of its result."""
-        return KINDS[self.protocol.probe][0]
+        return PROBES[self.protocol.probe].kind
 
     @property
     def mode(self) -> str:
         """The variant of that kind."""
-        return KINDS[self.protocol.probe][1]
+        return PROBES[self.protocol.probe].mode
 
     @property
     def seeds(self) -> tuple[int | None, ...]:

@@ -9,6 +9,7 @@ from shlex import join
 from typing import Any
 
 from probebench.leaderboard.text import plain, sources_text, web_link
+from probebench.registry.probes import OF_KIND
 from probebench.registry.schema import CheckpointSpec
 from probebench.results.cells import in_order, source_samples
 from probebench.results.schema import Result
@@ -85,7 +86,7 @@ def commands(results: Iterable[Result]) -> list[str]:
             flags += ["--mode", mode]
             lines += [_line("finetune", same[0], [one], *flags, *_draws(same)) for one in sets]
             continue
-        flags += [*_draws(same), "--probe", mode if kind == "probe" else kind]
+        flags += [*_draws(same), "--probe", OF_KIND[kind].name]
         lines.append(_line("eval", same[0], sets, *flags, *(["--backend", backend] if backend else [])))
     return lines
 

@@ -10,6 +10,7 @@ from probebench.leaderboard.rules import from_scratch, protocol_of
 from probebench.leaderboard.safe import read_arrays
 from probebench.registry.dataset import DatasetSpec
 from probebench.registry.load import Registry
+from probebench.registry.probes import PROBES
 from probebench.registry.schema import CheckpointSpec, FinetuneProtocol, ProtocolSpec
 from probebench.results.cells import shots_text
 from probebench.results.metrics import image_scores
@@ -70,8 +71,7 @@ def _check_protocol(result: Result, registry: Registry) -> Iterator[str]:
             yield f"protocol {result.protocol!r} is not in the registry"
             return
         known, version = spec.id, spec.version
-        probe = {"probe": "logistic"}.get(result.kind, result.kind)
-        if spec.probe != probe:
+        if result.kind != (PROBES[spec.probe].kind if isinstance(spec, ProtocolSpec) else spec.probe):
             yield f"kind {result.kind}, which protocol {result.protocol} is not for"
         yield from _check_selection(result, spec)
     if result.protocol != known:

@@ -10,21 +10,13 @@ from probebench.leaderboard.overlap import overlap
 from probebench.leaderboard.ranking import NOTES, Arranged, CellScores, Ranking, arrange, rank
 from probebench.leaderboard.scores import METRICS, Scores, Scoring
 from probebench.leaderboard.text import plain
+from probebench.registry.probes import LABELS, PLAIN_MODES
 from probebench.registry.schema import CheckpointSpec
 from probebench.results.cells import Cell, DataSet, Entrant, Setting, beside, gather, shots_order
 from probebench.results.schema import Result
 from probebench.results.scores import counted_trials
 from probebench.results.store import Predictions
 
-_KINDS = {
-    "probe": "Linear probe",
-    "ridge": "Ridge",
-    "knn": "Nearest neighbours",
-    "zeroshot": "Zero-shot",
-    "finetune": "Fine-tuned",
-}
-# Modes that say no more than their kind.
-_PLAIN_MODES = ("logistic", "text", "")
 _METRIC_NAMES = {"own": "each set's own", "accuracy": "accuracy", "mean-per-class": "mean per class"}
 
 
@@ -179,8 +171,8 @@ def _names(datasets: Sequence[DataSet]) -> list[str]:
 
 
 def _setting(setting: Setting) -> dict[str, Any]:
-    kind = _KINDS.get(setting.kind, setting.kind)
-    mode = "" if setting.mode in (setting.kind, *_PLAIN_MODES) else f" ({setting.mode})"
+    kind = LABELS[setting.kind]
+    mode = "" if setting.mode in (setting.kind, *PLAIN_MODES) else f" ({setting.mode})"
     return {
         "id": plain(f"{setting.kind}-{setting.mode}-{setting.protocol}-{setting.version}", 100),
         "kind": setting.kind,
@@ -191,7 +183,7 @@ def _setting(setting: Setting) -> dict[str, Any]:
 
 def _setting_order(setting: Setting) -> tuple[Any, ...]:
     return (
-        list(_KINDS).index(setting.kind),
+        list(LABELS).index(setting.kind),
         setting.protocol != "default",
         setting.protocol,
         setting.version,

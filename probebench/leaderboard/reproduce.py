@@ -16,6 +16,7 @@ from probebench.errors import ProbebenchError
 from probebench.leaderboard.check_across import ResultFile
 from probebench.leaderboard.findings import plain
 from probebench.leaderboard.verify import Verified
+from probebench.registry.probes import OF_KIND
 from probebench.results.schema import Result
 from probebench.results.store import Predictions
 
@@ -78,7 +79,7 @@ def reproduce(
 
 def _why_not(result: Result, verified: Verified) -> str | None:
     """Says what is not here, before anything is computed."""
-    if result.kind not in ("probe", "ridge", "knn"):
+    if result.kind not in OF_KIND:
         return f"kind {result.kind} is not run again"
     if result.protocol not in verified.here.registry.protocols or result.dataset not in verified.here.registry.datasets:
         return "its protocol or data set is not in the registry"

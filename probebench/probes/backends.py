@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 
 from probebench.errors import UsageError
 from probebench.probes.base import Backend
-from probebench.probes.knn import fit_paths as knn_paths
-from probebench.probes.ridge import fit_paths as ridge_paths
 from probebench.probes.select import Fitters
+from probebench.registry.probes import PROBES
 from probebench.registry.schema import ProtocolSpec
 
 
@@ -30,7 +30,7 @@ def _cuml() -> Backend:
     return cuml_.fit_paths
 
 
-# Solvers that reach the optimum of the one objective.
+# Solvers that reach the optimum of the logistic objective.
 EXACT: dict[str, Callable[[], Backend]] = {"torch": _torch, "sklearn": _sklearn, "cuml": _cuml}
 
 
@@ -40,10 +40,11 @@ def backend_name(protocol: ProtocolSpec, asked: str) -> str:
     Raises:
         UsageError: A backend was asked for by name, and the protocol has its own.
     """
-    if protocol.probe != "logistic":
+    if PROBES[protocol.probe].numpy:
         if asked != "auto":
+            others = " and ".join(name for name, probe in PROBES.items() if not probe.numpy)
             raise UsageError(
-                f"--backend is for logistic probes; {protocol.probe} is computed by NumPy, exactly: "
+                f"--backend is for {others} probes; {protocol.probe} is computed by NumPy, exactly: "
                 f"leave --backend out for protocol {protocol.id}"
             )
         return "numpy"
@@ -62,14 +63,18 @@ def fitters(protocol: ProtocolSpec, backend: str) -> Fitters:
     Raises:
         UsageError: The backend cannot run here.
     """
+    module, _, name = PROBES[protocol.probe].fitter.partition(":")
+    make: Callable[[ProtocolSpec, str], Fitters] = getattr(import_module(module), name)
+    return make(protocol, backend)
+
+
+def logistic(protocol: ProtocolSpec, backend: str) -> Fitters:
+    """Returns what fits a logistic protocol's probes: an exact solver, or the procedure that the protocol names.
+
+    Raises:
+        UsageError: The backend cannot run here.
+    """
     solver = protocol.solver
-    if protocol.probe == "ridge":
-        ridge = partial(ridge_paths, constant=protocol.constant)
-        return lambda rate, last: ridge
-    if protocol.probe == "knn":
-        assert protocol.temperature
-        knn = partial(knn_paths, temperature=protocol.temperature)
-        return lambda rate, last: knn
     if solver.name == "exact":
         exact = EXACT[backend]()
         return lambda rate, last: exact

@@ -14,12 +14,15 @@ and only the best k of each query are kept, so memory does not grow with their n
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from probebench.probes.base import Judged, Labelled, Labels, Matrix, OnProgress, blocks, without_loss
+from probebench.probes.select import Fitters
+from probebench.registry.schema import ProtocolSpec
 
 # Queries that meet a block of training rows at once: their cosines are 16 MiB of float64.
 QUERIES = 512
@@ -84,6 +87,13 @@ def fit_paths(
         paths.append([Neighbours(float(k), classes, train.features, own, temperature) for k in kept])
         on_progress(len(strengths))
     return paths
+
+
+def fitters(protocol: ProtocolSpec, backend: str) -> Fitters:
+    """Returns what makes the probes of a protocol of neighbours."""
+    assert protocol.temperature
+    fit = partial(fit_paths, temperature=protocol.temperature)
+    return lambda rate, last: fit
 
 
 def vote(path: Sequence[Neighbours], features: Matrix) -> list[Labels]:

@@ -18,11 +18,14 @@ and the weight of the constant is penalised like the others.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from probebench.probes.base import Labelled, Linear, Matrix, OnProgress, blocks
+from probebench.probes.select import Fitters
+from probebench.registry.schema import ProtocolSpec
 
 
 def fit_paths(
@@ -50,6 +53,12 @@ def fit_paths(
         paths.append([_probe(design, alpha, left @ (right / (values + alpha)[:, None])) for alpha in strengths])
         on_progress(len(strengths))
     return paths
+
+
+def fitters(protocol: ProtocolSpec, backend: str) -> Fitters:
+    """Returns what fits a ridge protocol's probes."""
+    fit = partial(fit_paths, constant=protocol.constant)
+    return lambda rate, last: fit
 
 
 @dataclass(frozen=True)

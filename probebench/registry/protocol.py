@@ -1,15 +1,14 @@
 """What an entry says of a protocol: how a probe is fitted, selected and scored."""
 
+import json
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from probebench.registry.entry import Entry, Id, Text
+from probebench.registry.probes import OWN_FIELDS, PROBES, Parameter, ProbeName
 
 Positive = Annotated[float, Field(gt=0)]
-
-# What each kind of probe has a grid of.
-PARAMETERS = {"logistic": ("C", "weight_decay"), "ridge": ("alpha",), "knn": ("k",)}
 
 
 def _unset(value: object) -> bool:
@@ -29,7 +28,7 @@ class Grid(Entry):
         widen: Decades by which a grid whose edge is chosen is widened on that side, in its own steps.
     """
 
-    parameter: Literal["C", "weight_decay", "alpha", "k"]
+    parameter: Parameter
     start: float | None = None
     stop: float | None = None
     num: Annotated[int, Field(ge=1)] | None = None
@@ -47,8 +46,6 @@ class Grid(Entry):
             raise ValueError("values must ascend")
         if self.values and (self.search != "all" or self.widen):
             raise ValueError('values go with search = "all" and no widen')
-        if self.parameter == "k" and not (self.values and all(value.is_integer() for value in self.values)):
-            raise ValueError("k needs values, and they are whole numbers")
         return self
 
     @model_validator(mode="after")
@@ -132,7 +129,8 @@ class ProtocolSpec(Entry):
     Attributes:
         source: The paper or code that it follows.
         selects_on: One sentence for readers: what the choice is made on.
-        probe: "logistic"; "ridge", least squares on targets of -1 and 1; "knn", a vote of the rows nearest by cosine.
+        probe: Its name in the table of probes: "logistic"; "ridge", least squares on targets of -1 and 1; "knn", a vote
+            of the rows nearest by cosine.
         normalize: "l2" divides each row by its norm, first of all.
         standardize: Then each feature is centred and divided by its standard deviation over the training rows.
         epsilon: Added to each standard deviation.
@@ -153,7 +151,7 @@ class ProtocolSpec(Entry):
     title: Text
     source: Text
     selects_on: Text
-    probe: Literal["logistic", "ridge", "knn"]
+    probe: ProbeName
     normalize: Literal["none", "l2"]
     standardize: bool
     epsilon: Positive | None = Field(default=None, exclude_if=_unset)
@@ -181,29 +179,38 @@ class ProtocolSpec(Entry):
 
     @model_validator(mode="after")
     def _grid_fits_its_probe(self) -> "ProtocolSpec":
-        if self.grid.parameter not in PARAMETERS[self.probe]:
-            raise ValueError(f"grid.parameter is {' or '.join(PARAMETERS[self.probe])} for the {self.probe} probe")
-        if (self.grid.parameter == "weight_decay") != (self.solver.name in ("adamw", "sgd")):
+        probe, parameter = PROBES[self.probe], self.grid.parameter
+        if parameter not in probe.parameters:
+            raise ValueError(f"grid.parameter is {' or '.join(probe.parameters)} for the {self.probe} probe")
+        if (parameter == "weight_decay") != (self.solver.name in ("adamw", "sgd")):
             raise ValueError("grid.parameter is C for exact and lbfgs, and weight_decay for adamw and sgd")
-        if self.grid.parameter != "weight_decay" and self.fallback <= 0:
-            raise ValueError(f"fallback is a value of {self.grid.parameter} and must be positive")
+        if parameter != "weight_decay" and self.fallback <= 0:
+            raise ValueError(f"fallback is a value of {parameter} and must be positive")
         fixed = [self.fallback, *(one.value for one in (self.few_shot, self.full) if one.value)]
-        if self.grid.parameter == "k" and not all(value.is_integer() for value in fixed):
-            raise ValueError("fallback and a fixed value are numbers of neighbours k: whole numbers")
+        if probe.whole and not (self.grid.values and all(value.is_integer() for value in self.grid.values)):
+            raise ValueError(f"grid.parameter {parameter} needs values, and they are whole numbers")
+        if probe.whole and not all(value.is_integer() for value in fixed):
+            raise ValueError(f"fallback and a fixed value are values of {parameter}: whole numbers")
         return self
 
     @model_validator(mode="after")
     def _each_probe_has_its_own(self) -> "ProtocolSpec":
-        if self.probe != "logistic" and (self.solver.name, self.criterion, self.rule) != ("exact", "accuracy", "best"):
-            raise ValueError(
-                f'{self.probe} takes solver "exact", criterion "accuracy" and rule "best": it has no log-loss'
-            )
-        if (self.probe == "knn") != (self.temperature is not None):
-            raise ValueError("temperature goes with the knn probe, which needs it")
-        if self.probe == "knn" and (self.normalize, self.standardize, self.scale) != ("l2", False, "none"):
-            raise ValueError('knn goes by cosine: normalize = "l2", standardize = false, scale = "none"')
-        if self.constant is not None and self.probe != "ridge":
-            raise ValueError("constant goes with the ridge probe")
+        probe = PROBES[self.probe]
+        by_hits = (self.criterion, self.rule) == ("accuracy", "best")
+        if self.solver.name not in probe.solvers or not (probe.loss or by_hits):
+            solvers = " or ".join(json.dumps(name) for name in probe.solvers)
+            rest = "" if probe.loss else ', criterion "accuracy" and rule "best": it has no log-loss'
+            raise ValueError(f"{probe.name} takes solver {solvers}{rest}")
+        for name in OWN_FIELDS:
+            owners = [one.name for one in PROBES.values() if name in (*one.needs, *one.takes)]
+            if getattr(self, name) is not None and probe.name not in owners:
+                raise ValueError(f"{name} goes with the {' or '.join(owners)} probe")
+            if getattr(self, name) is None and name in probe.needs:
+                raise ValueError(f"{name} goes with the {probe.name} probe, which needs it")
+        if any(getattr(self, name) != value for name, value in probe.rows.items()):
+            # JSON writes these values as TOML does.
+            wanted = ", ".join(f"{name} = {json.dumps(value)}" for name, value in probe.rows.items())
+            raise ValueError(f"{probe.name} {probe.because}: {wanted}")
         if self.epsilon is not None and not self.standardize:
             raise ValueError("epsilon goes with standardize = true")
         return self

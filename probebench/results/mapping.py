@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from probebench.errors import UsageError, did_you_mean
 from probebench.registry.entry import Count, Shots
+from probebench.registry.probes import ResultKind
 from probebench.results.metrics import Metric
 
 Role = Literal[
@@ -36,7 +37,7 @@ class MethodWord(_Part):
 
     method: Literal["supervised", "language-image", "image-image", "none"]
     objective: str
-    kind: Literal["probe", "knn", "ridge", "zeroshot", "finetune"] | None = None
+    kind: ResultKind | None = None
     mode: str | None = None
     labels: str | None = None
     without: list[str] = []
@@ -80,7 +81,7 @@ class TableMap(_Part):
     scale: Literal["percent", "fraction"]
     selection: Literal["validation", "test", "fixed"]
     protocol: Annotated[str, Field(pattern=r"^[A-Za-z0-9._]+$")]
-    kind: Literal["probe", "knn", "ridge", "zeroshot", "finetune"] = "finetune"
+    kind: ResultKind = "finetune"
     mode: str = "full"
     metric: Metric = "accuracy"
     failed: list[str] = []

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from probebench.registry.entry import Count, Shots
+from probebench.registry.probes import ResultKind
 from probebench.registry.schema import Architecture, CheckpointSpec
 from probebench.results.metrics import Metric
 
@@ -135,7 +136,7 @@ class Result(Record):
 
     schema_version: Literal[1] = 1
     provenance: Literal["measured", "published"]
-    kind: Literal["probe", "knn", "ridge", "zeroshot", "finetune"]
+    kind: ResultKind
     mode: str
     model: str
     weights_digest: Digest | None

@@ -1,36 +1,21 @@
 // A checkpoint's card: facts, its curve on each data set, and the commands that make its results again.
 "use strict";
 PB.card = (() => {
-  const { data, short } = PB;
+  const { data } = PB;
   const { make, said } = PB.table;
   const dialog = document.getElementById("card");
 
-  function fact(list, name, value) {
-    if (value === undefined || value === null || value === "") return;
-    list.append(make("div", {}, make("dt", {}, name), make("dd", {}, value instanceof Node ? value : said(String(value)))));
-  }
-  function link(text, address) {
-    return address ? make("a", { href: address, rel: "noopener noreferrer nofollow" }, said(text)) : text;
-  }
-
   function facts(entrant) {
     const list = make("dl", { class: "facts" });
-    fact(list, "Id", entrant.id);
-    fact(list, "Method", `${entrant.method} (${entrant.objective})`);
-    fact(list, "Pre-training source", entrant.source);
-    fact(list, "Samples seen", short(entrant.seen));
-    fact(list, "Labels", entrant.labels);
-    fact(list, "Curation", entrant.curation);
-    fact(list, "Architecture", entrant.arch);
-    fact(list, "Parameters", short(entrant.parameters));
-    fact(list, "Features", `${entrant.features}, ${entrant.layer}`);
-    fact(list, "Input", `${entrant.px ? `${entrant.px} px` : "unknown size"}${entrant.dtype ? `, ${entrant.dtype}` : ""}`);
-    fact(list, "Paper", entrant.paper && link(entrant.paper, entrant.links.paper));
-    fact(list, "Page", entrant.links?.url && link(entrant.links.url, entrant.links.url));
-    fact(list, "Licence", entrant.licence);
-    fact(list, "Weights", entrant.weights);
-    fact(list, "Weights digest", entrant.digest ?? "none");
-    fact(list, "Provenance", entrant.provenance);
+    for (const fact of PB.FACTS.filter((one) => one.name)) {
+      const own = entrant[fact.field];
+      const value = fact.card ? fact.card(entrant) : fact.number ? fact.number(own) : own;
+      if (value === undefined || value === null || value === "") continue;
+      const address = fact.link?.(entrant);
+      const text = said(String(value));
+      list.append(make("div", {}, make("dt", {}, fact.name),
+        make("dd", {}, address ? make("a", { href: address, rel: "noopener noreferrer nofollow" }, text) : text)));
+    }
     return list;
   }
 

@@ -23,9 +23,9 @@
     if (set >= 0) state.set = set;
     for (const name of TEXTS) state[name] = said.get(name) ?? "";
     for (const name of ["pmin", "pmax"]) if (!Number.isFinite(Number(state[name]))) state[name] = "";
-    const [, field, dir] = /^([a-zA-Z]+\d*):(asc|desc)$/.exec(said.get("sort") ?? "") ?? [];
+    const [, field, dir] = /^([a-zA-Z_]+\d*):(asc|desc)$/.exec(said.get("sort") ?? "") ?? [];
     if (field) state.sort = { field, dir };
-    for (const [, name, on] of (said.get("cols") ?? "").matchAll(/([a-zA-Z]+\d*):([01])/g)) state.cols[name] = on === "1";
+    for (const [, name, on] of (said.get("cols") ?? "").matchAll(/([a-zA-Z_]+\d*):([01])/g)) state.cols[name] = on === "1";
     state.card = said.get("card") ?? "";
     if (["light", "dark"].includes(said.get("theme"))) state.theme = said.get("theme");
     return state;
@@ -144,7 +144,8 @@
     const number = (value) => (value === null || value === undefined ? null : value / 100);
     return PB.table.shown().map((row) => {
       const entrant = data.entrants[row.number];
-      const record = { rank: row.rank, note: row.line?.[PB.NOTE] ?? "not run", id: entrant.key, title: row.title, method: row.method, source: row.source, architecture: row.arch, parameters: row.parameters, pretraining_images: row.samples, input_px: entrant.px, seen_before: row.overlap,
+      const record = { rank: row.rank, note: row.line?.[PB.NOTE] ?? "not run", id: entrant.key, title: row.title,
+        ...Object.fromEntries(PB.COLUMNS.map((fact) => [fact.saved ?? fact.field, row[fact.field]])), input_px: entrant.px, seen_before: row.overlap,
         mean: number(row.mean), low: number(row.line?.[PB.LOW]), high: number(row.line?.[PB.HIGH]), mean_rank: row.meanRank };
       const add = (name, line) => { record[name] = number(line?.[PB.MEAN]); record[`${name} low`] = number(line?.[PB.LOW]); record[`${name} high`] = number(line?.[PB.HIGH]); };
       curve.forEach((one, place) => add(`${data.settings[one.setting].name}, ${PB.shotsLabel(one.shots)}`, row.along[place].get(row.number)));

@@ -28,6 +28,30 @@ const PB = (() => {
     return String(count);
   }
 
+  // What is said of a checkpoint, a line each: the entrant's own `field`, under `name` on its card, in this order. One
+  // with a `width` is a column too, of the table and of the downloads (there under `saved`), headed `title` where it is
+  // not `name`; a `number` is written by that function; `hidden` until a reader asks for it.
+  const FACTS = [
+    { field: "id", name: "Id" },
+    { field: "method", name: "Method", card: (one) => `${one.method} (${one.objective})`, width: 118 },
+    { field: "source", name: "Pre-training source", title: "Source", width: 145 },
+    { field: "seen", name: "Samples seen", number: short },
+    { field: "labels", name: "Labels" },
+    { field: "curation", name: "Curation" },
+    { field: "arch", name: "Architecture", width: 150, saved: "architecture" },
+    { field: "parameters", name: "Parameters", title: "Params", number: short, width: 94 },
+    { field: "samples", title: "Images", number: short, width: 94, hidden: true, tip: "Size of the pre-training data", saved: "pretraining_images" },
+    { field: "features", name: "Features", card: (one) => `${one.features}, ${one.layer}` },
+    { field: "px", name: "Input", card: (one) => (one.px ? `${one.px} px` : "unknown") },
+    { field: "paper", name: "Paper", link: (one) => one.links?.paper },
+    { field: "links", name: "Page", card: (one) => one.links?.url, link: (one) => one.links?.url },
+    { field: "licence", name: "Licence" },
+    { field: "weights", name: "Weights" },
+    { field: "digest", name: "Weights digest", card: (one) => one.digest ?? "none" },
+    { field: "provenance", name: "Provenance" },
+  ];
+  const COLUMNS = FACTS.filter((fact) => fact.width);
+
   // Lines name their note by its number.
   for (const view of data.views)
     for (const lines of [view.rows, ...Object.values(view.single)]) for (const line of lines) line[NOTE] = data.notes[line[NOTE]];
@@ -70,8 +94,8 @@ const PB = (() => {
       const line = own.get(number);
       if (!line && !along.some((one) => one.has(number))) return;
       const row = {
-        number, key: entrant.key, line, title: entrant.title, method: entrant.method, source: entrant.source,
-        arch: entrant.arch, parameters: entrant.parameters ?? null, samples: entrant.samples,
+        number, key: entrant.key, line, title: entrant.title,
+        ...Object.fromEntries(COLUMNS.map(({ field }) => [field, entrant[field] ?? null])),
         rank: line ? line[RANK] : null, mean: line ? line[MEAN] : null, meanRank: line ? line[MEAN_RANK] : null,
         overlap: overlap(entrant, view, state.set),
         text: [entrant.id, entrant.title, entrant.method, entrant.source, entrant.arch].join("\n").toLowerCase(),
@@ -107,6 +131,6 @@ const PB = (() => {
       (high === null || (row.parameters !== null && row.parameters <= high));
   }
 
-  return { data, NOTES, ENTRANT, RANK, MEAN, LOW, HIGH, MEAN_RANK, NOTE, COUNT, shotsLabel, points, interval, short,
+  return { data, NOTES, ENTRANT, RANK, MEAN, LOW, HIGH, MEAN_RANK, NOTE, COUNT, FACTS, COLUMNS, shotsLabel, points, interval, short,
     find, lines, allShots, curve, rows, passes };
 })();

@@ -1,7 +1,7 @@
 // The table: columns of a view, cells made of text nodes only, sorting by pointer and by keyboard.
 "use strict";
 PB.table = (() => {
-  const { data, points, interval, short } = PB;
+  const { data, points, interval } = PB;
   const MANY = 4;
   let grid = null;
   let wanted = null;
@@ -63,8 +63,9 @@ PB.table = (() => {
   const narrow = () => matchMedia("(max-width: 700px)").matches;
 
   function columns(state) {
-    const word = (field, title, width) => ({ field, title, width, formatter: (cell) => said(cell.getValue()) });
+    const word = (field, title, width) => ({ field, title, width, formatter: (cell) => said(cell.getValue() ?? "unknown") });
     const number = (field, title, width, formatter) => ({ field, title, width, hozAlign: "right", headerHozAlign: "right", cssClass: "number", headerSortStartingDir: "desc", formatter });
+    const fact = ({ field, name, title = name, width, number: text, tip }) => ({ ...(text ? number(field, title, width, (cell) => text(cell.getValue())) : word(field, title, width)), ...(tip && { headerTooltip: tip }) });
     const curve = PB.curve(state.protocol, state.metric);
     const view = PB.find(state.protocol, state.shots, state.metric);
     const sets = view ? Object.keys(view.single).map(Number) : [];
@@ -73,11 +74,7 @@ PB.table = (() => {
     return [
       { ...number("rank", "Rank", frozen ? 74 : 66, rank), headerSortStartingDir: "asc", frozen },
       { field: "title", title: "Checkpoint", width: frozen ? 285 : 190, formatter: checkpoint, cssClass: "name", frozen },
-      word("method", "Method", 118),
-      word("source", "Source", 145),
-      word("arch", "Architecture", 150),
-      number("parameters", "Params", 94, (cell) => short(cell.getValue())),
-      { ...number("samples", "Images", 94, (cell) => short(cell.getValue())), headerTooltip: "Size of the pre-training data" },
+      ...PB.COLUMNS.map(fact),
       { ...number("mean", `${state.set === "" && (view?.sets.length ?? 0) > 1 ? `Mean of ${view.sets.length}` : "Score"}, ${PB.shotsLabel(state.shots)}`, 98, (cell) => score(cell.getData().line)), cssClass: "number main" },
       number("meanRank", "Mean rank", 76, (cell) => cell.getValue() === null ? "–" : cell.getValue().toFixed(1)),
       ...curve.map((one, place) => number(`c${place}`, curveTitle(one, state), 97, (cell) => score(cell.getData().along[place].get(cell.getData().number)))),
@@ -100,7 +97,8 @@ PB.table = (() => {
   function hiddenFirst(field, state) {
     if (/^d\d+$/.test(field)) return data.datasets.length > MANY || narrow();
     const chosen = PB.curve(state.protocol, state.metric).findIndex((one) => one.setting === state.protocol && one.shots === state.shots);
-    return field === "samples" || field === "overlap" || field === `c${chosen}` || (narrow() && ["method", "source", "arch", "parameters", "meanRank"].includes(field));
+    const fact = PB.COLUMNS.find((one) => one.field === field);
+    return fact?.hidden || field === "overlap" || field === `c${chosen}` || (narrow() && (fact !== undefined || field === "meanRank"));
   }
   // A hidden column is none at all: its cells would cost as much as those that are seen.
   const visibleColumns = (state) => columns(state).filter((column) => visible(column.field, state));
