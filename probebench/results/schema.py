@@ -4,12 +4,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from probebench.registry.entry import Count
+from probebench.registry.entry import Count, ShortClass, Shots
 from probebench.registry.schema import Architecture, CheckpointSpec
 from probebench.results.metrics import Metric
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Score = Annotated[float, Field(ge=0, le=1)]
+Kind = Literal["probe", "knn", "ridge", "zeroshot", "finetune"]
 
 
 class Record(BaseModel):
@@ -67,14 +68,6 @@ class CheckpointFacts(Record):
             layer=layer,
             features=width,
         )
-
-
-class ShortClass(Record):
-    """A class that had fewer images than the draw asked for."""
-
-    label: int
-    train: int
-    validation: int
 
 
 class Trial(Record):
@@ -135,7 +128,7 @@ class Result(Record):
 
     schema_version: Literal[1] = 1
     provenance: Literal["measured", "published"]
-    kind: Literal["probe", "knn", "ridge", "zeroshot", "finetune"]
+    kind: Kind
     mode: str
     model: str
     weights_digest: Digest | None
@@ -149,7 +142,7 @@ class Result(Record):
     protocol: str
     protocol_version: int
     backend: str | None
-    shots: Annotated[int, Field(ge=0)] | Literal["full"]
+    shots: Shots
     labels_spent: int | None
     selection: Literal["validation", "test", "fixed"]
     trials: list[Trial]
