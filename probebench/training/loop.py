@@ -1,4 +1,4 @@
-"""One training: one draw, one training seed, one learning rate; from its last finished epoch on.
+"""The one training loop: it trains for an objective that it is given, from its last finished epoch on.
 
 Whatever is random is seeded anew at each epoch's beginning, so an epoch that was cut off repeats exactly.
 """

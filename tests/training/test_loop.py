@@ -193,9 +193,7 @@ def test_a_checkpoint_that_cannot_be_read_is_the_beginning(tmp_path: Path, conte
 def test_the_device_that_is_not_there() -> None:
     from probebench.errors import UsageError
 
-    assert (
-        TrainingOptions.resolve(cluster_gpus=1).device == "cuda"
-        and TrainingOptions.resolve(cluster_gpus=0).dtype == "fp32"
-    )
+    assert TrainingOptions.resolve(cluster_gpus=1).device == "cuda"
+    assert TrainingOptions.resolve(cluster_gpus=0).dtype == "fp32"
     with pytest.raises(UsageError, match="no CUDA device in the cluster"):
         TrainingOptions.resolve("cuda", cluster_gpus=0)
