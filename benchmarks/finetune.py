@@ -18,16 +18,18 @@ import numpy as np
 import timm
 import torch
 
+from probebench.backbones.preprocess import build_transform
 from probebench.datasets.base import ArrayImages
 from probebench.finetuning.model import Classifier
 from probebench.progress import Silent
 from probebench.registry import Registry
 from probebench.registry.schema import Augment, Input
 from probebench.training import loop as train
-from probebench.training.data import ImageItems, Part
+from probebench.training.classification import Classification
+from probebench.training.data import ImageItems, ImageSubset, training_transform
 from probebench.training.loop import Training
 from probebench.training.optim import make_optimizer
-from probebench.training.options import Options
+from probebench.training.options import TrainingOptions
 from probebench.training.seeds import Seeds
 
 PROTOCOL = Registry.load(environ={}).finetune_protocol("entezari2023")
@@ -41,10 +43,10 @@ def network(name: str) -> Classifier:
     return Classifier(trunk, features, CLASSES, None).to(memory_format=torch.channels_last)
 
 
-def bare(name: str, size: int, batch: int, steps: int, options: Options) -> float:
+def bare(name: str, size: int, batch: int, steps: int, options: TrainingOptions) -> float:
     """Returns images a second of forward, backward and the optimizer alone."""
     module = network(name).to(options.device).train()
-    optimizer = make_optimizer(module, PROTOCOL, 1e-4, 0.1)
+    optimizer = make_optimizer(module, PROTOCOL.optimizer, 1e-4, 0.1)
     inputs = torch.randn(batch, 3, size, size, device=options.device).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(CLASSES, (batch,), device=options.device)
     began = 0.0
@@ -69,20 +71,25 @@ class _Stopwatch(Silent):
         self.seen.append((time.perf_counter(), count))
 
 
-def harness(name: str, size: int, batch: int, steps: int, options: Options, augment: Augment, folder: Path) -> float:
+def harness(
+    name: str, size: int, batch: int, steps: int, options: TrainingOptions, augment: Augment, folder: Path
+) -> float:
     """Returns images a second of the harness, from the third step on."""
     images = batch * (steps + 3)
     pixels = np.random.default_rng(0).integers(0, 256, (min(images, 512), size, size, 3), dtype=np.uint8)
     positions = np.arange(images) % len(pixels)
     labels = positions % CLASSES
-    part = Part(ArrayImages(pixels), [str(number) for number in range(len(pixels))], positions, labels)
+    subset = ImageSubset(ArrayImages(pixels), [str(number) for number in range(len(pixels))], positions, labels)
     spec = Input(size=size, resize="shortest", crop=1.0, interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3)
     seeds = Seeds.of(PROTOCOL, "benchmark", 0, 0)
     training = Training(
         begin=lambda: network(name),
-        train=ImageItems(part, spec, augment, seeds),
+        train=ImageItems(subset, build_transform(spec), training_transform(spec, augment), seeds),
         validation=None,
-        protocol=PROTOCOL,
+        objective=Classification.of(PROTOCOL, CLASSES, mixes=False),
+        optimizer=PROTOCOL.optimizer,
+        schedule=PROTOCOL.schedule,
+        ema=PROTOCOL.ema,
         rate=1e-4,
         weight_decay=0.1,
         epochs=1,
@@ -90,7 +97,6 @@ def harness(name: str, size: int, batch: int, steps: int, options: Options, augm
         keeps="last",
         seeds=seeds,
         frozen_norms=False,
-        mixes=False,
         path=folder / "benchmark.pt",
         name=name,
     )
@@ -101,7 +107,7 @@ def harness(name: str, size: int, batch: int, steps: int, options: Options, augm
     return sum(count for _, count in counted[3:]) / (counted[-1][0] - counted[2][0])
 
 
-def _wait(options: Options) -> None:
+def _wait(options: TrainingOptions) -> None:
     if options.device == "cuda":
         torch.cuda.synchronize()
 
@@ -117,7 +123,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int)
     asked = parser.parse_args()
-    options = replace(Options.resolve(), workers=asked.workers)
+    options = replace(TrainingOptions.resolve(), workers=asked.workers)
     sizes = asked.network, asked.size, asked.batch, asked.steps, options
     light = Augment(crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0), flip=0.5)
     rates: dict[str, list[float]] = {"bare": [], "harness, flips only": [], "harness, entezari2023": []}

@@ -41,8 +41,17 @@ def main() -> None:
         for spec in variants(registry):
             extract(build_backbone(spec, home, 96), dataset, home, Options.resolve("auto", "fp32", None, None))
             (group,) = (group for group in read_index(home).groups if group.model == spec.id)
-            tasks = [ProbeTask(group, spec, registry.protocol("default"), shots, 5, "sklearn") for shots in (1, 5, 10)]
-            means = [evaluate(cell, home / "results")[0].mean or 0.0 for cell in tasks]
+            means = []
+            for shots in (1, 5, 10):
+                task = ProbeTask(
+                    group=group,
+                    checkpoint=spec,
+                    protocol=registry.protocol("default"),
+                    shots=shots,
+                    draws=5,
+                    backend="sklearn",
+                )
+                means.append(evaluate(task, home / "results")[0].mean or 0.0)
             print(f"{spec.id:20s}", *(f"{100 * mean:5.1f}" for mean in means), flush=True)
 
 

@@ -10,28 +10,35 @@ import probebench
 
 ROOT = Path(probebench.__file__).parent
 LEAVES = {"errors", "fingerprint", "files", "engine", "network", "malloc", "device", "progress", "arrays"}
-MADE_OF = {"registry", "backbones", "datasets", "cache", "probes", "results"}
+BASE = LEAVES | {"registry"}
 ALLOWED = {
     **{leaf: {"errors"} for leaf in LEAVES},
     "registry": LEAVES,
-    "datasets": LEAVES | {"registry"},
-    "probes": LEAVES | {"registry"},
-    "results": LEAVES | {"registry"},
-    "backbones": LEAVES | {"registry"},
-    "cache": LEAVES | {"registry"},
-    "extraction": LEAVES | {"registry", "backbones", "datasets", "cache"},
-    "evaluation": LEAVES | MADE_OF,
-    "training": LEAVES | {"datasets", "registry"},
-    "finetuning": LEAVES | MADE_OF | {"training", "evaluation"},
-    "leaderboard": LEAVES | {"registry", "results"},
-    "study": LEAVES | {"registry", "results"},
-    "tools": LEAVES | {"registry", "backbones", "cli"},
+    "datasets": BASE,
+    "probes": BASE,
+    "results": BASE,
+    "backbones": BASE,
+    "cache": BASE,
+    "extraction": BASE | {"backbones", "datasets", "cache"},
+    "evaluation": BASE | {"cache", "datasets", "probes", "results"},
+    "training": BASE | {"datasets"},
+    "finetuning": BASE | {"training", "evaluation", "backbones", "probes", "cache", "results", "datasets"},
+    "leaderboard": BASE | {"results"},
+    "study": BASE | {"results"},
+    "tools": BASE | {"backbones", "cli"},
+    "__main__": {"cli"},
 }
-# What checks results against the data and runs them again may use all that made them; lazily, so the others stay quick.
-ALSO = {
+# Class names in words go through the checkpoint's own text tower.
+ALSO = {"evaluation/zeroshot.py": {"backbones"}}
+# What checks results against the data and runs them again may use all that made them, inside the functions that do.
+INSIDE = {
     "leaderboard/check_data.py": {"cache", "datasets", "evaluation"},
     "leaderboard/reproduce.py": {"backbones", "cache", "datasets", "evaluation", "extraction", "probes"},
 }
+# Names of the front door, which are functions.
+FUNCTIONS = {"extract", "evaluate", "finetune", "zeroshot", "compare", "pretrain"}
+# A dataclass of more fields than this is built by keyword: nobody can count further.
+COUNTED = 5
 # The solver itself: whoever asks for it has asked for torch.
 SOLVER = {
     "objective",
@@ -45,7 +52,7 @@ SOLVER = {
     "optimizers",
     "estimator",
 }
-# Heavy libraries that must not load with the module, in the parts that promise to start at once.
+# Heavy libraries that must not load with the module, in the packages that promise to start at once.
 LAZY = {
     *("torch", "timm", "open_clip", "torchvision", "sklearn", "scipy", "cuml", "ray", "matplotlib", "jinja2", "rich"),
     *("webdataset", "datasets"),
@@ -65,29 +72,88 @@ def imported(tree: ast.AST, *, top_level: bool = False) -> Iterator[str]:
             yield node.module or ""
 
 
-def part(path: Path) -> str:
+def package(path: Path) -> str:
     first = path.relative_to(ROOT).parts[0]
     return first.removesuffix(".py")
 
 
+def ours(names: Iterator[str]) -> set[str]:
+    """The packages of ours among some imports."""
+    return {name.split(".")[1] for name in names if name.startswith("probebench.")}
+
+
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_flow_one_way(path: Path) -> None:
-    own = part(path)
-    if own in ("cli", "__init__", "__main__"):
+    own, tree = package(path), ast.parse(path.read_text())
+    if own in ("cli", "__init__"):
         return
-    allowed = ALLOWED[own] | ALSO.get(path.relative_to(ROOT).as_posix(), set())
-    for name in imported(ast.parse(path.read_text())):
-        if name.startswith("probebench."):
-            target = name.split(".")[1]
-            assert target == own or target in allowed, f"{path} must not import {name}"
+    where = path.relative_to(ROOT).as_posix()
+    allowed = {own} | ALLOWED[own] | ALSO.get(where, set())
+    assert ours(imported(tree, top_level=True)) <= allowed
+    assert ours(imported(tree)) <= allowed | INSIDE.get(where, set())
+
+
+def is_command(path: Path) -> bool:
+    return any(
+        isinstance(node, ast.FunctionDef) and node.name == "command" for node in ast.parse(path.read_text()).body
+    )
+
+
+def test_no_command_imports_another() -> None:
+    commands = {f"probebench.cli.{path.stem}": path for path in (ROOT / "cli").glob("*.py") if is_command(path)}
+    assert len(commands) > 10
+    found = {
+        (name, other)
+        for name, path in commands.items()
+        for other in imported(ast.parse(path.read_text()))
+        if other in commands and other != name
+    }
+    assert not found
+
+
+def test_functions_and_packages_have_names_of_their_own() -> None:
+    assert not FUNCTIONS & {package(path) for path in modules()}
+
+
+@pytest.mark.parametrize("own", ["cache", "study", "leaderboard", "results", "registry", "datasets"])
+def test_what_needs_no_network_never_loads_torch(own: str) -> None:
+    for path in (ROOT / own).rglob("*.py"):
+        assert "torch" not in {name.split(".")[0] for name in imported(ast.parse(path.read_text()))}, path
+
+
+def fields(node: ast.ClassDef) -> int:
+    """The number of fields that a class's own body declares."""
+    declared = [one for one in node.body if isinstance(one, ast.AnnAssign)]
+    return sum("ClassVar" not in ast.unparse(one.annotation) for one in declared)
+
+
+def dataclass_of(node: ast.ClassDef) -> ast.expr | None:
+    """The @dataclass of a class."""
+    for decorator in node.decorator_list:
+        name = decorator.func if isinstance(decorator, ast.Call) else decorator
+        if ast.unparse(name).split(".")[-1] == "dataclass":
+            return decorator
+    return None
+
+
+def test_large_dataclasses_are_built_by_keyword() -> None:
+    found = []
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ClassDef) or fields(node) <= COUNTED:
+                continue
+            decorator = dataclass_of(node)
+            if decorator is not None and "kw_only=True" not in ast.unparse(decorator):
+                found.append(f"{path.relative_to(ROOT)}: {node.name}")
+    assert not found
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_heavy_libraries_load_lazily(path: Path) -> None:
-    own = part(path)
+    own = package(path)
     if own in ("backbones", "extraction", "training", "finetuning") or (own == "probes" and path.stem in SOLVER):
         return
-    heavy = LAZY | ({"h5py"} if own not in ("cache", "evaluation") else set())
+    heavy = LAZY | ({"h5py"} if own != "cache" else set())
     names = {name.split(".")[0] for name in imported(ast.parse(path.read_text()), top_level=True)}
     assert not names & heavy
 
@@ -95,7 +161,7 @@ def test_heavy_libraries_load_lazily(path: Path) -> None:
 def test_the_solver_loads_only_when_it_is_asked_for() -> None:
     """Nothing outside the solver imports it at the top of a file, so listings start without torch."""
     for path in modules():
-        if path.stem in SOLVER and part(path) == "probes":
+        if path.stem in SOLVER and package(path) == "probes":
             continue
         names = set(imported(ast.parse(path.read_text()), top_level=True))
         assert not names & {f"probebench.probes.{name}" for name in SOLVER}, path

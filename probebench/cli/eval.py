@@ -178,7 +178,15 @@ def run_eval(
             known = registry.datasets.get(group.dataset)
             metric = known.metric if known else "accuracy"
             tasks += [
-                ProbeTask(group, checkpoint, spec, one, draws or spec.draws, backends[spec.id], metric)
+                ProbeTask(
+                    group=group,
+                    checkpoint=checkpoint,
+                    protocol=spec,
+                    shots=one,
+                    draws=draws or spec.draws,
+                    backend=backends[spec.id],
+                    metric=metric,
+                )
                 for one in asked
                 if not spec.refuses(one)
             ]

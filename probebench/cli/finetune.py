@@ -131,11 +131,20 @@ def command(
         for model in chosen:
             require_weights(registry.checkpoint(model), home())
     from probebench.finetuning.plan import Request
-    from probebench.training.options import Options
+    from probebench.training.options import TrainingOptions
 
     with started(engine) as cluster:
-        options = Options.resolve(device, dtype, batch_size, workers, cluster.gpus if cluster else None)
-        request = Request(spec, mode, head, asked, draws, alphas, input_size, options)
+        options = TrainingOptions.resolve(device, dtype, batch_size, workers, cluster.gpus if cluster else None)
+        request = Request(
+            protocol=spec,
+            mode=mode,
+            head=head,
+            shots=asked,
+            draws=draws,
+            alphas=alphas,
+            input_size=input_size,
+            options=options,
+        )
         tasks = _cells(registry, request, chosen, sets)
         run_finetune(registry, tasks, out, cluster, dry_run)
 

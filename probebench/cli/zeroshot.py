@@ -51,7 +51,7 @@ def command(
     Only open_clip checkpoints have one. Nothing is trained and nothing is chosen.
     """
     from probebench.cache.index import read_index
-    from probebench.evaluation.zeroshot import zeroshot
+    from probebench.evaluation.zeroshot import ZeroshotTask, zeroshot
     from probebench.registry import Registry
 
     _check_templates(templates)
@@ -65,7 +65,7 @@ def command(
             prompts = _prompts(registry, group.dataset, sources.get(group.dataset), templates)
             known = registry.datasets.get(group.dataset)
             metric = known.metric if known else "accuracy"
-            results.append(zeroshot(group, checkpoint, prompts, metric, home(), out)[0])
+            results.append(zeroshot(ZeroshotTask(group, checkpoint, prompts, metric, home()), out)[0])
         except ProbebenchError as error:
             failures.append(str(error))
     if results:

@@ -9,20 +9,12 @@ import numpy as np
 from probebench.arrays import Labels, Positions
 from probebench.datasets.splits import order_within_classes, share
 from probebench.fingerprint import fingerprint
+from probebench.registry.entry import ShortClass
 
 
 def train_fingerprint(ids: Sequence[str], labels: Labels) -> str:
     """Returns the sha256 over training ids and labels; nothing of the test split can move it."""
     return fingerprint({"ids": list(ids), "labels": [int(label) for label in labels]})
-
-
-@dataclass(frozen=True)
-class ShortClass:
-    """A class that has fewer images than the draw asks for, and what it gives."""
-
-    label: int
-    train: int
-    validation: int
 
 
 @dataclass(frozen=True)

@@ -2,23 +2,22 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from probebench.cache.index import FeatureGroup
+from probebench.cache.key import FeatureKey
 from probebench.fingerprint import fingerprint
 from probebench.probes.grid import fits_planned
+from probebench.registry.entry import Shots
 from probebench.registry.probes import PROBES
 from probebench.registry.schema import CheckpointSpec, ProtocolSpec, Selection
 from probebench.results.metrics import Metric
 from probebench.results.store import result_path
 
-Shots = int | Literal["full"]
-
 # Raise it when the same cache and protocol would give other numbers.
 EVALUATOR_VERSION = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ProbeTask:
     """One number of the final table.
 
@@ -35,6 +34,21 @@ class ProbeTask:
     draws: int
     backend: str
     metric: Metric = "accuracy"
+
+    @property
+    def model(self) -> str:
+        """Id of the checkpoint."""
+        return self.group.model
+
+    @property
+    def dataset_id(self) -> str:
+        """Id of the data set."""
+        return self.group.dataset
+
+    @property
+    def key(self) -> FeatureKey:
+        """The key of its features on the train split."""
+        return self.group.key
 
     @property
     def kind(self) -> str:
@@ -73,7 +87,7 @@ class ProbeTask:
         return fingerprint(
             {
                 "evaluator": EVALUATOR_VERSION,
-                "features": self.group.key.group,
+                "features": self.key.group,
                 "protocol": self.protocol.model_dump(mode="json"),
                 "shots": self.shots,
                 "seeds": self.seeds,
@@ -85,6 +99,4 @@ class ProbeTask:
 
     def path(self, out: Path) -> Path:
         """Returns where the result goes under a results folder."""
-        return result_path(
-            out, self.group.model, self.group.dataset, self.kind, self.protocol.id, self.shots, self.digest
-        )
+        return result_path(out, self.model, self.dataset_id, self.kind, self.protocol.id, self.shots, self.digest)

@@ -1,12 +1,13 @@
 """Runs a task, in an order that is the guarantee.
 
-``_choose`` sees a training part and nothing else, and returns probes that are finished. Only then does ``_predict``
+``_choose`` sees a train split and nothing else, and returns probes that are finished. Only then does ``_predict``
 open the test file, and it returns predictions, not probes.
 """
 
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +15,19 @@ import numpy as np
 from probebench.cache.store import FeatureFile
 from probebench.datasets.draws import Draw, TrainingSplit
 from probebench.engine import Ray
-from probebench.errors import CacheError, ProbebenchError, UsageError, one_line
+from probebench.errors import ProbebenchError, UsageError, one_line
+from probebench.evaluation.draw_outcome import DrawOutcome
+from probebench.evaluation.features import require_splits, rows_of
+from probebench.evaluation.many import results_or_errors
 from probebench.evaluation.probe_task import ProbeTask
-from probebench.evaluation.record import DrawOutcome, Made, make_result
-from probebench.evaluation.selection_data import draw_for, rows_of, selection_data_for
+from probebench.evaluation.record import Measured, TrainedOn
+from probebench.evaluation.selection_data import draw_for, selection_data_for
+from probebench.evaluation.stored import stored_or_compute
 from probebench.probes.backends import fitters
 from probebench.probes.base import blocks
 from probebench.probes.select import Fitters, Selected, SelectionData, select
 from probebench.results.schema import Result
-from probebench.results.store import Predictions, read_predictions, read_result, write_predictions, write_result
+from probebench.results.store import Predictions
 
 # What a solver may raise on one draw's features; anything else is a bug and not a failed trial.
 _FAILURES = (ValueError, FloatingPointError, np.linalg.LinAlgError, RuntimeError, MemoryError)
@@ -47,34 +52,31 @@ def evaluate(task: ProbeTask, out: Path, on_progress: Callable[[int], None] = la
         OSError: The results folder is full or cannot be written.
     """
     planned = len(task.seeds) * task.fits_a_draw
-    path = task.path(out)
-    if path.exists():
-        result = read_result(path)
-        read_predictions(path, result)
+    budget = _Budget(planned, on_progress)
+    (result,), computed = stored_or_compute(task, [task.path(out)], lambda: [_measure(task, budget)])
+    if not computed:
         on_progress(planned)
-        return result, False
+    return result, computed
+
+
+def _measure(task: ProbeTask, budget: "_Budget") -> Measured:
     if refusal := task.protocol.refuses(task.shots):
         raise UsageError(refusal)
-    if task.group.missing:
-        raise CacheError(
-            f"features of {task.group.model} on {task.group.dataset} lack the {', '.join(task.group.missing)} part; "
-            "run the same probebench extract again to finish it"
-        )
+    require_splits(task.group, *task.group.missing)
     fit = fitters(task.protocol, task.backend)
-    budget = _Budget(planned, on_progress)
     started = time.perf_counter()
     with contextlib.ExitStack() as stack:
         train = stack.enter_context(FeatureFile(task.group.paths["train"]))
         own = None
         if "val" in task.group.paths and task.selection.method == "own-split-or-holdout":
             own = stack.enter_context(FeatureFile(task.group.paths["val"]))
-        part, width = _training_part(train), train.width
-        chosen = _choose(task, train, part, own, fit, budget)
+        split, width = _train_split(train), train.width
+        outcomes = _choose(task, train, split, own, fit, budget)
         digests, settings, skipped = {"train": train.key.digest}, dict(train.settings), list(train.skipped.ids)
         chosen_in = time.perf_counter() - started
         # Neighbours that do not fit into memory are read again as they vote, so the training file is still open.
         test = stack.enter_context(FeatureFile(task.group.paths["test"]))
-        predictions = _predict(test, [one.selected for one in chosen])
+        predictions = _predict(test, [one.selected for one in outcomes])
         digests["test"] = test.key.digest
         skipped += test.skipped.ids
     if "val" in task.group.paths:
@@ -82,14 +84,20 @@ def evaluate(task: ProbeTask, out: Path, on_progress: Callable[[int], None] = la
             digests["val"] = held.key.digest
             skipped += held.skipped.ids
     budget.finish()
-    timings = {"choose_s": chosen_in, "total_s": time.perf_counter() - started}
-    made = Made(part, width, digests, settings, write_predictions(path, predictions), timings, skipped)
-    result = make_result(task, chosen, predictions, made)
-    write_result(path, result)
-    return result, True
+    return Measured(
+        mode=task.mode,
+        width=width,
+        trained_on=TrainedOn(split, outcomes[0].draw, outcomes[0].own_labels),
+        trials=[one.record for one in outcomes],
+        predictions=predictions,
+        feature_key=digests,
+        skipped=skipped,
+        environment={"extraction": settings},
+        timings={"choose_s": chosen_in, "total_s": time.perf_counter() - started},
+    )
 
 
-def _training_part(train: FeatureFile) -> TrainingSplit:
+def _train_split(train: FeatureFile) -> TrainingSplit:
     """Returns what can be drawn; images that were left out still count in the order of the others."""
     skipped = train.skipped
     if not len(skipped):
@@ -120,23 +128,16 @@ def evaluate_all(
         EngineError: A task lost its worker again and again.
     """
     if engine is None:
-        for task in tasks:
-            yield _result_or_error((out, task), on_progress)
+        yield from results_or_errors(lambda task: evaluate(task, out, on_progress)[0], tasks)
         return
-    results = engine.map(_result_or_error, [(out.absolute(), task) for task in tasks], gpu=bool(engine.gpus))
+    results = results_or_errors(partial(_result, out=out.absolute()), tasks, engine)
     for task, result in zip(tasks, results, strict=True):
         on_progress(len(task.seeds) * task.fits_a_draw)
         yield result
 
 
-def _result_or_error(
-    job: tuple[Path, ProbeTask], on_progress: Callable[[int], None] = lambda fits: None
-) -> Result | ProbebenchError:
-    out, task = job
-    try:
-        return evaluate(task, out, on_progress)[0]
-    except ProbebenchError as error:
-        return error
+def _result(task: ProbeTask, out: Path) -> Result:
+    return evaluate(task, out)[0]
 
 
 class _Budget:
@@ -156,26 +157,26 @@ class _Budget:
 
 
 def _choose(
-    task: ProbeTask, train: FeatureFile, part: TrainingSplit, own: FeatureFile | None, fit: Fitters, budget: _Budget
+    task: ProbeTask, train: FeatureFile, split: TrainingSplit, own: FeatureFile | None, fit: Fitters, budget: _Budget
 ) -> list[DrawOutcome]:
-    """Fits all draws and chooses their strengths; the test part is out of reach here."""
+    """Fits all draws and chooses their strengths; the test split is out of reach here."""
     own_labels = None if own is None else frozenset(own.labels.tolist())
-    draws = [draw_for(task, part, seed, own is not None) for seed in task.seeds]
-    selection_data = [selection_data_for(task, train, part, draw, own) for draw in draws]
+    draws = [draw_for(task, split, seed, own is not None) for seed in task.seeds]
+    selection_data = [selection_data_for(task, train, split, draw, own) for draw in draws]
 
-    def chosen(draw: Draw, selected: Selected | None, error: str | None) -> DrawOutcome:
+    def outcome(draw: Draw, selected: Selected | None, error: str | None) -> DrawOutcome:
         validation = len(draw.validation) if own is None else own.rows
         return DrawOutcome(draw, validation, own_labels, selected, error)
 
     try:
         return [
-            chosen(draw, selected, None)
+            outcome(draw, selected, None)
             for draw, selected in zip(draws, select(selection_data, task.protocol, fit, budget), strict=True)
         ]
     except _FAILURES:
         # One draw must not take the others down with it: each again, on its own.
         return [
-            chosen(draw, *_alone(task, data, fit, budget)) for draw, data in zip(draws, selection_data, strict=True)
+            outcome(draw, *_alone(task, data, fit, budget)) for draw, data in zip(draws, selection_data, strict=True)
         ]
 
 
@@ -187,7 +188,7 @@ def _alone(task: ProbeTask, data: SelectionData, fit: Fitters, budget: _Budget) 
 
 
 def _predict(test: FeatureFile, probes: Sequence[Selected | None]) -> Predictions:
-    """Lets finished probes predict the whole test part; a failed trial predicts -1 everywhere."""
+    """Lets finished probes predict the whole test split; a failed trial predicts -1 everywhere."""
     predicted = np.full((len(probes), test.rows), -1, dtype=np.int64)
     for rows, block in blocks(rows_of(test).features):
         for number, selected in enumerate(probes):

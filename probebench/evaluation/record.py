@@ -1,92 +1,143 @@
-"""Turns what a task chose and predicted into a result that says all that produced it."""
+"""The one constructor of a measured result: a task says what it is, and all else follows from what it measured."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
+from probebench.cache.key import FeatureKey
 from probebench.datasets.draws import Draw, TrainingSplit, short_classes
-from probebench.evaluation.probe_task import ProbeTask
-from probebench.probes.select import Selected
+from probebench.registry.entry import Shots
+from probebench.registry.schema import CheckpointSpec
 from probebench.results.environment import environment
-from probebench.results.metrics import image_scores, mean_score
-from probebench.results.schema import CheckpointFacts, Result, ShortClass, Trial
+from probebench.results.metrics import Metric, image_scores, mean_score
+from probebench.results.schema import CheckpointFacts, Result, Trial
 from probebench.results.stats import interval
 from probebench.results.store import Predictions
 
 
+class Versioned(Protocol):
+    """What a result names its protocol by."""
+
+    @property
+    def id(self) -> str:
+        """Its name."""
+
+    @property
+    def version(self) -> int:
+        """Rises with every change of meaning."""
+
+
+class Task(Protocol):
+    """What every task can say of its result before anything is measured."""
+
+    @property
+    def kind(self) -> str:
+        """The kind of the result."""
+
+    @property
+    def model(self) -> str:
+        """Id of the checkpoint."""
+
+    @property
+    def checkpoint(self) -> CheckpointSpec:
+        """Its entry."""
+
+    @property
+    def dataset_id(self) -> str:
+        """Id of the data set."""
+
+    @property
+    def key(self) -> FeatureKey:
+        """The key of its features, which names weights, images, input size and dtype; these need not be cached."""
+
+    @property
+    def protocol(self) -> Versioned:
+        """How it is trained, chosen and scored."""
+
+    @property
+    def backend(self) -> str:
+        """What computes."""
+
+    @property
+    def shots(self) -> Shots:
+        """Labelled images a class; 0 for zero-shot."""
+
+    @property
+    def metric(self) -> Metric:
+        """The data set's own."""
+
+
 @dataclass(frozen=True)
-class DrawOutcome:
-    """A draw and its finished probe, or why there is none; and the labels of a validation part of the set's own."""
-
-    draw: Draw
-    validation: int
-    own_labels: frozenset[int] | None
-    selected: Selected | None
-    error: str | None
-
-
-@dataclass(frozen=True)
-class Made:
-    """What a result was made from and how long it took.
+class TrainedOn:
+    """The labelled images of a result.
 
     Attributes:
-        part: The training part.
-        width: Feature width D.
-        digests: Digest of each split's feature key.
-        settings: Device, batch size and the like of the extraction.
-        stored: Name and sha256 of the predictions' file.
-        timings: Seconds.
-        skipped: Ids of images, of all parts, that could not be read and were left out.
+        split: What could be drawn.
+        draw: The first draw.
+        own_labels: Labels of the validation split of the data set's own; None where it did not choose.
     """
 
-    part: TrainingSplit
+    split: TrainingSplit
+    draw: Draw
+    own_labels: frozenset[int] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What a task measured: all of its result that cannot be derived.
+
+    Attributes:
+        mode: The variant of the kind.
+        width: Feature width D.
+        trained_on: None where no labelled image was used.
+        trials: One for each row of predictions; their scores are filled in from these.
+        predictions: Of the whole test split.
+        feature_key: Digest of each split's feature key; None where features were not cached ones.
+        skipped: Ids of images, of all splits, that could not be read and were left out.
+        environment: What produced it, beside versions and machine.
+        timings: Seconds.
+    """
+
+    mode: str
     width: int
-    digests: dict[str, str]
-    settings: dict[str, str | int | bool]
-    stored: dict[str, str]
+    trained_on: TrainedOn | None
+    trials: Sequence[Trial]
+    predictions: Predictions
+    feature_key: dict[str, str] | None = None
+    skipped: Sequence[str] = ()
+    environment: dict[str, Any]
     timings: dict[str, float]
-    skipped: list[str]
 
 
-def _trial(chosen: DrawOutcome, score: float) -> Trial:
-    selected = chosen.selected
-    return Trial(
-        draw_seed=chosen.draw.seed,
-        draw_digest=chosen.draw.digest,
-        train=len(chosen.draw.train),
-        validation=chosen.validation,
-        selection=selected.how if selected else "validation",
-        chosen=selected.chosen if selected else {},
-        tried=selected.tried if selected else None,
-        on_edge=selected.on_edge if selected else None,
-        validation_loss=selected.loss if selected else None,
-        validation_score=selected.score if selected else None,
-        test_score=score if selected else None,
-        converged=selected.probe.converged if selected else None,
-        gap=selected.probe.gap if selected else None,
-        iterations=selected.probe.iterations if selected else None,
-        unconverged=list(selected.unconverged) if selected else [],
-        left_out=list(selected.left_out) if selected else [],
-        error=chosen.error,
-    )
+def measured_result(task: Task, measured: Measured, stored: dict[str, str]) -> Result:
+    """Returns the result of a task; its scores come from the stored predictions and nowhere else.
 
-
-def make_result(task: ProbeTask, chosen: Sequence[DrawOutcome], predictions: Predictions, made: Made) -> Result:
-    """Returns the result of a task; its scores come from the stored predictions and nowhere else."""
-    scores = image_scores(task.metric, predictions.y_true, predictions.y_pred)
-    trials = [_trial(one, mean_score(row)) for one, row in zip(chosen, scores, strict=True)]
+    Args:
+        task: What was asked for.
+        measured: What came of it.
+        stored: Name and sha256 of the predictions' file.
+    """
+    labels, key, used = measured.predictions.y_true, task.key, measured.trained_on
+    scores = image_scores(task.metric, labels, measured.predictions.y_pred)
+    trials = [
+        trial if trial.error else trial.model_copy(update={"test_score": mean_score(row)})
+        for trial, row in zip(measured.trials, scores, strict=True)
+    ]
     whole = all(trial.error is None for trial in trials)
-    key = task.group.key
+    selections = {trial.selection for trial in trials}
+    # Full data has one draw, so several trials there are several training seeds.
+    varies = "training seeds" if task.shots == "full" else "draws"
     return Result(
         provenance="measured",
         kind=task.kind,
-        mode=task.mode,
-        model=task.group.model,
+        mode=measured.mode,
+        model=task.model,
         weights_digest=key.weights_digest,
-        checkpoint=CheckpointFacts.of(task.checkpoint, key.architecture, key.layer, made.width),
-        dataset=task.group.dataset,
+        checkpoint=CheckpointFacts.of(task.checkpoint, key.architecture, key.layer, measured.width),
+        dataset=task.dataset_id,
         dataset_fingerprint=key.dataset_fingerprint,
-        train_fingerprint=made.part.fingerprint,
-        feature_key=made.digests,
+        train_fingerprint=used.split.fingerprint if used else None,
+        feature_key=measured.feature_key,
         input_size=key.preprocessing.size,
         dtype=key.dtype,
         protocol=task.protocol.id,
@@ -94,19 +145,16 @@ def make_result(task: ProbeTask, chosen: Sequence[DrawOutcome], predictions: Pre
         backend=task.backend,
         shots=task.shots,
         labels_spent=trials[0].train + trials[0].validation,
-        selection="validation" if any(trial.selection == "validation" for trial in trials) else "fixed",
+        selection="test" if "test" in selections else "validation" if "validation" in selections else "fixed",
         trials=trials,
-        short_classes=[
-            ShortClass(label=short.label, train=short.train, validation=short.validation)
-            for short in short_classes(chosen[0].draw, made.part.labels, chosen[0].own_labels, predictions.y_true)
-        ],
+        short_classes=short_classes(used.draw, used.split.labels, used.own_labels, labels) if used else [],
         metric=task.metric,
-        n_test=len(predictions.y_true),
-        skipped_ids=made.skipped,
+        n_test=len(labels),
+        skipped_ids=list(measured.skipped),
         mean=mean_score(scores) if whole else None,
         ci95=interval(scores) if whole else None,
-        ci95_covers=("draws and test images" if len(trials) > 1 else "test images only") if whole else None,
-        predictions=made.stored,
-        environment={**environment(), "extraction": made.settings},
-        timings=made.timings,
+        ci95_covers=(f"{varies} and test images" if len(trials) > 1 else "test images only") if whole else None,
+        predictions=stored,
+        environment={**environment(), **measured.environment},
+        timings=measured.timings,
     )

@@ -1,10 +1,9 @@
 """Zero-shot classification: cached image embeddings against the embeddings of class names in words."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,30 +11,49 @@ import numpy.typing as npt
 from probebench.backbones.builders import build_language_image
 from probebench.backbones.locate import network
 from probebench.cache.index import FeatureGroup
+from probebench.cache.key import FeatureKey
 from probebench.cache.store import FeatureFile
 from probebench.errors import CacheError, UsageError
+from probebench.evaluation.features import require_splits
+from probebench.evaluation.record import Measured
+from probebench.evaluation.stored import stored_or_compute
 from probebench.fingerprint import fingerprint
 from probebench.network import quiet_libraries
+from probebench.registry.entry import Shots
 from probebench.registry.schema import CheckpointSpec
-from probebench.results.environment import environment
-from probebench.results.metrics import Metric, image_scores, mean_score
-from probebench.results.schema import CheckpointFacts, Result, Trial
-from probebench.results.stats import interval
-from probebench.results.store import (
-    Predictions,
-    read_predictions,
-    read_result,
-    result_path,
-    write_predictions,
-    write_result,
-)
+from probebench.results.metrics import Metric
+from probebench.results.schema import Result, Trial
+from probebench.results.store import Predictions, result_path
 
-# Raise it when the same cache and prompts would give other numbers.
-PROTOCOL, VERSION = "zeroshot", 1
+
+class ZeroshotProtocol(NamedTuple):
+    """What results name zero-shot's one protocol by."""
+
+    id: str
+    version: int
+
+
+# Raise its version when the same cache and prompts would give other numbers.
+PROTOCOL = ZeroshotProtocol("zeroshot", 1)
 # Where a data set has no templates of its own.
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
 # Rows that are compared at once: 32 MiB of float64 at 1,024 features.
 _ROWS = 4096
+# The one trial, of which there is nothing to say: no image was drawn and nothing was chosen.
+_UNTRAINED = Trial(
+    draw_seed=None,
+    draw_digest=fingerprint({"train": [], "validation": []}),
+    train=0,
+    validation=0,
+    selection="fixed",
+    chosen={},
+    on_edge=None,
+    validation_loss=None,
+    validation_score=None,
+    test_score=None,
+    converged=None,
+    unconverged=[],
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +62,62 @@ class Prompts:
 
     names: tuple[str, ...]
     templates: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ZeroshotTask:
+    """One checkpoint on one data set, by its class names.
+
+    Attributes:
+        group: The cached features.
+        checkpoint: Their checkpoint's entry.
+        prompts: Class names and templates.
+        metric: The data set's own.
+        home: The home folder, which holds weights.
+    """
+
+    group: FeatureGroup
+    checkpoint: CheckpointSpec
+    prompts: Prompts
+    metric: Metric
+    home: Path
+
+    kind: ClassVar[str] = "zeroshot"
+    protocol: ClassVar[ZeroshotProtocol] = PROTOCOL
+    backend: ClassVar[str] = "numpy"
+    shots: ClassVar[Shots] = 0
+
+    @property
+    def model(self) -> str:
+        """Id of the checkpoint."""
+        return self.group.model
+
+    @property
+    def dataset_id(self) -> str:
+        """Id of the data set."""
+        return self.group.dataset
+
+    @property
+    def key(self) -> FeatureKey:
+        """The key of its features."""
+        return self.group.key
+
+    @property
+    def digest(self) -> str:
+        """The sha256 over all that decides the result; names its file."""
+        return fingerprint(
+            {
+                "zeroshot": self.protocol.version,
+                "features": self.key.group,
+                "names": self.prompts.names,
+                "templates": self.prompts.templates,
+                "metric": self.metric,
+            }
+        )
+
+    def path(self, out: Path) -> Path:
+        """Returns where the result goes under a results folder."""
+        return result_path(out, self.model, self.dataset_id, self.kind, self.protocol.id, self.shots, self.digest)
 
 
 def class_embeddings(clip: Any, architecture: str, prompts: Prompts) -> npt.NDArray[np.float64]:
@@ -70,20 +144,14 @@ def class_embeddings(clip: Any, architecture: str, prompts: Prompts) -> npt.NDAr
     return embeddings
 
 
-def zeroshot(
-    group: FeatureGroup, checkpoint: CheckpointSpec, prompts: Prompts, metric: Metric, home: Path, out: Path
-) -> tuple[Result, bool]:
+def zeroshot(task: ZeroshotTask, out: Path) -> tuple[Result, bool]:
     """Returns a checkpoint's zero-shot result on a data set, computed and written unless it is there already.
 
     A label is the class whose embedding has the largest cosine with the image's; ties go to the smaller label. Nothing
-    is chosen, so nothing but the test part is read.
+    is chosen, so nothing but the test split is read.
 
     Args:
-        group: The cached features.
-        checkpoint: Their checkpoint's entry.
-        prompts: Class names and templates.
-        metric: The data set's own.
-        home: The home folder, which holds weights.
+        task: What to evaluate.
         out: The results folder.
 
     Returns:
@@ -91,89 +159,45 @@ def zeroshot(
 
     Raises:
         UsageError: The checkpoint has no text tower, or its features are not the projected ones.
-        CacheError: The test part is not in the cache, or damaged, or of other weights.
+        CacheError: The test split is not in the cache, or damaged, or of other weights.
         WeightsError: Weights or tokenizer are missing, damaged or out of reach.
     """
-    path = _path(group, prompts, metric, out)
-    if path.exists():
-        result = read_result(path)
-        read_predictions(path, result)
-        return result, False
-    if group.key.layer != "projected":
+    (result,), computed = stored_or_compute(task, [task.path(out)], lambda: [_measure(task)])
+    return result, computed
+
+
+def _measure(task: ZeroshotTask) -> Measured:
+    if task.key.layer != "projected":
         raise UsageError(
-            f"{group.model}: its cached features are {group.key.layer}; text can be compared with projected ones only"
+            f"{task.model}: its cached features are {task.key.layer}; text can be compared with projected ones only"
         )
-    if "test" not in group.paths:
-        raise CacheError(
-            f"features of {group.model} on {group.dataset} lack the test part; "
-            "run the same probebench extract again to finish it"
-        )
+    require_splits(task.group, "test")
     started = time.perf_counter()
-    clip, digest = build_language_image(checkpoint, home, group.key.preprocessing.size)
-    if digest != group.key.weights_digest:
+    clip, digest = build_language_image(task.checkpoint, task.home, task.key.preprocessing.size)
+    if digest != task.key.weights_digest:
         raise CacheError(
-            f"features of {group.model} on {group.dataset} are of other weights than are there now; extract them again"
+            f"features of {task.model} on {task.dataset_id} are of other weights than are there now; extract them again"
         )
-    with network(checkpoint):
-        embeddings = class_embeddings(clip, checkpoint.architecture.name, prompts)
-    with FeatureFile(group.paths["test"]) as test:
-        if int(test.labels.max()) >= len(prompts.names):
-            raise UsageError(f"{group.dataset} has more classes than the {len(prompts.names)} names that were given")
-        predictions = Predictions(test.ids, test.labels, _nearest(test, embeddings)[None])
-        settings, skipped, test_digest = dict(test.settings), list(test.skipped.ids), test.key.digest
-        width = test.width
-    scores = image_scores(metric, predictions.y_true, predictions.y_pred)
-    mean = mean_score(scores)
-    result = Result(
-        provenance="measured",
-        kind="zeroshot",
-        mode="text",
-        model=group.model,
-        weights_digest=digest,
-        checkpoint=CheckpointFacts.of(checkpoint, group.key.architecture, group.key.layer, width),
-        dataset=group.dataset,
-        dataset_fingerprint=group.key.dataset_fingerprint,
-        train_fingerprint=None,
-        feature_key={"test": test_digest},
-        input_size=group.key.preprocessing.size,
-        dtype=group.key.dtype,
-        protocol=PROTOCOL,
-        protocol_version=VERSION,
-        backend="numpy",
-        shots=0,
-        labels_spent=0,
-        selection="fixed",
-        trials=[_trial(mean)],
-        short_classes=[],
-        metric=metric,
-        n_test=len(predictions.y_true),
-        skipped_ids=skipped,
-        mean=mean,
-        ci95=interval(scores),
-        ci95_covers="test images only",
-        predictions=write_predictions(path, predictions),
-        environment={
-            **environment(),
-            "extraction": settings,
-            "prompts": {"names": list(prompts.names), "templates": list(prompts.templates)},
-        },
-        timings={"total_s": time.perf_counter() - started},
-    )
-    write_result(path, result)
-    return result, True
-
-
-def _path(group: FeatureGroup, prompts: Prompts, metric: Metric, out: Path) -> Path:
-    digest = fingerprint(
-        {
-            "zeroshot": VERSION,
-            "features": group.key.group,
-            "names": prompts.names,
-            "templates": prompts.templates,
-            "metric": metric,
-        }
-    )
-    return result_path(out, group.model, group.dataset, "zeroshot", PROTOCOL, 0, digest)
+    with network(task.checkpoint):
+        embeddings = class_embeddings(clip, task.checkpoint.architecture.name, task.prompts)
+    names, templates = list(task.prompts.names), list(task.prompts.templates)
+    with FeatureFile(task.group.paths["test"]) as test:
+        if int(test.labels.max()) >= len(names):
+            raise UsageError(f"{task.dataset_id} has more classes than the {len(names)} names that were given")
+        return Measured(
+            mode="text",
+            width=test.width,
+            trained_on=None,
+            trials=[_UNTRAINED],
+            predictions=Predictions(test.ids, test.labels, _nearest(test, embeddings)[None]),
+            feature_key={"test": test.key.digest},
+            skipped=list(test.skipped.ids),
+            environment={
+                "extraction": dict(test.settings),
+                "prompts": {"names": names, "templates": templates},
+            },
+            timings={"total_s": time.perf_counter() - started},
+        )
 
 
 def _nearest(test: FeatureFile, embeddings: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
@@ -183,21 +207,3 @@ def _nearest(test: FeatureFile, embeddings: npt.NDArray[np.float64]) -> npt.NDAr
         rows = np.arange(start, min(start + _ROWS, test.rows))
         labels[rows] = np.argmax(test.read(rows).astype(np.float64) @ embeddings.T, axis=1)
     return labels
-
-
-def _trial(score: float) -> Trial:
-    nothing: Sequence[str] = ()
-    return Trial(
-        draw_seed=None,
-        draw_digest=fingerprint({"train": nothing, "validation": nothing}),
-        train=0,
-        validation=0,
-        selection="fixed",
-        chosen={},
-        on_edge=None,
-        validation_loss=None,
-        validation_score=None,
-        test_score=score,
-        converged=None,
-        unconverged=[],
-    )

@@ -9,6 +9,7 @@ from probebench.cache.index import FeatureGroup, read_index
 from probebench.cache.store import FeatureFile
 from probebench.datasets.draws import Draw
 from probebench.errors import CacheError, UsageError
+from probebench.evaluation.features import require_splits
 from probebench.finetuning.task import FinetuneTask
 from probebench.probes.base import FittedProbe, Labelled
 from probebench.probes.select import SelectionData, select
@@ -49,23 +50,28 @@ def cached_features(task: FinetuneTask) -> FeatureGroup:
 
 
 def probe_head(task: FinetuneTask, draw: Draw, probe_protocol: ProtocolSpec) -> HeadStart:
-    """Returns the probe of a draw as a head: its solution under ``protocol``, chosen on the draw's validation images.
+    """Returns the probe of a draw as a head: its solution under a protocol, chosen on the draw's validation images.
 
     The probe sees features divided by one number, and the head sees them as they are, so the weight is divided instead.
 
     Raises:
+        UsageError: The protocol prepares features otherwise, so that the head would not predict what the probe does.
         CacheError: Features are missing or damaged, or lack images of the draw.
         ValueError: The draw has one class only.
     """
     from probebench.probes.backends import fitters
 
+    if probe_protocol.probe != "logistic" or probe_protocol.normalize != "none" or probe_protocol.standardize:
+        raise UsageError(
+            f"a head cannot start from protocol {probe_protocol.id}, which a linear layer on plain features does not "
+            'repeat; give it probe = "logistic", normalize = "none" and standardize = false, or start with --head zero'
+        )
     group = cached_features(task)
     with FeatureFile(group.paths["train"]) as file:
         train = _rows(task, file, "train", draw.train)
         held = _rows(task, file, "train", draw.validation) if len(draw.validation) else None
     if task.own_validation:
-        if "val" not in group.paths:
-            raise CacheError(f"features of {task.model} on {task.dataset.id} lack the val part; extract them again")
+        require_splits(group, "val")
         with FeatureFile(group.paths["val"]) as file:
             held = Labelled(file.read(), file.labels)
     (selected,) = select([SelectionData(train, held)], probe_protocol, fitters(probe_protocol, "torch"))

@@ -14,13 +14,14 @@ from probebench.datasets.base import Dataset
 from probebench.errors import UsageError
 from probebench.finetuning.heads import cached_features
 from probebench.finetuning.model import Starts, untrained
-from probebench.finetuning.select import ValidationImages, trainings_of
-from probebench.finetuning.task import FinetuneTask, Head, Mode, Shots
+from probebench.finetuning.select import ValidationImages, image_items, trainings_of
+from probebench.finetuning.task import FinetuneTask, Head, Mode
 from probebench.progress import Silent
+from probebench.registry.entry import Shots
 from probebench.registry.schema import CheckpointSpec, DatasetSpec, FinetuneProtocol
 from probebench.training import loop as train
-from probebench.training.data import ImageItems, Part
-from probebench.training.options import Options
+from probebench.training.data import ImageSubset
+from probebench.training.options import TrainingOptions
 from probebench.training.predict import accelerator, predict
 
 # A look at an image costs about a third of training on it: no gradient.
@@ -29,7 +30,7 @@ _LOOK = 1 / 3
 _STEPS, _IMAGES = 3, 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """How to train, whatever the data set.
 
@@ -51,7 +52,7 @@ class Request:
     draws: int | None
     alphas: Sequence[float]
     input_size: int | None
-    options: Options
+    options: TrainingOptions
 
     @property
     def start(self) -> Head:
@@ -99,20 +100,20 @@ def tasks_of(
         )
         tasks += [
             FinetuneTask(
-                checkpoint.id,
-                spec,
-                key,
-                dataset,
-                names,
-                request.protocol,
-                request.mode,
-                head,
-                shots,
-                request.draws or request.protocol.draws,
-                tuple(dict.fromkeys(request.alphas)),
-                names.metric if names else "accuracy",
-                home,
-                request.options,
+                model=checkpoint.id,
+                checkpoint=spec,
+                key=key,
+                dataset=dataset,
+                names=names,
+                protocol=request.protocol,
+                mode=request.mode,
+                head=head,
+                shots=shots,
+                draws=request.draws or request.protocol.draws,
+                alphas=tuple(dict.fromkeys(request.alphas)),
+                metric=names.metric if names else "accuracy",
+                home=home,
+                options=request.options,
             )
             for shots in request.shots or request.protocol.shots
         ]
@@ -159,7 +160,7 @@ def estimate(task: FinetuneTask) -> Estimate:
     Raises:
         ProbebenchError: Weights or images are missing or damaged, or memory runs out.
     """
-    trials = task.trials(task.part)
+    trials = task.trials(task.train_split)
     starts = Starts.of(task)
     images, looks = task.planned(trials)
     epochs = task.epochs(len(trials[0][0].train))
@@ -174,13 +175,13 @@ def estimate(task: FinetuneTask) -> Estimate:
 
 
 def _trained_a_second(task: FinetuneTask, starts: Starts) -> float:
-    draw, seeds = task.trials(task.part)[0]
+    draw, seeds = task.trials(task.train_split)[0]
     first = trainings_of(task, starts, draw, seeds, ValidationImages(None), None)[0]
     size = min(first.batch_size, task.options.micro_batch or first.batch_size, len(draw.train))
     if task.options.device == "cpu":
         size = min(size, _IMAGES)
     few = np.resize(draw.train, (_STEPS + 1) * size)
-    items = ImageItems(Part.of(task.dataset.splits["train"], few), task.key.preprocessing, task.protocol.augment, seeds)
+    items = image_items(task, ImageSubset.of(task.dataset.splits["train"], few), seeds)
     watch = _Stopwatch()
     with tempfile.TemporaryDirectory() as folder:
         timed = replace(
@@ -193,8 +194,8 @@ def _trained_a_second(task: FinetuneTask, starts: Starts) -> float:
 def _looks_a_second(task: FinetuneTask, starts: Starts) -> float:
     place = accelerator(task.options)
     module = starts.backbone.module.to(place.device)
-    few = Part.of(task.dataset.splits["train"], np.arange(min(_IMAGES, len(task.dataset.splits["train"]))))
-    items = ImageItems(few, task.key.preprocessing)
+    few = ImageSubset.of(task.dataset.splits["train"], np.arange(min(_IMAGES, len(task.dataset.splits["train"]))))
+    items = image_items(task, few)
     predict(module, items, task.options, place, Silent())
     began = time.perf_counter()
     predict(module, items, task.options, place, Silent())

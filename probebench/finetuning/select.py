@@ -1,10 +1,11 @@
 """Chooses the learning rate and the epoch of each trial. A test label reaches only a protocol that says so."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 
+from probebench.backbones.preprocess import build_transform
 from probebench.datasets.draws import Draw
 from probebench.finetuning.heads import HeadStart, probe_head, text_head
 from probebench.finetuning.model import Starts
@@ -13,7 +14,8 @@ from probebench.progress import Progress, Silent
 from probebench.registry.schema import ProtocolSpec
 from probebench.training import loop as train
 from probebench.training.checkpoint import Epoch
-from probebench.training.data import FeatureItems, ImageItems, Items, Part
+from probebench.training.classification import Classification
+from probebench.training.data import FeatureItems, ImageItems, ImageSubset, Items, training_transform
 from probebench.training.loop import Training
 from probebench.training.predict import accelerator, predict
 from probebench.training.seeds import Seeds
@@ -24,16 +26,16 @@ class ValidationImages:
     """The images that choose, and what they are of: None where a draw has none left.
 
     Attributes:
-        part: The images.
+        images: The images.
         how: What a result says that its choice was made on.
     """
 
-    part: Part | None
+    images: ImageSubset | None
     how: Literal["validation", "test"] = "validation"
 
 
-@dataclass(frozen=True)
-class Trial:
+@dataclass(frozen=True, kw_only=True)
+class TrainedDraw:
     """A draw, and how its network was trained and chosen.
 
     Attributes:
@@ -63,7 +65,7 @@ class Trial:
     @property
     def how(self) -> Literal["validation", "test", "fixed"]:
         """What the choice was made on; "fixed" where there was nothing to choose on."""
-        return "fixed" if self.held.part is None else self.held.how
+        return "fixed" if self.held.images is None else self.held.how
 
 
 class Selector:
@@ -73,35 +75,36 @@ class Selector:
         self, task: FinetuneTask, starts: Starts, probe_protocol: ProtocolSpec | None, progress: Progress
     ) -> None:
         """Takes a task, whose data set is all that it sees, and the probe's protocol where a head starts from it."""
-        self._cell, self._starts, self._probe_protocol, self._progress = task, starts, probe_protocol, progress
+        self._task, self._starts, self._probe_protocol, self._progress = task, starts, probe_protocol, progress
         self._text = text_head(task) if task.head == "text" else None
 
-    def choose(self, draw: Draw, seeds: Seeds, held: ValidationImages) -> Trial:
+    def choose(self, draw: Draw, seeds: Seeds, held: ValidationImages) -> TrainedDraw:
         """Trains at every rate and returns the best on ``held``; with nothing held, the smallest rate's.
 
         Raises:
             ProbebenchError: An image cannot be read, memory runs out, or a head's features are missing.
         """
         head = self._head(draw)
-        trainings = trainings_of(self._cell, self._starts, draw, seeds, held, head)
-        tried = [(one.rate, train.run(one, self._cell.options, self._progress)) for one in trainings]
+        trainings = trainings_of(self._task, self._starts, draw, seeds, held, head)
+        tried = [(one.rate, train.run(one, self._task.options, self._progress)) for one in trainings]
         diverged = tuple(rate for rate, done in tried if done.error)
+        outcome = TrainedDraw(draw=draw, seeds=seeds, held=held, head=head, diverged=diverged)
         finished = [(rate, done) for rate, done in tried if not done.error]
         if not finished:
             errors = "; ".join(f"rate {rate:g}: {done.error}" for rate, done in tried)
-            return Trial(draw, seeds, held, head, diverged=diverged, error=f"diverged at every rate ({errors})")
+            return replace(outcome, error=f"diverged at every rate ({errors})")
         best_rate, best = finished[0]
         for rate, done in finished[1:]:
             assert done.kept and best.kept
             # Rates ascend, so ties go to the smaller.
-            if done.kept.beats(best.kept, self._cell.protocol.criterion):
+            if trainings[0].objective.beats(done.kept, best.kept):
                 best_rate, best = rate, done
-        return Trial(draw, seeds, held, head, best_rate, best.kept, best.weights, best.micro, diverged)
+        return replace(outcome, rate=best_rate, epoch=best.kept, weights=best.weights, micro=best.micro)
 
     def _head(self, draw: Draw) -> HeadStart | None:
-        if self._cell.head == "probe":
+        if self._task.head == "probe":
             assert self._probe_protocol
-            return probe_head(self._cell, draw, self._probe_protocol)
+            return probe_head(self._task, draw, self._probe_protocol)
         return self._text
 
 
@@ -109,31 +112,33 @@ def trainings_of(
     task: FinetuneTask, starts: Starts, draw: Draw, seeds: Seeds, held: ValidationImages, head: HeadStart | None
 ) -> list[Training]:
     """Returns the trainings of a trial, one a rate, ascending; the first alone where nothing can be chosen on."""
-    part = Part.of(task.dataset.splits["train"], draw.train)
+    images = ImageSubset.of(task.dataset.splits["train"], draw.train)
     linear = task.mode == "linear"
     items: Items
     validation: Items | None = None
     if linear:
-        items = frozen(task, starts, part)
-        validation = frozen(task, starts, held.part) if held.part else None
+        items = frozen(task, starts, images)
+        validation = frozen(task, starts, held.images) if held.images else None
     else:
-        items = ImageItems(part, task.key.preprocessing, task.protocol.augment, seeds)
-        validation = ImageItems(held.part, task.key.preprocessing) if held.part else None
-    rates = task.learning_rates if held.part else task.learning_rates[:1]
+        items = image_items(task, images, seeds)
+        validation = image_items(task, held.images) if held.images else None
+    rates = task.learning_rates if held.images else task.learning_rates[:1]
     return [
         Training(
             begin=lambda: starts.network(seeds, head),
             train=items,
             validation=validation,
-            protocol=task.protocol,
+            objective=Classification.of(task.protocol, len(task.dataset.class_names), mixes=not linear),
+            optimizer=task.protocol.optimizer,
+            schedule=task.protocol.schedule,
+            ema=task.protocol.ema,
             rate=rate,
             weight_decay=task.protocol.linear.weight_decay if linear else task.protocol.optimizer.weight_decay,
-            epochs=task.epochs(len(part)),
+            epochs=task.epochs(len(images)),
             batch_size=task.batch_size,
-            keeps=task.protocol.choice(task.shots).epoch if held.part else "last",
+            keeps=task.protocol.choice(task.shots).epoch if held.images else "last",
             seeds=seeds,
             frozen_norms=task.protocol.batch_norm == "frozen" and task.mode != "scratch",
-            mixes=not linear,
             path=task.folder / f"{draw.digest[:16]}-{seeds.training}" / f"{rate:g}.pt",
             name=_name(task, draw, seeds, rate),
         )
@@ -141,12 +146,19 @@ def trainings_of(
     ]
 
 
-def frozen(task: FinetuneTask, starts: Starts, part: Part) -> FeatureItems:
+def image_items(task: FinetuneTask, images: ImageSubset, seeds: Seeds | None = None) -> ImageItems:
+    """Returns images as the task's network sees them; with the seeds of a training, augmented in it."""
+    spec = task.key.preprocessing
+    train = training_transform(spec, task.protocol.augment) if seeds else None
+    return ImageItems(images, build_transform(spec), train, seeds)
+
+
+def frozen(task: FinetuneTask, starts: Starts, images: ImageSubset) -> FeatureItems:
     """Runs images through the frozen backbone, once, in evaluation mode, and returns their features."""
     place = accelerator(task.options)
     module = starts.backbone.module.to(place.device)
-    rows, _ = predict(module, ImageItems(part, task.key.preprocessing), task.options, place, Silent())
-    return FeatureItems(rows, part.labels)
+    rows, _ = predict(module, image_items(task, images), task.options, place, Silent())
+    return FeatureItems(rows, images.labels)
 
 
 def _name(task: FinetuneTask, draw: Draw, seeds: Seeds, rate: float) -> str:

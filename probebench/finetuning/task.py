@@ -3,34 +3,34 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from probebench.cache.key import FeatureKey
 from probebench.datasets.base import Dataset
 from probebench.datasets.draws import Draw, TrainingSplit
 from probebench.fingerprint import fingerprint
+from probebench.registry.entry import Shots
 from probebench.registry.schema import CheckpointSpec, DatasetSpec, FinetuneProtocol
 from probebench.results.metrics import Metric
 from probebench.results.store import result_path
-from probebench.training.options import Options
+from probebench.training.options import TrainingOptions
 from probebench.training.seeds import Seeds
 
 Mode = Literal["full", "lp-ft", "scratch", "linear"]
 Head = Literal["zero", "probe", "text"]
-Shots = int | Literal["full"]
 
 # Raise it when the same protocol and seeds would give other numbers.
 FINETUNER_VERSION = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FinetuneTask:
     """One training for each draw, and the results that come of it: one an alpha.
 
     Attributes:
         model: Id of the checkpoint in the registry.
         checkpoint: Its entry; under ``scratch`` that of an untrained twin.
-        key: What its features on the training part would be named by; names the weights, the images and the dtype.
+        key: What its features on the train split would be named by; names the weights, the images and the dtype.
         dataset: The opened data set.
         names: Its entry, for class names in words; None for a data set without one.
         head: How the classifier starts.
@@ -55,26 +55,34 @@ class FinetuneTask:
     alphas: tuple[float, ...]
     metric: Metric
     home: Path
-    options: Options
+    options: TrainingOptions
+
+    kind: ClassVar[str] = "finetune"
+    backend: ClassVar[str] = "torch"
 
     @property
-    def part(self) -> TrainingSplit:
+    def dataset_id(self) -> str:
+        """Id of the data set."""
+        return self.dataset.id
+
+    @property
+    def train_split(self) -> TrainingSplit:
         """What can be drawn."""
         train = self.dataset.splits["train"]
         return TrainingSplit(train.ids, train.labels)
 
     @property
     def own_validation(self) -> bool:
-        """Whether the data set's own validation part chooses."""
+        """Whether the data set's own validation split chooses."""
         return self.shots == "full" and self.protocol.selection == "validation" and "val" in self.dataset.splits
 
-    def trials(self, part: TrainingSplit) -> list[tuple[Draw, Seeds]]:
+    def trials(self, split: TrainingSplit) -> list[tuple[Draw, Seeds]]:
         """Returns the draws, the same as the ``default`` probes', each with the seeds of its training."""
         choice = self.protocol.choice(self.shots)
         if self.shots == "full":
-            draw = part.full(0.0 if self.own_validation else (choice.share or 0.0))
+            draw = split.full(0.0 if self.own_validation else (choice.share or 0.0))
             return [(draw, Seeds.of(self.protocol, draw.digest, seed, seed)) for seed in range(self.protocol.seeds)]
-        draws = [part.few_shot(self.shots, min(self.shots, choice.most or 0), seed) for seed in range(self.draws)]
+        draws = [split.few_shot(self.shots, min(self.shots, choice.most or 0), seed) for seed in range(self.draws)]
         return [(draw, Seeds.of(self.protocol, draw.digest, 0, number)) for number, draw in enumerate(draws)]
 
     @property
@@ -137,7 +145,7 @@ class FinetuneTask:
     def path(self, out: Path, alpha: float) -> Path:
         """Returns where the result of an alpha goes under a results folder."""
         digest = fingerprint({"training": self.training_digest, "alpha": alpha, "metric": self.metric})
-        return result_path(out, self.model, self.dataset.id, "finetune", self.protocol.id, self.shots, digest)
+        return result_path(out, self.model, self.dataset_id, self.kind, self.protocol.id, self.shots, digest)
 
     @property
     def folder(self) -> Path:

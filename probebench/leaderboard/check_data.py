@@ -174,5 +174,12 @@ def cell_of_result(result: Result, entry: CheckpointSpec, protocol: ProtocolSpec
         content=dataset.content,
     )
     group = FeatureGroup(result.model, result.dataset, key, {}, (), 0.0)
-    backend = result.backend or "unknown"
-    return ProbeTask(group, entry, protocol, result.shots, len(result.trials), backend, result.metric)
+    return ProbeTask(
+        group=group,
+        checkpoint=entry,
+        protocol=protocol,
+        shots=result.shots,
+        draws=len(result.trials),
+        backend=result.backend or "unknown",
+        metric=result.metric,
+    )

@@ -125,7 +125,15 @@ def _run(result: Result, verified: Verified, home: Path, folder: Path) -> tuple[
         backend = backend_name(protocol, result.backend or "auto")
     except ProbebenchError:
         backend = backend_name(protocol, "auto")
-    cell = ProbeTask(group, entry, protocol, result.shots, len(result.trials), backend, result.metric)
+    cell = ProbeTask(
+        group=group,
+        checkpoint=entry,
+        protocol=protocol,
+        shots=result.shots,
+        draws=len(result.trials),
+        backend=backend,
+        metric=result.metric,
+    )
     again, _ = evaluate(cell, folder / "results")
     return again, read_predictions(cell.path(folder / "results"), again)
 

@@ -142,7 +142,7 @@ class Probe(Protocol):
         """Says how each probe of one draw does on rows whose labels the draw has; all of them at once."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Linear:
     """A linear probe: it predicts the class of the highest score coef x + intercept, ties to the smaller label.
 

@@ -64,11 +64,11 @@ def fit_paths(
             steps = int(np.max(model.n_iter_))
             path.append(
                 FittedProbe(
-                    float(strength),
-                    classes,
-                    coef,
-                    intercept - coef @ centre,
-                    steps < MAX_ITERATIONS,
+                    strength=float(strength),
+                    classes=classes,
+                    coef=coef,
+                    intercept=intercept - coef @ centre,
+                    converged=steps < MAX_ITERATIONS,
                     iterations=steps,
                 )
             )

@@ -35,7 +35,7 @@ class Draw:
     scale: float
 
 
-@dataclass
+@dataclass(kw_only=True)
 class SweepFit:
     """Probes for every draw i and every strength j, in the order of ``draws`` and ``Cs``.
 
@@ -143,15 +143,16 @@ def collect(draws: list[Draw], strengths: npt.NDArray[np.float64], tol: float, w
             stacklevel=3,
         )
     scale = np.array([[draw.scale] for draw in draws])
+    # Half of the two mirror images' norm squared is the binomial one's; scaled features scale the gradient.
+    mirrored = np.array([[math.sqrt(0.5) if len(draw.classes) == 2 else 1.0] for draw in draws])
     return SweepFit(
-        strengths,
-        objective,
-        gap,
-        # Half of the two mirror images' norm squared is the binomial one's; scaled features scale the gradient.
-        table("gradient_norm") * scale * np.array([[math.sqrt(0.5) if len(d.classes) == 2 else 1.0] for d in draws]),
-        table("iterations").astype(np.int64),
-        converged,
-        work,
-        draws,
-        width,
+        Cs=strengths,
+        objective=objective,
+        gap=gap,
+        gradient_norm=table("gradient_norm") * scale * mirrored,
+        iterations=table("iterations").astype(np.int64),
+        converged=converged,
+        work=work,
+        _draws=draws,
+        _width=width,
     )

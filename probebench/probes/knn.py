@@ -28,7 +28,7 @@ from probebench.registry.schema import ProtocolSpec
 QUERIES = 512
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Neighbours:
     """A kNN probe: the training rows of a draw, and how many of them vote.
 
@@ -84,7 +84,12 @@ def fit_paths(
         if not all(np.isfinite(block).all() for _, block in blocks(train.features)):
             raise ValueError("features are not finite")
         kept = [k for k in strengths if k <= max(len(train), min(strengths))]
-        paths.append([Neighbours(float(k), classes, train.features, own, temperature) for k in kept])
+        paths.append(
+            [
+                Neighbours(strength=float(k), classes=classes, rows=train.features, own=own, temperature=temperature)
+                for k in kept
+            ]
+        )
         on_progress(len(strengths))
     return paths
 

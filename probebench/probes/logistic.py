@@ -139,7 +139,7 @@ def sweep(
             rows = _rows(group, where, fit_intercept, memory)
             named = [np.unique(part.labels, return_inverse=True) for part in group]
             own = torch.as_tensor(np.stack([own for _, own in named]), device=where)
-            problem = Problem(rows, own, group[0].shape[2], tol, fit_intercept)
+            problem = Problem(rows=rows, labels=own, classes=group[0].shape[2], tol=tol, fit_intercept=fit_intercept)
             path = RegularizationPath(problem, max_iter)
             solved: dict[int, Solution] = {}
             for position in order.tolist():

@@ -48,7 +48,15 @@ def fit_paths(
             layer = _train(rows, targets, len(classes), solver, rate, float(decay), epochs)
             coef, intercept = layer.weight.detach().double().numpy(), layer.bias.detach().double().numpy()
             finite = bool(np.isfinite(coef).all() and np.isfinite(intercept).all())
-            path.append(FittedProbe(float(decay), classes, coef, intercept, None if finite else False))
+            path.append(
+                FittedProbe(
+                    strength=float(decay),
+                    classes=classes,
+                    coef=coef,
+                    intercept=intercept,
+                    converged=None if finite else False,
+                )
+            )
             on_progress(1)
         paths.append(path)
     return paths

@@ -38,7 +38,7 @@ class Work:
             setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Point:
     """R iterates and what is known of them, in float64 if ``precise``.
 
@@ -54,7 +54,7 @@ class Point:
     precise: bool
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Problem:
     """R draws of one shape.
 
@@ -129,7 +129,9 @@ class Problem:
         norm = square(gradient).sqrt() + (0.5 * self.rows.top * delta).sqrt()
         cut = self.rows.dropped * self._residual_square
         gap = (norm.square() + cut) / (2 * penalty) + delta
-        return Point(coef, intercept, loss, objective, gradient, gap, precise)
+        return Point(
+            coef=coef, intercept=intercept, loss=loss, objective=objective, gradient=gradient, gap=gap, precise=precise
+        )
 
     def _centre_intercept(
         self, scores: torch.Tensor, intercept: torch.Tensor, penalty: torch.Tensor, norm_square: torch.Tensor

@@ -16,7 +16,7 @@ from probebench.probes.problem import LONGEST, Point, Problem, square
 FORCING = 0.03
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Solution:
     """One strength of R draws: coefficients (R, K, r) and intercepts (R, K) in the rows' coordinates, and (R,) facts.
 
@@ -32,7 +32,7 @@ class Solution:
 
     def part(self, place: int) -> "Solution":
         """Returns one draw's part, on the CPU."""
-        return Solution(*(getattr(self, one.name)[place].cpu() for one in fields(self)))
+        return Solution(**{one.name: getattr(self, one.name)[place].cpu() for one in fields(self)})
 
 
 class RegularizationPath:
@@ -90,12 +90,12 @@ class RegularizationPath:
         self._remember(math.log(C), point)
         problem.work.newton += steps
         return Solution(
-            point.coef,
-            point.intercept[:, 0],
-            C * point.objective,
-            C * point.gap,
-            C * square(point.gradient).sqrt(),
-            torch.full_like(point.gap, steps),
+            coef=point.coef,
+            intercept=point.intercept[:, 0],
+            objective=C * point.objective,
+            gap=C * point.gap,
+            gradient_norm=C * square(point.gradient).sqrt(),
+            iterations=torch.full_like(point.gap, steps),
         )
 
     def _start(self, log_C: float, penalty: torch.Tensor) -> Point:

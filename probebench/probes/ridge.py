@@ -61,7 +61,7 @@ def fitters(protocol: ProtocolSpec, backend: str) -> Fitters:
     return lambda rate, last: fit
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Design:
     """The rows and targets of the least-squares problem, read in blocks.
 
@@ -88,7 +88,7 @@ class _Design:
             for _, block in blocks(train.features):
                 centre += block.sum(axis=0) / len(train)
             level = 2.0 * counts / len(train) - 1.0
-        return cls(train.features, classes, own, centre, level, constant)
+        return cls(features=train.features, classes=classes, own=own, centre=centre, level=level, constant=constant)
 
     @property
     def width(self) -> int:
@@ -136,4 +136,6 @@ def _probe(design: _Design, alpha: float, weights: Matrix) -> Linear:
         intercept = design.level - design.centre @ weights
     else:
         weights, intercept = weights[:-1], design.constant * weights[-1]
-    return Linear(float(alpha), design.classes, np.ascontiguousarray(weights.T), intercept)
+    return Linear(
+        strength=float(alpha), classes=design.classes, coef=np.ascontiguousarray(weights.T), intercept=intercept
+    )

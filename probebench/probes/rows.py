@@ -30,7 +30,7 @@ CLEAN = 1e-8
 EMPTY = 1e-18
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Rows:
     """The rows of R draws of one shape.
 
@@ -88,7 +88,18 @@ def reduced(features: torch.Tensor, centre: bool) -> Rows:
     else:
         rows = vectors * root[:, None]
     spectrum = torch.where(kept, values, 0.0)[:, None]
-    return Rows((draws, count, rank), _resident(rows), spectrum, None, top, dropped, expand, mean, scale, True)
+    return Rows(
+        shape=(draws, count, rank),
+        blocks=_resident(rows),
+        spectrum=spectrum,
+        basis=None,
+        top=top,
+        dropped=dropped,
+        expand=expand,
+        mean=mean,
+        scale=scale,
+        cheap=True,
+    )
 
 
 def _orthonormal(basis: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
@@ -117,7 +128,18 @@ def dense(features: torch.Tensor, centre: bool) -> Rows:
     none = torch.zeros(draws, dtype=torch.float64, device=features.device)
     top = torch.full_like(none, float(count))
     rows = _resident(features @ basis)
-    return Rows((draws, count, width), rows, spectrum, None, top, none, basis.mT, mean, scale, True)
+    return Rows(
+        shape=(draws, count, width),
+        blocks=rows,
+        spectrum=spectrum,
+        basis=None,
+        top=top,
+        dropped=none,
+        expand=basis.mT,
+        mean=mean,
+        scale=scale,
+        cheap=True,
+    )
 
 
 def _centre_(features: torch.Tensor, centre: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -186,16 +208,16 @@ def large(
     # The trace bounds the largest eigenvalue.
     top = spectrum.sum() if keep else sum(centred(*span).square().sum() for span in spans)
     return Rows(
-        (1, count, rank),
-        blocks,
-        spectrum[None, None],
-        None if keep else basis[None],
-        torch.as_tensor(top)[None],
-        dropped[None],
-        basis.mT[kept][None] if keep else None,
-        mean[None],
-        scale[None],
-        False,
+        shape=(1, count, rank),
+        blocks=blocks,
+        spectrum=spectrum[None, None],
+        basis=None if keep else basis[None],
+        top=torch.as_tensor(top)[None],
+        dropped=dropped[None],
+        expand=basis.mT[kept][None] if keep else None,
+        mean=mean[None],
+        scale=scale[None],
+        cheap=False,
     )
 
 

@@ -33,7 +33,7 @@ class SelectionData:
     value: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Selected:
     """The chosen probe, and on what it was chosen.
 
@@ -259,7 +259,17 @@ def _finish(case: _Case, protocol: ProtocolSpec, fitters: Fitters, on_progress: 
         rate = protocol.solver.learning_rates[-1] if protocol.solver.learning_rates else None
         probe, preparation = _fit_whole(case.data.train, value, rate, protocol, fitters, on_progress)
         short = (value,) if probe.converged is False else ()
-        return Selected(probe, preparation, "fixed", _named(name, value, rate), None, None, None, short, (value, value))
+        return Selected(
+            probe=probe,
+            preparation=preparation,
+            how="fixed",
+            chosen=_named(name, value, rate),
+            on_edge=None,
+            loss=None,
+            score=None,
+            unconverged=short,
+            tried=(value, value),
+        )
     rate, value = best_value(case.tried, protocol)
     best = case.tried[rate, value]
     probe, preparation = best.probe, case.pairs[0][0]
@@ -276,16 +286,16 @@ def _finish(case: _Case, protocol: ProtocolSpec, fitters: Fitters, on_progress: 
     tried = {value for _, value in case.tried}
     loss = float(best.losses.mean())
     return Selected(
-        probe,
-        preparation,
-        "validation",
-        _named(name, value, rate),
-        value <= grid[0] or value >= grid[-1],
-        None if np.isnan(loss) else loss,
-        float(best.hits.mean()),
-        short,
-        (min(tried), max(tried)),
-        () if protocol.grid.coarse else tuple(value for value in grid if value not in tried),
+        probe=probe,
+        preparation=preparation,
+        how="validation",
+        chosen=_named(name, value, rate),
+        on_edge=value <= grid[0] or value >= grid[-1],
+        loss=None if np.isnan(loss) else loss,
+        score=float(best.hits.mean()),
+        unconverged=short,
+        tried=(min(tried), max(tried)),
+        left_out=() if protocol.grid.coarse else tuple(value for value in grid if value not in tried),
     )
 
 

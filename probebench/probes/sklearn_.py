@@ -80,7 +80,12 @@ def _fit(features: Matrix, labels: Labels, strength: float, max_iter: int, **set
     )
     coef, intercept = two_rows(model.coef_, model.intercept_)
     return FittedProbe(
-        float(strength), model.classes_, coef, intercept, not stopped_short, iterations=int(np.max(model.n_iter_))
+        strength=float(strength),
+        classes=model.classes_,
+        coef=coef,
+        intercept=intercept,
+        converged=not stopped_short,
+        iterations=int(np.max(model.n_iter_)),
     )
 
 

@@ -21,14 +21,16 @@ def fit_paths(
     return [
         [
             FittedProbe(
-                float(strength),
-                fit.classes(i),
-                *fit.weights(i, j),
-                bool(fit.converged[i, j]),
-                float(fit.gap[i, j] / fit.objective[i, j]),
-                int(fit.iterations[i, j]),
+                strength=float(strength),
+                classes=fit.classes(i),
+                coef=coef,
+                intercept=intercept,
+                converged=bool(fit.converged[i, j]),
+                gap=float(fit.gap[i, j] / fit.objective[i, j]),
+                iterations=int(fit.iterations[i, j]),
             )
             for j, strength in enumerate(strengths)
+            for coef, intercept in [fit.weights(i, j)]
         ]
         for i in range(len(trains))
     ]

@@ -4,18 +4,29 @@ from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.dataclasses import dataclass
 
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=100)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=2000, strip_whitespace=True)]
 Count = Annotated[int, Field(ge=0)] | Literal["unknown"]
-# Labelled images a class; 0 is zero-shot, "full" the whole training split.
+# Labelled images of each class; 0 is zero-shot's, so a protocol that trains asks for one or more.
 Shots = Annotated[int, Field(ge=0)] | Literal["full"]
+TrainingShots = Annotated[int, Field(ge=1)] | Literal["full"]
 
 
 class Entry(BaseModel):
     """Common rules: unknown keys are errors, entries do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class ShortClass:
+    """A class that has fewer images than a draw asks for, and how many it gives."""
+
+    label: int
+    train: int
+    validation: int
 
 
 def check_unverified(entry: Entry, keys: Iterable[str]) -> None:

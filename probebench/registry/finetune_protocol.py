@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from probebench.registry.entry import Entry, Text
+from probebench.registry.entry import Entry, Shots, Text, TrainingShots
 
 # As every id, and a variant after @.
 ProtocolId = Annotated[
@@ -13,7 +13,6 @@ ProtocolId = Annotated[
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Shots = Positive | Literal["full"]
 
 
 class Optimizer(Entry):
@@ -133,7 +132,7 @@ class FinetuneProtocol(Entry):
     probe: Literal["finetune"]
     selection: Literal["validation", "test"]
     criterion: Literal["accuracy", "log-loss"]
-    shots: tuple[Shots, ...] = (1, 5, 10, 20, "full")
+    shots: tuple[TrainingShots, ...] = (1, 5, 10, 20, "full")
     draws: Positive = 5
     seeds: Positive = 1
     epochs: Positive
@@ -162,6 +161,6 @@ class FinetuneProtocol(Entry):
             raise ValueError('an id whose selection is "test" says so after an @')
         return self
 
-    def choice(self, shots: int | Literal["full"]) -> Choice:
+    def choice(self, shots: Shots) -> Choice:
         """Returns what is chosen at a number of shots."""
         return self.full if shots == "full" else self.few_shot

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from probebench.registry.entry import Entry, Id, Text
+from probebench.registry.entry import Entry, Id, Shots, Text, TrainingShots
 from probebench.registry.probes import OWN_FIELDS, PROBES, Parameter, ProbeName
 
 Positive = Annotated[float, Field(gt=0)]
@@ -160,7 +160,7 @@ class ProtocolSpec(Entry):
     rule: Literal["best", "one-standard-error"]
     refit: bool
     fallback: Annotated[float, Field(ge=0)]
-    shots: tuple[Annotated[int, Field(ge=1)] | Literal["full"], ...] = (1, 5, 10, "full")
+    shots: tuple[TrainingShots, ...] = (1, 5, 10, "full")
     draws: Annotated[int, Field(ge=1)] = 5
     constant: Positive | None = Field(default=None, exclude_if=_unset)
     temperature: Positive | None = Field(default=None, exclude_if=_unset)
@@ -215,7 +215,7 @@ class ProtocolSpec(Entry):
             raise ValueError("epsilon goes with standardize = true")
         return self
 
-    def refuses(self, shots: int | Literal["full"]) -> str | None:
+    def refuses(self, shots: Shots) -> str | None:
         """Says why a number of shots cannot be chosen on under this protocol; None where it can."""
         if shots == 1 and self.few_shot.method in ("k-fold", "holdout"):
             return f"protocol {self.id} chooses inside the draw and needs 2 shots or more; one image cannot do both"

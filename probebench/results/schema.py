@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from probebench.registry.entry import Count, Shots
+from probebench.registry.entry import Count, ShortClass, Shots
 from probebench.registry.probes import ResultKind
 from probebench.registry.schema import Architecture, CheckpointSpec
 from probebench.results.metrics import Metric
@@ -68,14 +68,6 @@ class CheckpointFacts(Record):
             layer=layer,
             features=width,
         )
-
-
-class ShortClass(Record):
-    """A class that had fewer images than the draw asked for."""
-
-    label: int
-    train: int
-    validation: int
 
 
 class Trial(Record):

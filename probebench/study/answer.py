@@ -45,7 +45,7 @@ class Basis:
     cells: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Answer:
     """One question, asked in one track.
 
@@ -74,7 +74,7 @@ class Answer:
 
 def refusal(question: str, title: str, track: str, why: str) -> Answer:
     """Returns the answer that there are not enough matched pairs."""
-    return Answer(question, title, track, f"not enough matched pairs: {why}", refused=True)
+    return Answer(question=question, title=title, track=track, verdict=f"not enough matched pairs: {why}", refused=True)
 
 
 def rests_on(used: Iterable[Observation]) -> Basis:

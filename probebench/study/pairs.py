@@ -131,10 +131,10 @@ def pairs_answer(question: Question, listed: Sequence[Observation]) -> Answer:
         row["p"] = value
     found = tuple(_finding(question, row) for row in rows if _number(row["p"]) < ALPHA)
     return Answer(
-        question.key,
-        question.title,
-        track,
-        _verdict(question, rows),
+        question=question.key,
+        title=question.title,
+        track=track,
+        verdict=_verdict(question, rows),
         found=found,
         tables=(_table(question, rows), _single_table(question, single)),
         notes=(*_notes(question), *selection_note(dict.fromkeys(used))),

@@ -45,10 +45,10 @@ def predict_answer(few: Sequence[Observation], full: Sequence[Observation]) -> A
         filled["p"] = value
     found = tuple(f"{row['shots']} predict full" for row in rows if isinstance(row["p"], float) and row["p"] < ALPHA)
     return Answer(
-        _QUESTION,
-        _TITLE,
-        track,
-        _verdict(found),
+        question=_QUESTION,
+        title=_TITLE,
+        track=track,
+        verdict=_verdict(found),
         found=found,
         tables=(_table(rows), _single_table(single), _point_table(points)),
         notes=(

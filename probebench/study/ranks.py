@@ -57,10 +57,10 @@ def ranks_answer(listed: Sequence[Observation]) -> Answer:
         row["p"] = value
     found = tuple(f"{row['group']}, {row['shots']}" for row in rows if isinstance(row["p"], float) and row["p"] < ALPHA)
     return Answer(
-        _QUESTION,
-        _TITLE,
-        track,
-        _verdict(rows, found),
+        question=_QUESTION,
+        title=_TITLE,
+        track=track,
+        verdict=_verdict(rows, found),
         found=found,
         tables=(_agreement_table(rows), _winner_table(winners)),
         notes=("Noise in scores pulls rank correlations towards 0.", *selection_note(used)),

@@ -93,10 +93,10 @@ def scaling_answer(listed: Sequence[Observation]) -> Answer:
     overall = [row for row in rows if str(row["dataset"]).startswith(OVERALL)]
     found = _found(overall or rows)
     return Answer(
-        _QUESTION,
-        _TITLE,
-        track,
-        _verdict(overall or rows, found),
+        question=_QUESTION,
+        title=_TITLE,
+        track=track,
+        verdict=_verdict(overall or rows, found),
         found=found,
         tables=(_table(rows), _curve_table(curves)),
         notes=(

@@ -38,10 +38,10 @@ def spread_answer(listed: Sequence[Observation]) -> Answer:
     matters = _holm_levels(levels, overall["points"])
     dropped = in_order({level for block in found for level in block.levels} - set(levels))
     return Answer(
-        _QUESTION,
-        _TITLE,
-        track,
-        _verdict(levels, matters, overall, trends, singles, blocks),
+        question=_QUESTION,
+        title=_TITLE,
+        track=track,
+        verdict=_verdict(levels, matters, overall, trends, singles, blocks),
         found=(*(f"source matters at {shots_text(level)}" for level in matters), *_fading(trends, singles)),
         tables=(
             overall_table(levels, blocks, overall),

@@ -1,1 +1,1 @@
-"""The one training loop, and what it is made of."""
+"""The one training loop, what it is made of, and the objectives that it trains for."""

@@ -15,9 +15,9 @@ class Epoch:
 
     Attributes:
         number: From 1.
-        train_loss: Mean loss over its training images.
-        loss: Mean log-loss on validation images, in nats.
-        score: Accuracy on validation images.
+        train_loss: Mean loss over its training items.
+        loss: Mean loss on validation items.
+        score: What the objective measures there, such as the accuracy.
     """
 
     number: int
@@ -25,16 +25,8 @@ class Epoch:
     loss: float | None = None
     score: float | None = None
 
-    def beats(self, other: "Epoch", criterion: str) -> bool:
-        """Says whether it is strictly better than another on the same validation images."""
-        if criterion == "log-loss":
-            assert self.loss is not None and other.loss is not None
-            return self.loss < other.loss
-        assert self.score is not None and other.score is not None
-        return self.score > other.score
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Progressed:
     """A training so far.
 

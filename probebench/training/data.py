@@ -12,17 +12,17 @@ from timm.data.transforms_factory import create_transform
 from torch.utils.data import DataLoader
 
 from probebench.arrays import Labels
-from probebench.backbones.preprocess import build_transform
 from probebench.datasets.base import Images, Split
 from probebench.errors import DatasetError
 from probebench.registry.schema import Augment, Input
 from probebench.training.seeds import Seeds, seeded
 
 Positions = npt.NDArray[np.int64]
+Transform = Callable[[Image.Image], Any]
 
 
 @dataclass(frozen=True)
-class Part:
+class ImageSubset:
     """Some images of a split: positions (N,) into it, and their labels (N,)."""
 
     images: Images
@@ -31,7 +31,7 @@ class Part:
     labels: Labels
 
     @classmethod
-    def of(cls, split: Split, positions: Positions | None = None) -> "Part":
+    def of(cls, split: Split, positions: Positions | None = None) -> "ImageSubset":
         """Takes images of a split; None takes all."""
         where = np.arange(len(split)) if positions is None else positions
         return cls(split.images, split.ids, where, split.labels[where])
@@ -56,28 +56,28 @@ class ImageItems(torch.utils.data.Dataset[Any]):
     process's traceback.
     """
 
-    def __init__(self, part: Part, spec: Input, augment: Augment | None = None, seeds: Seeds | None = None) -> None:
-        """Takes the images, how they are evaluated, and how they are augmented in training."""
-        self._part, self._evaluate = part, build_transform(spec)
-        self._train = None if augment is None else training_transform(spec, augment)
-        self._seeds = seeds
+    def __init__(
+        self, subset: ImageSubset, evaluate: Transform, train: Transform | None = None, seeds: Seeds | None = None
+    ) -> None:
+        """Takes the images, what they go through at evaluation and in training, and the seeds of the latter."""
+        self._subset, self._evaluate, self._train, self._seeds = subset, evaluate, train, seeds
 
     def __len__(self) -> int:
         """The number of images."""
-        return len(self._part)
+        return len(self._subset)
 
     def __getitem__(self, item: tuple[int | None, int]) -> tuple[Any, int, str | None]:
         """Returns the input tensor, the label, and why there is no input."""
         epoch, place = item
-        position = int(self._part.positions[place])
-        label = int(self._part.labels[place])
+        position = int(self._subset.positions[place])
+        label = int(self._subset.labels[place])
         try:
-            image = self._part.images.load(position)
+            image = self._subset.images.load(position)
         except DatasetError as error:
             return None, label, str(error)
         if epoch is None or self._train is None or self._seeds is None:
             return self._evaluate(image), label, None
-        with seeded(self._seeds("augmentation", epoch, self._part.ids[position])):
+        with seeded(self._seeds("augmentation", epoch, self._subset.ids[position])):
             return self._train(image.convert("RGB")), label, None
 
 
@@ -100,9 +100,9 @@ class FeatureItems(torch.utils.data.Dataset[Any]):
 Items = ImageItems | FeatureItems
 
 
-def training_transform(spec: Input, augment: Augment) -> Callable[[Image.Image], Any]:
+def training_transform(spec: Input, augment: Augment) -> Transform:
     """Returns timm's training transform: from an RGB image to a tensor (3, size, size) under the checkpoint's input."""
-    transform: Callable[[Image.Image], Any] = create_transform(
+    transform: Transform = create_transform(
         input_size=spec.size,
         is_training=True,
         scale=augment.crop_scale,

@@ -1,4 +1,4 @@
-"""One training: one draw, one training seed, one learning rate; from its last finished epoch on.
+"""The one training loop: it trains for an objective that it is given, from its last finished epoch on.
 
 Whatever is random is seeded anew at each epoch's beginning, so an epoch that was cut off repeats exactly.
 """
@@ -15,22 +15,22 @@ from timm.utils.model_ema import ModelEmaV3
 
 from probebench.device import in_smaller_batches
 from probebench.errors import FeatureError, UsageError
-from probebench.finetuning.model import Classifier
 from probebench.progress import Progress
-from probebench.registry.schema import FinetuneProtocol
+from probebench.registry.finetune_protocol import Optimizer, Schedule
 from probebench.training import checkpoint
 from probebench.training.checkpoint import Epoch, Progressed
 from probebench.training.data import Batch, Items, epoch_batches, load
-from probebench.training.optim import make_mixup, make_optimizer, make_schedule
-from probebench.training.options import Options
-from probebench.training.predict import accelerator, predict
+from probebench.training.objective import Objective
+from probebench.training.optim import make_optimizer, make_schedule
+from probebench.training.options import TrainingOptions
+from probebench.training.predict import accelerator
 from probebench.training.seeds import Seeds, seeded
 
 # Steps between looks at the loss: on a GPU each look waits for what is under way.
 _LOOK_EVERY = 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Training:
     """What one training is.
 
@@ -38,7 +38,10 @@ class Training:
         begin: Makes the network as it is before training.
         train: Training images, which are asked for by (epoch, place).
         validation: Images that choose; None where there are none.
-        protocol: The protocol.
+        objective: What it is trained for.
+        optimizer: Its name and clipping; rate and weight decay are this training's own.
+        schedule: The learning rate over the steps.
+        ema: Decay of the moving average of weights that is then evaluated; None: the weights themselves.
         rate: The learning rate at its peak.
         weight_decay: The optimizer's.
         epochs: Passes.
@@ -46,15 +49,17 @@ class Training:
         keeps: Which epoch's weights count: the "best" on validation images, or the "last".
         seeds: Of the trial.
         frozen_norms: Whether batch normalisation keeps its statistics.
-        mixes: Whether images may be mixed with one another.
         path: The file that keeps its state.
         name: What it is called in progress lines.
     """
 
-    begin: Callable[[], Classifier]
+    begin: Callable[[], torch.nn.Module]
     train: Items
     validation: Items | None
-    protocol: FinetuneProtocol
+    objective: Objective
+    optimizer: Optimizer
+    schedule: Schedule
+    ema: float | None
     rate: float
     weight_decay: float
     epochs: int
@@ -62,7 +67,6 @@ class Training:
     keeps: Literal["best", "last"]
     seeds: Seeds
     frozen_norms: bool
-    mixes: bool
     path: Path
     name: str
 
@@ -89,14 +93,14 @@ class Training:
         """Says whether an epoch's weights replace those kept; ties go to the earlier."""
         if other is None or self.keeps == "last":
             return True
-        return one.beats(other, self.protocol.criterion)
+        return self.objective.beats(one, other)
 
 
 class DivergedError(Exception):
     """The loss is not finite any more."""
 
 
-def run(training: Training, options: Options, progress: Progress) -> Progressed:
+def run(training: Training, options: TrainingOptions, progress: Progress) -> Progressed:
     """Trains, or goes on where an earlier call was cut off, and returns the finished training with its weights.
 
     Raises:
@@ -115,7 +119,7 @@ def run(training: Training, options: Options, progress: Progress) -> Progressed:
 class _Loop:
     """The objects of one training at work."""
 
-    def __init__(self, training: Training, options: Options, progress: Progress, micro: int) -> None:
+    def __init__(self, training: Training, options: TrainingOptions, progress: Progress, micro: int) -> None:
         self._training, self._options, self._progress, self._micro = training, options, progress, micro
         self._steps = training.steps * training.epochs
         self._place = accelerator(options)
@@ -128,16 +132,14 @@ class _Loop:
         if done.over:
             return done
         module = training.begin().to(self._place.device)
-        optimizer = make_optimizer(module, training.protocol, training.rate, training.weight_decay)
-        self._schedule = make_schedule(optimizer, training.protocol, training.rate, self._steps)
-        decay = training.protocol.ema
-        self._ema = ModelEmaV3(module, decay=decay, use_warmup=True) if decay else None
+        optimizer = make_optimizer(module, training.optimizer, training.rate, training.weight_decay)
+        self._schedule = make_schedule(optimizer, training.schedule, training.rate, self._steps)
+        self._ema = ModelEmaV3(module, decay=training.ema, use_warmup=True) if training.ema else None
         if done.epoch:
             module.load_state_dict(done.state["model"])
             optimizer.load_state_dict(done.state["optimizer"])
             if self._ema:
                 self._ema.load_state_dict(done.state["ema"])
-        self._mixup = make_mixup(training.protocol, module.head.out_features) if training.mixes else None
         self._module, self._model = module, self._place.prepare(module)
         self._optimizer = self._place.prepare(optimizer)
         return self._epochs(done)
@@ -157,7 +159,7 @@ class _Loop:
             try:
                 epoch = self._epoch(number, batches)
             except DivergedError as error:
-                done = Progressed(done.epoch, {}, done.history, over=True, error=str(error))
+                done = Progressed(epoch=done.epoch, history=done.history, over=True, error=str(error))
                 self._write(done)
                 self._progress.note(f"{training.name}: {error}")
                 return done
@@ -197,9 +199,9 @@ class _Loop:
         total = torch.zeros((), device=self._place.device)
         self._model.train()
         if training.frozen_norms:
-            for part in self._module.modules():
-                if isinstance(part, torch.nn.modules.batchnorm._BatchNorm):
-                    part.eval()
+            for layer in self._module.modules():
+                if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm):
+                    layer.eval()
         with seeded(training.seeds("training", number)):
             for step, size in enumerate(sizes):
                 self._schedule.step_update((number - 1) * len(sizes) + step)
@@ -213,35 +215,33 @@ class _Loop:
         if not training.measured(number):
             return Epoch(number, train_loss)
         assert training.validation is not None
-        logits, labels = predict(self._evaluated, training.validation, self._options, self._place, self._progress)
-        losses = torch.nn.functional.cross_entropy(logits.double(), labels, reduction="mean")
-        if not torch.isfinite(losses):
+        loss, score = training.objective.measure(
+            self._evaluated, training.validation, self._options, self._place, self._progress
+        )
+        if not np.isfinite(loss):
             raise DivergedError(f"diverged in epoch {number}: the validation loss is not finite")
-        return Epoch(number, train_loss, float(losses), float((logits.argmax(dim=1) == labels).double().mean()))
+        return Epoch(number, train_loss, loss, score)
 
     def _step(self, batch: Batch, size: int) -> torch.Tensor:
         """Takes one step on a batch, ``size`` images over all processes, and returns the sum of its losses here."""
-        device, protocol = self._place.device, self._training.protocol
+        training, device = self._training, self._place.device
         inputs, targets = batch.inputs.to(device, non_blocking=True), batch.labels.to(device, non_blocking=True)
         if inputs.dim() == 4:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-        if self._mixup and len(inputs) % 2 == 0:
-            inputs, targets = self._mixup(inputs, targets)
+        inputs, targets = training.objective.mixed(inputs, targets)
         self._optimizer.zero_grad()
         total = torch.zeros((), device=device)
         count = -(-len(inputs) // self._micro)
-        parts = list(zip(torch.tensor_split(inputs, count), torch.tensor_split(targets, count), strict=True))
-        for number, (rows, wanted) in enumerate(parts):
-            last = number == len(parts) - 1
+        micro = zip(torch.tensor_split(inputs, count), torch.tensor_split(targets, count), strict=True)
+        for number, (rows, wanted) in enumerate(micro):
+            last = number == count - 1
             with torch.enable_grad() if last else self._place.no_sync(self._model):
-                losses = torch.nn.functional.cross_entropy(
-                    self._model(rows).float(), wanted, reduction="sum", label_smoothing=protocol.label_smoothing
-                )
+                loss = training.objective.loss(self._model, rows, wanted)
                 # Processes average their gradients, so each counts its share as often as there are processes.
-                self._place.backward(losses * (self._processes / size))
-            total += losses.detach()
-        if protocol.optimizer.clip_norm:
-            self._place.clip_grad_norm_(self._model.parameters(), protocol.optimizer.clip_norm)
+                self._place.backward(loss * (self._processes / size))
+            total += loss.detach()
+        if training.optimizer.clip_norm:
+            self._place.clip_grad_norm_(self._model.parameters(), training.optimizer.clip_norm)
         self._optimizer.step()
         return total
 

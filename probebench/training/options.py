@@ -9,7 +9,7 @@ Dtype = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True)
-class Options:
+class TrainingOptions:
     """Where and how to train.
 
     Attributes:
@@ -33,7 +33,7 @@ class Options:
         micro_batch: int | None = None,
         workers: int | None = None,
         cluster_gpus: int | None = None,
-    ) -> "Options":
+    ) -> "TrainingOptions":
         """Fills in the device and the dtype where they were left to choose.
 
         Args:

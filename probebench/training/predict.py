@@ -7,13 +7,13 @@ from accelerate.utils import gather_object
 from probebench.malloc import keep_freed_memory
 from probebench.progress import Progress
 from probebench.training.data import Items, evaluation_batches, load
-from probebench.training.options import Options
+from probebench.training.options import TrainingOptions
 
 # Images that go through the network at once.
 _CPU, _GPU = 64, 256
 
 
-def accelerator(options: Options) -> Accelerator:
+def accelerator(options: TrainingOptions) -> Accelerator:
     """Returns what places networks and batches: on this device, or on all that ``accelerate launch`` started."""
     if options.device == "cpu":
         keep_freed_memory()
@@ -23,7 +23,7 @@ def accelerator(options: Options) -> Accelerator:
 
 
 def predict(
-    module: torch.nn.Module, items: Items, options: Options, place: Accelerator, progress: Progress
+    module: torch.nn.Module, items: Items, options: TrainingOptions, place: Accelerator, progress: Progress
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns logits (N, K), float32, and labels (N,) of all images in order, on the CPU; processes share the work."""
     was_training = module.training
@@ -43,5 +43,5 @@ def predict(
     module.train(was_training)
     if place.num_processes > 1:
         found = dict(gather_object(list(found.items())))
-    parts = [found[number] for number in range(len(batches))]
-    return torch.cat([logits for logits, _ in parts]), torch.cat([labels for _, labels in parts])
+    outputs = [found[number] for number in range(len(batches))]
+    return torch.cat([logits for logits, _ in outputs]), torch.cat([labels for _, labels in outputs])

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probebench.datasets.draws import Draw, ShortClass, TrainingSplit
+from probebench.datasets.draws import Draw, TrainingSplit
+from probebench.registry.entry import ShortClass
 
 KNOWN = "be21e5a51d2e4bd0bb5bb820858ee7e7e58e91f8cdd3f28c2cd08982248e5226"
 KNOWN_TRAIN = [24, 9, 47, 57]

@@ -8,10 +8,11 @@ from probebench.cache.index import FeatureGroup, read_index
 from probebench.cache.rows import Features
 from probebench.cache.store import feature_path
 from probebench.cache.writer import FeatureWriter, Header
-from probebench.evaluation import ProbeTask, Shots
+from probebench.evaluation import ProbeTask
 from probebench.probes.backends import backend_name
 from probebench.probes.base import Labels
 from probebench.registry import Registry
+from probebench.registry.entry import Shots
 from tests.cache.test_key import key
 
 Make = Callable[..., FeatureGroup]
@@ -53,6 +54,13 @@ def task(shipped: Registry) -> Callable[..., ProbeTask]:
         group: FeatureGroup, shots: Shots = 5, draws: int = 3, protocol: str = "default", backend: str | None = None
     ) -> ProbeTask:
         checkpoint, spec = shipped.checkpoint("efficientnet_lite0_in1k"), shipped.protocol(protocol)
-        return ProbeTask(group, checkpoint, spec, shots, draws, backend or backend_name(spec, "auto"))
+        return ProbeTask(
+            group=group,
+            checkpoint=checkpoint,
+            protocol=spec,
+            shots=shots,
+            draws=draws,
+            backend=backend or backend_name(spec, "auto"),
+        )
 
     return build

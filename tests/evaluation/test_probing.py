@@ -12,12 +12,13 @@ from probebench.cache.store import FeatureFile
 from probebench.cache.writer import FeatureWriter, Header
 from probebench.datasets.draws import TrainingSplit
 from probebench.errors import CacheError, ResultError, UsageError
-from probebench.evaluation import ProbeTask, Shots, evaluate
+from probebench.evaluation import ProbeTask, evaluate
 from probebench.evaluation import probing as module
 from probebench.probes.backends import backend_name
 from probebench.probes.base import Labels
 from probebench.probes.select import Selected, SelectionData
 from probebench.registry import Registry
+from probebench.registry.entry import Shots
 from probebench.results.store import read_predictions, read_result
 from tests.evaluation.conftest import Make, store
 
@@ -67,17 +68,17 @@ def test_every_score_can_be_recomputed_without_the_model(
 
 
 def test_trials_are_scikit_learns_own(make: Make, task: Callable[..., ProbeTask], tmp_path: Path) -> None:
-    """The whole trial again, by hand: the draw, the scale, a fit at the chosen strength, the test part."""
+    """The whole trial again, by hand: the draw, the scale, a fit at the chosen strength, the test split."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss
 
     group = make()
     result, _ = evaluate(task(group, draws=2), tmp_path)
     with FeatureFile(group.paths["train"]) as train, FeatureFile(group.paths["test"]) as test:
-        part = TrainingSplit(train.ids, train.labels)
+        split = TrainingSplit(train.ids, train.labels)
         for trial in result.trials:
             assert trial.draw_seed is not None
-            draw = part.few_shot(5, 4, trial.draw_seed)
+            draw = split.few_shot(5, 4, trial.draw_seed)
             assert draw.digest == trial.draw_digest
             rows = train.read(draw.train).astype(np.float64)
             divisor = np.sqrt(((rows - rows.mean(axis=0)) ** 2).sum(axis=1).mean())
@@ -141,7 +142,7 @@ def test_the_test_file_stays_shut_until_every_choice_is_made(
     assert "test" in opened
 
 
-def test_full_data_uses_the_data_sets_own_validation_part(
+def test_full_data_uses_the_data_sets_own_validation_split(
     make: Make, task: Callable[..., ProbeTask], tmp_path: Path
 ) -> None:
     result, _ = evaluate(task(make(val=5), "full"), tmp_path)
@@ -214,7 +215,7 @@ def test_damaged_results_and_missing_splits_are_errors(
         evaluate(task(group), tmp_path)
     group.paths["test"].unlink()
     (group,) = read_index(group.paths["train"].parents[3]).groups
-    with pytest.raises(CacheError, match="lack the test part"):
+    with pytest.raises(CacheError, match="lack the test split"):
         evaluate(task(group), tmp_path / "other")
 
 
@@ -316,9 +317,7 @@ def test_elevater_holds_a_fifth_out_inside_the_draw(
 ) -> None:
     base = task(make(), 5, 1, "elevater", "torch-sgd")
     solver = base.protocol.solver.model_copy(update={"learning_rates": (1e-2,), "final_epochs": 12})
-    one = ProbeTask(
-        base.group, base.checkpoint, base.protocol.model_copy(update={"solver": solver}), 5, 1, base.backend
-    )
+    one = replace(base, protocol=base.protocol.model_copy(update={"solver": solver}))
     result, _ = evaluate(one, tmp_path)
     (trial,) = result.trials
     assert (trial.train, trial.validation, result.labels_spent) == (16, 4, 20)
@@ -331,13 +330,13 @@ def test_choosing_inside_one_shot_is_refused(make: Make, task: Callable[..., Pro
 
 
 @pytest.mark.parametrize("protocol", PROBES)
-def test_parts_that_do_not_fit_into_memory_are_read_in_blocks(
+def test_splits_that_do_not_fit_into_memory_are_read_in_blocks(
     make: Make, task: Callable[..., ProbeTask], tmp_path: Path, protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same result as from memory, and never all rows at once."""
     group = make(train=300, val=20)
     held, _ = evaluate(task(group, "full", protocol=protocol), tmp_path / "held")
-    monkeypatch.setattr("probebench.evaluation.selection_data.IN_MEMORY", 0)
+    monkeypatch.setattr("probebench.evaluation.features.IN_MEMORY", 0)
     monkeypatch.setattr("probebench.probes.base.BLOCK_ROWS", 256)
     monkeypatch.setattr("probebench.probes.logistic.SMALL", 0)
     monkeypatch.setattr("probebench.probes.rows.BLOCK", 12 * 256)
@@ -361,7 +360,7 @@ def test_parts_that_do_not_fit_into_memory_are_read_in_blocks(
     assert read.mean == pytest.approx(held.mean, abs=2 / 160)
 
 
-def test_finished_cells_stay_when_a_later_one_is_interrupted(
+def test_finished_tasks_stay_when_a_later_one_is_interrupted(
     make: Make, task: Callable[..., ProbeTask], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     group = make()

@@ -28,7 +28,7 @@ def test_kinds_stay_apart(
 
 
 def test_ridge_and_knn_trials_are_scikit_learns_own(make: Make, task: Callable[..., ProbeTask], tmp_path: Path) -> None:
-    """Whole trials again, by hand, on the test part's every image."""
+    """Whole trials again, by hand, on the test split's every image."""
     from sklearn.linear_model import RidgeClassifier
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.pipeline import make_pipeline
@@ -42,7 +42,7 @@ def test_ridge_and_knn_trials_are_scikit_learns_own(make: Make, task: Callable[.
 
     group = make()
     with FeatureFile(group.paths["train"]) as train, FeatureFile(group.paths["test"]) as test:
-        part = TrainingSplit(train.ids, train.labels)
+        split = TrainingSplit(train.ids, train.labels)
         rows, every = test.read().astype(np.float64), train.read().astype(np.float64)
     for protocol, reference in (("ridge", ridge), ("knn", near)):
         one = task(group, 10, 2, protocol)
@@ -50,10 +50,10 @@ def test_ridge_and_knn_trials_are_scikit_learns_own(make: Make, task: Callable[.
         stored = read_predictions(one.path(tmp_path), result)
         for trial, predicted in zip(result.trials, stored.y_pred, strict=True):
             assert trial.draw_seed is not None and trial.validation_loss is None and trial.converged is None
-            draw = part.few_shot(10, 4, trial.draw_seed)
-            model = reference(next(iter(trial.chosen.values()))).fit(every[draw.train], part.labels[draw.train])
+            draw = split.few_shot(10, 4, trial.draw_seed)
+            model = reference(next(iter(trial.chosen.values()))).fit(every[draw.train], split.labels[draw.train])
             assert np.array_equal(predicted, model.predict(rows))
-            held = model.score(every[draw.validation], part.labels[draw.validation])
+            held = model.score(every[draw.validation], split.labels[draw.validation])
             assert trial.validation_score == pytest.approx(held)
 
 

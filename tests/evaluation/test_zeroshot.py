@@ -11,7 +11,7 @@ from probebench.backbones.builders import build_language_image
 from probebench.backbones.preprocess import build_transform
 from probebench.cache.index import read_index
 from probebench.errors import CacheError, UsageError
-from probebench.evaluation.zeroshot import Prompts, class_embeddings, zeroshot
+from probebench.evaluation.zeroshot import Prompts, ZeroshotTask, class_embeddings, zeroshot
 from probebench.registry import CheckpointSpec, Registry
 from probebench.registry.load import read_entry
 from probebench.results.store import read_predictions, result_files
@@ -53,7 +53,7 @@ def by_hand(spec: CheckpointSpec, files: list[Path], prompts: Prompts) -> np.nda
 
 def test_predictions_are_those_of_open_clip_itself(extracted: CheckpointSpec, home: Path, tmp_path: Path) -> None:
     (group,) = read_index(home).groups
-    result, computed = zeroshot(group, extracted, PROMPTS, "accuracy", home, tmp_path / "results")
+    result, computed = zeroshot(ZeroshotTask(group, extracted, PROMPTS, "accuracy", home), tmp_path / "results")
     (path,) = result_files(tmp_path / "results")
     predictions = read_predictions(path, result)
     expected = by_hand(extracted, [tmp_path / "images" / name for name in predictions.test_ids], PROMPTS)
@@ -61,7 +61,7 @@ def test_predictions_are_those_of_open_clip_itself(extracted: CheckpointSpec, ho
     assert result.mean == pytest.approx((expected == predictions.y_true).mean())
     assert (result.kind, result.shots, result.labels_spent, result.selection) == ("zeroshot", 0, 0, "fixed")
     assert result.environment["prompts"]["templates"] == list(PROMPTS.templates)
-    assert zeroshot(group, extracted, PROMPTS, "accuracy", home, tmp_path / "results") == (result, False)
+    assert zeroshot(ZeroshotTask(group, extracted, PROMPTS, "accuracy", home), tmp_path / "results") == (result, False)
 
 
 def test_other_words_or_another_metric_are_another_result(
@@ -69,9 +69,9 @@ def test_other_words_or_another_metric_are_another_result(
 ) -> None:
     (group,) = read_index(home).groups
     out = tmp_path / "results"
-    zeroshot(group, extracted, PROMPTS, "accuracy", home, out)
-    zeroshot(group, extracted, Prompts(PROMPTS.names, ("{}",)), "accuracy", home, out)
-    zeroshot(group, extracted, PROMPTS, "mean-per-class", home, out)
+    zeroshot(ZeroshotTask(group, extracted, PROMPTS, "accuracy", home), out)
+    zeroshot(ZeroshotTask(group, extracted, Prompts(PROMPTS.names, ("{}",)), "accuracy", home), out)
+    zeroshot(ZeroshotTask(group, extracted, PROMPTS, "mean-per-class", home), out)
     assert len(list(result_files(out))) == 3
 
 
@@ -86,13 +86,13 @@ def test_what_cannot_be_done_says_why(extracted: CheckpointSpec, home: Path, tmp
     (group,) = read_index(home).groups
     out = tmp_path / "results"
     with pytest.raises(UsageError, match="more classes than the 2 names"):
-        zeroshot(group, extracted, Prompts(PROMPTS.names[:2], PROMPTS.templates), "accuracy", home, out)
+        zeroshot(ZeroshotTask(group, extracted, Prompts(PROMPTS.names[:2], PROMPTS.templates), "accuracy", home), out)
     timm = read_entry(write_entry(tmp_path / "other", id="other"), CheckpointSpec)
     with pytest.raises(UsageError, match="other has no text tower"):
-        zeroshot(group, timm, PROMPTS, "accuracy", home, out)
+        zeroshot(ZeroshotTask(group, timm, PROMPTS, "accuracy", home), out)
     seeded = extracted.model_copy(update={"weights": extracted.weights.model_copy(update={"uri": "random:7"})})
     with pytest.raises(CacheError, match="are of other weights"):
-        zeroshot(group, seeded, PROMPTS, "accuracy", home, out)
+        zeroshot(ZeroshotTask(group, seeded, PROMPTS, "accuracy", home), out)
     assert not list(result_files(out)) if out.exists() else True
 
 

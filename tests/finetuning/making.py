@@ -1,6 +1,5 @@
 """Tiny tasks: a network of a few thousand weights on coloured noise."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,11 @@ from probebench.finetuning.plan import Request, tasks_of
 from probebench.finetuning.task import FinetuneTask
 from probebench.registry.load import Registry
 from probebench.registry.schema import FinetuneProtocol
-from probebench.training.options import Options
+from probebench.training.options import TrainingOptions
 from tests.conftest import make_entry, make_images
 
-CPU = Options("cpu", "fp32", workers=0)
+CPU = TrainingOptions("cpu", "fp32", workers=0)
 SHIPPED = Registry.load(environ={})
-
-MakeCell = Callable[..., FinetuneTask]
 
 
 def protocol(**changes: Any) -> FinetuneProtocol:
@@ -28,7 +25,7 @@ def protocol(**changes: Any) -> FinetuneProtocol:
     return FinetuneProtocol.model_validate(values)
 
 
-def make_cell(folder: Path, home: Path, entry: dict[str, Any] | None = None, **changes: Any) -> FinetuneTask:
+def make_task(folder: Path, home: Path, entry: dict[str, Any] | None = None, **changes: Any) -> FinetuneTask:
     """Returns a task on three classes; twelve training and six test images of each."""
     if not (folder / "images").exists():
         for seed, (split, each) in enumerate({"train": 12, "test": 6}.items()):

@@ -7,18 +7,18 @@ import pytest
 
 from probebench.cache.index import read_index
 from probebench.errors import CacheError, DatasetError, UsageError
-from probebench.evaluation import ProbeTask as ProbeCell
-from probebench.evaluation import evaluate
+from probebench.evaluation import ProbeTask, evaluate
 from probebench.extraction import Options as ExtractOptions
 from probebench.extraction import extract
 from probebench.finetuning import finetune as module
 from probebench.finetuning.finetune import finetune
+from probebench.finetuning.select import image_items
 from probebench.finetuning.task import FinetuneTask
 from probebench.progress import Silent
 from probebench.results.schema import Result
 from probebench.results.store import read_predictions, read_result
-from probebench.training.data import Part
-from tests.finetuning.making import CPU, SHIPPED, make_cell, protocol, with_test_labels
+from probebench.training.data import ImageSubset, load
+from tests.finetuning.making import CPU, SHIPPED, make_task, protocol, with_test_labels
 
 DEFAULT = SHIPPED.protocol("default")
 
@@ -40,14 +40,21 @@ def probe(task: FinetuneTask, out: Path, shots: Any) -> tuple[Result, Any]:
     backbone = build_backbone(task.checkpoint, task.home, task.key.preprocessing.size)
     extract(backbone, task.dataset, task.home, ExtractOptions("cpu", "fp32", compile="off"))
     (group,) = read_index(task.home).groups
-    one = ProbeCell(group, task.checkpoint, DEFAULT, shots, task.draws, "torch")
+    one = ProbeTask(
+        group=group,
+        checkpoint=task.checkpoint,
+        protocol=DEFAULT,
+        shots=shots,
+        draws=task.draws,
+        backend="torch",
+    )
     result, _ = evaluate(one, out)
     return result, read_predictions(one.path(out), result).y_pred
 
 
 @pytest.mark.parametrize("shots", [1, 2, "full"])
 def test_draws_are_those_of_the_probes(home: Path, tmp_path: Path, shots: Any) -> None:
-    task = make_cell(tmp_path, home, shots=[shots])
+    task = make_task(tmp_path, home, shots=[shots])
     probed, _ = probe(task, tmp_path / "out", shots)
     result = trained(task, tmp_path / "out")
     assert [trial.draw_digest for trial in result.trials] == [trial.draw_digest for trial in probed.trials]
@@ -56,7 +63,7 @@ def test_draws_are_those_of_the_probes(home: Path, tmp_path: Path, shots: Any) -
 
 
 def test_a_result_says_all_that_produced_it(home: Path, tmp_path: Path) -> None:
-    task = make_cell(tmp_path, home)
+    task = make_task(tmp_path, home)
     result = trained(task, tmp_path / "out")
     assert (result.kind, result.mode, result.protocol, result.selection) == ("finetune", "full", "quick", "validation")
     assert set(result.trials[0].chosen) == {"learning_rate", "epoch", "training_seed"}
@@ -68,8 +75,8 @@ def test_a_result_says_all_that_produced_it(home: Path, tmp_path: Path) -> None:
     assert not task.folder.exists(), "checkpoints stay although the result is written"
 
 
-def test_a_finished_cell_is_not_trained_again(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    task = make_cell(tmp_path, home, draws=1)
+def test_a_finished_task_is_not_trained_again(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = make_task(tmp_path, home, draws=1)
     first = trained(task, tmp_path / "out")
     monkeypatch.setattr(module, "Selector", None)
     assert trained(task, tmp_path / "out") == first
@@ -77,7 +84,7 @@ def test_a_finished_cell_is_not_trained_again(home: Path, tmp_path: Path, monkey
 
 @pytest.mark.parametrize("shots", [2, "full"])
 def test_the_trap_shuffled_test_labels_change_no_choice(home: Path, tmp_path: Path, shots: Any) -> None:
-    task = make_cell(tmp_path, home, shots=[shots], draws=1)
+    task = make_task(tmp_path, home, shots=[shots], draws=1)
     honest = trained(task, tmp_path / "honest")
     shuffled = np.random.default_rng(0).permutation(task.dataset.splits["test"].labels)
     trapped = trained(with_test_labels(task, shuffled), tmp_path / "trapped")
@@ -86,7 +93,7 @@ def test_the_trap_shuffled_test_labels_change_no_choice(home: Path, tmp_path: Pa
     assert (predictions(task, tmp_path / "honest") == predictions(task, tmp_path / "trapped")).all()
 
 
-def test_whoever_chooses_is_given_no_test_part(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whoever_chooses_is_given_no_test_split(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[set[str]] = []
     selector = module.__dict__["Selector"]
 
@@ -95,7 +102,7 @@ def test_whoever_chooses_is_given_no_test_part(home: Path, tmp_path: Path, monke
         return selector(task, *others)
 
     monkeypatch.setattr(module, "Selector", watched)
-    trained(make_cell(tmp_path, home, draws=1), tmp_path / "out")
+    trained(make_task(tmp_path, home, draws=1), tmp_path / "out")
     assert seen == [{"train"}]
 
 
@@ -107,7 +114,7 @@ def test_a_protocol_that_selects_on_test_says_so(home: Path, tmp_path: Path) -> 
         id="quick@test-selected", selection="test", criterion="accuracy",
         few_shot={"epoch": "best", "most": None}, full={"epoch": "best", "share": None},
     )  # fmt: skip
-    task = make_cell(tmp_path, home, protocol=ours, draws=1)
+    task = make_task(tmp_path, home, protocol=ours, draws=1)
     result = trained(task, tmp_path / "out")
     assert result.selection == "test" and result.trials[0].selection == "test"
     assert result.trials[0].validation == result.n_test == 18
@@ -117,7 +124,7 @@ def test_a_protocol_that_selects_on_test_says_so(home: Path, tmp_path: Path) -> 
 
 
 def test_full_data_has_a_trial_for_each_training_seed(home: Path, tmp_path: Path) -> None:
-    task = make_cell(tmp_path, home, shots=["full"], protocol=protocol(seeds=2, epochs=1))
+    task = make_task(tmp_path, home, shots=["full"], protocol=protocol(seeds=2, epochs=1))
     result = trained(task, tmp_path / "out")
     assert [trial.chosen["training_seed"] for trial in result.trials] == [0, 1]
     assert len({trial.draw_digest for trial in result.trials}) == 1
@@ -127,9 +134,9 @@ def test_full_data_has_a_trial_for_each_training_seed(home: Path, tmp_path: Path
 
 def test_lp_ft_starts_as_the_probe_predicts_and_alpha_interpolates(home: Path, tmp_path: Path) -> None:
     with pytest.raises(CacheError, match="run: probebench extract --model tiny .*--input-size 32"):
-        make_cell(tmp_path, home, mode="lp-ft", shots=[3])
-    _, expected = probe(make_cell(tmp_path, home), tmp_path / "out", 3)
-    task = make_cell(tmp_path, home, mode="lp-ft", shots=[3], alphas=[0.0, 0.5, 1.0])
+        make_task(tmp_path, home, mode="lp-ft", shots=[3])
+    _, expected = probe(make_task(tmp_path, home), tmp_path / "out", 3)
+    task = make_task(tmp_path, home, mode="lp-ft", shots=[3], alphas=[0.0, 0.5, 1.0])
     results = finetune(task, tmp_path / "out", DEFAULT, Silent())
     assert [result.mode for result in results] == ["lp-ft, alpha 0", "lp-ft, alpha 0.5", "lp-ft"]
     assert results[1].trials[0].chosen["alpha"] == 0.5 and len({task.path(Path(), a) for a in task.alphas}) == 3
@@ -140,16 +147,28 @@ def test_lp_ft_starts_as_the_probe_predicts_and_alpha_interpolates(home: Path, t
 
 
 def test_a_head_from_the_probe_at_full_data(home: Path, tmp_path: Path) -> None:
-    _, expected = probe(make_cell(tmp_path, home), tmp_path / "out", "full")
-    task = make_cell(tmp_path, home, head="probe", shots=["full"], alphas=[0.0])
+    _, expected = probe(make_task(tmp_path, home), tmp_path / "out", "full")
+    task = make_task(tmp_path, home, head="probe", shots=["full"], alphas=[0.0])
     (result,) = finetune(task, tmp_path / "out", DEFAULT, Silent())
     assert result.mode == "full, probe head, alpha 0"
     assert (predictions(task, tmp_path / "out", 0.0) == expected).all()
 
 
+@pytest.mark.parametrize("change", [{"standardize": True}, {"normalize": "l2"}])
+def test_a_probe_on_features_that_a_head_does_not_see_is_refused(
+    home: Path, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    probe(make_task(tmp_path, home), tmp_path / "out", 2)
+    task = make_task(tmp_path, home, head="probe")
+    prepared = DEFAULT.model_copy(update={"id": "prepared", **change})
+    with pytest.raises(UsageError, match='protocol prepared, .*normalize = "none" and standardize = false'):
+        finetune(task, tmp_path / "out", prepared, Silent())
+    assert not task.path(tmp_path / "out", 1.0).exists()
+
+
 def test_linear_comes_near_the_probe(home: Path, tmp_path: Path) -> None:
     ours = protocol(linear={"epochs": 150, "learning_rates": [0.001, 0.01, 0.1], "batch_size": 16})
-    task = make_cell(tmp_path, home, mode="linear", shots=["full"], protocol=ours)
+    task = make_task(tmp_path, home, mode="linear", shots=["full"], protocol=ours)
     probed, _ = probe(task, tmp_path / "out", "full")
     result = trained(task, tmp_path / "out")
     assert result.mean and probed.mean and abs(result.mean - probed.mean) <= 2 / 18
@@ -159,26 +178,26 @@ def test_scratch_starts_from_other_weights_and_says_so(home: Path, tmp_path: Pat
     from probebench.backbones.builders import build_backbone
     from probebench.finetuning.model import Starts, untrained
 
-    task = make_cell(tmp_path, home, entry={"uri": "random:5"}, mode="scratch")
+    task = make_task(tmp_path, home, entry={"uri": "random:5"}, mode="scratch")
     result = trained(task, tmp_path / "out")
     assert result.model == "tiny" and result.mode == "scratch" and result.checkpoint.method == "none"
     twin = build_backbone(untrained(task.checkpoint, 0), home)
     assert (
         result.weights_digest
         == twin.weights_digest
-        != build_backbone(make_cell(tmp_path, home, entry={"uri": "random:5"}).checkpoint, home).weights_digest
+        != build_backbone(make_task(tmp_path, home, entry={"uri": "random:5"}).checkpoint, home).weights_digest
     )
     starts = Starts.of(task)
-    one, other = (starts.trunk(seeds).state_dict() for _, seeds in task.trials(task.part))
+    one, other = (starts.trunk(seeds).state_dict() for _, seeds in task.trials(task.train_split))
     assert (one["conv1.0.weight"] == twin.module.state_dict()["conv1.0.weight"]).all()
     assert (one["conv1.0.weight"] != other["conv1.0.weight"]).any()
 
 
 def test_divergence_is_recorded_and_never_a_score(home: Path, tmp_path: Path) -> None:
     rates = {"learning_rates": [1e-3, 1e30], "clip_norm": None}
-    one = trained(make_cell(tmp_path, home, protocol=protocol(optimizer=rates), draws=1), tmp_path / "out")
+    one = trained(make_task(tmp_path, home, protocol=protocol(optimizer=rates), draws=1), tmp_path / "out")
     assert one.trials[0].unconverged == [1e30] and one.trials[0].chosen["learning_rate"] == 1e-3 and one.mean
-    task = make_cell(
+    task = make_task(
         tmp_path, home, protocol=protocol(optimizer={"learning_rates": [1e30], "clip_norm": None}), draws=1
     )
     failed = trained(task, tmp_path / "out")
@@ -189,21 +208,19 @@ def test_divergence_is_recorded_and_never_a_score(home: Path, tmp_path: Path) ->
 
 
 def test_with_no_validation_image_the_smallest_rate_is_taken(home: Path, tmp_path: Path) -> None:
-    task = make_cell(tmp_path, home, shots=[12], draws=1)
+    task = make_task(tmp_path, home, shots=[12], draws=1)
     result = trained(task, tmp_path / "out")
     assert result.selection == "fixed" and result.trials[0].chosen["learning_rate"] == task.learning_rates[0]
     assert result.trials[0].validation == 0 and len(result.short_classes) == 3
 
 
 def test_a_damaged_image_is_told_before_anything_is_trained(home: Path, tmp_path: Path) -> None:
-    task = make_cell(tmp_path, home)
+    task = make_task(tmp_path, home)
     broken = tmp_path / "images" / "train" / "class0" / "003.png"
     broken.write_bytes(b"no image")
     with pytest.raises(DatasetError, match=r"003.png cannot be read"):
         finetune(task, tmp_path / "out", DEFAULT, Silent())
-    from probebench.training.data import ImageItems, load
-
-    items = ImageItems(Part.of(task.dataset.splits["train"]), task.key.preprocessing)
+    items = image_items(task, ImageSubset.of(task.dataset.splits["train"]))
     with pytest.raises(DatasetError, match=r"003.png cannot be read"):
         list(load(items, [[(None, place) for place in range(8)]], workers=1))
 
@@ -217,10 +234,10 @@ def test_a_damaged_image_is_told_before_anything_is_trained(home: Path, tmp_path
 )
 def test_what_does_not_fit_together(home: Path, tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        make_cell(tmp_path, home, **changes)
+        make_task(tmp_path, home, **changes)
 
 
 def test_options_are_no_part_of_a_name(home: Path, tmp_path: Path) -> None:
-    task = make_cell(tmp_path, home)
+    task = make_task(tmp_path, home)
     other = replace(task, options=replace(CPU, workers=2, micro_batch=1))
     assert other.path(tmp_path, 1.0) == task.path(tmp_path, 1.0)

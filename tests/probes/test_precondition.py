@@ -26,7 +26,7 @@ def overlapping(count: int = 1500, width: int = 40, classes: int = 5) -> tuple[n
 def solved(C: float) -> tuple[Problem, torch.Tensor]:
     features, labels = overlapping()
     rows = dense(torch.as_tensor(features)[None].clone(), True)
-    problem = Problem(rows, torch.as_tensor(labels)[None], 5, 1e-6, True)
+    problem = Problem(rows=rows, labels=torch.as_tensor(labels)[None], classes=5, tol=1e-6, fit_intercept=True)
     RegularizationPath(problem, 100).solve(C)
     return problem, problem.penalty(C)
 

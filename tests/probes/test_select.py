@@ -100,7 +100,11 @@ class Made:
         intercept = np.zeros(len(classes))
         intercept[0] = self.goodness(strength)
         return FittedProbe(
-            strength, classes, np.zeros((len(classes), train.source.shape[1])), intercept, strength < 1e3
+            strength=strength,
+            classes=classes,
+            coef=np.zeros((len(classes), train.source.shape[1])),
+            intercept=intercept,
+            converged=strength < 1e3,
         )
 
 

@@ -7,9 +7,16 @@ import torch
 from probebench.backbones.preprocess import build_transform
 from probebench.finetuning.model import interpolate
 from probebench.registry.schema import Augment
-from probebench.training.data import ImageItems, Part, epoch_batches, evaluation_batches, load, training_transform
+from probebench.training.data import (
+    ImageItems,
+    ImageSubset,
+    epoch_batches,
+    evaluation_batches,
+    load,
+    training_transform,
+)
 from probebench.training.seeds import Seeds, seeded
-from tests.finetuning.making import SHIPPED, make_cell
+from tests.finetuning.making import SHIPPED, make_task
 
 SEEDS = Seeds.of(SHIPPED.finetune_protocol("quick"), "draw", 0, 0)
 
@@ -47,25 +54,26 @@ def test_seeded_repeats_and_leaves_no_trace() -> None:
 
 
 def test_evaluation_images_are_those_of_the_features(home: Path, tmp_path: Path) -> None:
-    task = make_cell(tmp_path, home)
+    task = make_task(tmp_path, home)
     split = task.dataset.splits["test"]
-    items = ImageItems(Part.of(split, np.array([4, 2])), task.key.preprocessing)
+    items = ImageItems(ImageSubset.of(split, np.array([4, 2])), build_transform(task.key.preprocessing))
     (batch,) = load(items, evaluation_batches(2, 8), workers=0)
     expected = [build_transform(task.key.preprocessing)(split.images.load(position)) for position in (4, 2)]
     assert torch.equal(batch.inputs, torch.stack(expected)) and batch.labels.tolist() == split.labels[[4, 2]].tolist()
 
 
 def test_augmentation_depends_on_epoch_and_image_alone(home: Path, tmp_path: Path) -> None:
-    task = make_cell(tmp_path, home)
-    split, augment = task.dataset.splits["train"], Augment(color_jitter=0.4, erasing=0.5)
-    items = ImageItems(Part.of(split), task.key.preprocessing, augment, SEEDS)
-    other = ImageItems(Part.of(split, np.array([7])), task.key.preprocessing, augment, SEEDS)
+    task = make_task(tmp_path, home)
+    split, spec = task.dataset.splits["train"], task.key.preprocessing
+    transforms = build_transform(spec), training_transform(spec, Augment(color_jitter=0.4, erasing=0.5))
+    items = ImageItems(ImageSubset.of(split), *transforms, SEEDS)
+    other = ImageItems(ImageSubset.of(split, np.array([7])), *transforms, SEEDS)
     assert torch.equal(items[1, 7][0], other[1, 0][0])
     assert not torch.equal(items[1, 7][0], items[2, 7][0])
 
 
 def test_training_images_are_normalised_as_the_checkpoint_says(home: Path, tmp_path: Path) -> None:
-    spec = make_cell(tmp_path, home).key.preprocessing.model_copy(update={"mean": (0.1, 0.2, 0.3), "std": (2, 2, 2)})
+    spec = make_task(tmp_path, home).key.preprocessing.model_copy(update={"mean": (0.1, 0.2, 0.3), "std": (2, 2, 2)})
     from PIL import Image
 
     still = training_transform(spec, Augment(crop_scale=(1, 1), crop_ratio=(1, 1), flip=0.0))

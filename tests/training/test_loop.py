@@ -15,10 +15,11 @@ from probebench.progress import Silent
 from probebench.training import checkpoint
 from probebench.training import loop as train
 from probebench.training.checkpoint import Epoch, Progressed
+from probebench.training.classification import Classification, make_mixup
 from probebench.training.loop import Training
-from probebench.training.optim import make_mixup, make_optimizer, make_schedule
-from probebench.training.options import Options
-from tests.finetuning.making import CPU, SHIPPED, make_cell, protocol
+from probebench.training.optim import make_optimizer, make_schedule
+from probebench.training.options import TrainingOptions
+from tests.finetuning.making import CPU, SHIPPED, make_task, protocol
 
 # Trains with a progress that kills the process in the middle of the second epoch.
 DIES = """
@@ -44,8 +45,8 @@ def make_training(folder: Path, home: Path, number: int = 0, **changes: Any) -> 
     """The training of a full-data task at one rate: 27 images, an augmentation of everything, an average of weights."""
     augment = {"flip": 0.5, "color_jitter": 0.4, "erasing": 0.5, "mixup": 0.2}
     ours = protocol(epochs=3, augment=augment, ema=0.9, label_smoothing=0.1)
-    task = make_cell(folder, home, shots=["full"], **{"protocol": ours, **changes})
-    ((draw, seeds),) = task.trials(task.part)
+    task = make_task(folder, home, shots=["full"], **{"protocol": ours, **changes})
+    ((draw, seeds),) = task.trials(task.train_split)
     return trainings_of(task, Starts.of(task), draw, seeds, held_for(task, draw.validation), None)[number]
 
 
@@ -102,10 +103,10 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(home: Path, tmp_path
         tmp_path, home, entry={"name": "test_vit", "features": 64, "size": 160}, protocol=plain, input_size=None
     )
     whole = train.run(replace(training, path=tmp_path / "whole.pt"), CPU, Silent())
-    parts = train.run(replace(training, path=tmp_path / "parts.pt"), replace(CPU, micro_batch=5), Silent())
-    assert whole.weights and parts.weights and parts.micro == 5
+    pieces = train.run(replace(training, path=tmp_path / "pieces.pt"), replace(CPU, micro_batch=5), Silent())
+    assert whole.weights and pieces.weights and pieces.micro == 5
     for name, tensor in whole.weights.items():
-        assert torch.allclose(tensor, parts.weights[name], rtol=1e-4, atol=1e-6), name
+        assert torch.allclose(tensor, pieces.weights[name], rtol=1e-4, atol=1e-6), name
 
 
 def test_memory_that_runs_out_halves_what_goes_through_at_once(
@@ -129,9 +130,9 @@ def test_memory_that_runs_out_halves_what_goes_through_at_once(
 def test_rates_follow_their_closed_form() -> None:
     ours = SHIPPED.finetune_protocol("entezari2023")
     module = torch.nn.Linear(3, 2)
-    optimizer = make_optimizer(module, ours, 0.003, 0.1)
+    optimizer = make_optimizer(module, ours.optimizer, 0.003, 0.1)
     steps, warmup = 8000, 500
-    schedule = make_schedule(optimizer, ours, 0.003, steps)
+    schedule = make_schedule(optimizer, ours.schedule, 0.003, steps)
     for step in (0, 1, 250, 498, 499, 500, 1000, 4000, 7999):
         schedule.step_update(step)
         if step < warmup:
@@ -150,16 +151,16 @@ def test_the_warm_up_of_short_runs_is_a_tenth(steps: int, warmup: int) -> None:
 
 def test_a_run_that_ends_within_its_warm_up_never_reaches_the_rate() -> None:
     ours = SHIPPED.finetune_protocol("entezari2023@test-selected")
-    optimizer = make_optimizer(torch.nn.Linear(3, 2), ours, 0.001, 0.1)
-    schedule = make_schedule(optimizer, ours, 0.001, 128)
+    optimizer = make_optimizer(torch.nn.Linear(3, 2), ours.optimizer, 0.001, 0.1)
+    schedule = make_schedule(optimizer, ours.schedule, 0.001, 128)
     schedule.step_update(127)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.001 * 128 / 500)
 
 
 def test_weight_decay_is_where_the_protocol_says() -> None:
     module = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
-    everywhere = make_optimizer(module, SHIPPED.finetune_protocol("entezari2023"), 0.1, 0.1)
-    matrices = make_optimizer(module, SHIPPED.finetune_protocol("quick"), 0.1, 0.05)
+    everywhere = make_optimizer(module, SHIPPED.finetune_protocol("entezari2023").optimizer, 0.1, 0.1)
+    matrices = make_optimizer(module, SHIPPED.finetune_protocol("quick").optimizer, 0.1, 0.05)
     assert {group["weight_decay"] for group in everywhere.param_groups} == {0.1}
     assert isinstance(everywhere, torch.optim.AdamW)
     decayed = [group["params"] for group in matrices.param_groups if group["weight_decay"]]
@@ -167,15 +168,15 @@ def test_weight_decay_is_where_the_protocol_says() -> None:
 
 
 def test_mixing_is_off_where_nothing_asks_for_it() -> None:
-    assert make_mixup(SHIPPED.finetune_protocol("quick"), 3) is None
-    assert make_mixup(protocol(augment={"cutmix": 1.0}), 3) is not None
+    assert make_mixup(SHIPPED.finetune_protocol("quick").augment, 3) is None
+    assert make_mixup(protocol(augment={"cutmix": 1.0}).augment, 3) is not None
 
 
 def test_ties_go_to_the_earlier_epoch_and_the_smaller_rate(home: Path, tmp_path: Path) -> None:
     training = make_training(tmp_path, home)
     first, second = Epoch(1, 0.5, 0.5, 0.9), Epoch(2, 0.4, 0.5, 0.9)
     for criterion in ("log-loss", "accuracy"):
-        ours = replace(training, protocol=protocol(criterion=criterion))
+        ours = replace(training, objective=Classification.of(protocol(criterion=criterion), 3, mixes=False))
         assert ours.is_better(first, None) and not ours.is_better(second, first)
         assert ours.is_better(replace(second, loss=0.4, score=0.95), first)
     assert replace(training, keeps="last").is_better(second, first)
@@ -192,6 +193,7 @@ def test_a_checkpoint_that_cannot_be_read_is_the_beginning(tmp_path: Path, conte
 def test_the_device_that_is_not_there() -> None:
     from probebench.errors import UsageError
 
-    assert Options.resolve(cluster_gpus=1).device == "cuda" and Options.resolve(cluster_gpus=0).dtype == "fp32"
+    assert TrainingOptions.resolve(cluster_gpus=1).device == "cuda"
+    assert TrainingOptions.resolve(cluster_gpus=0).dtype == "fp32"
     with pytest.raises(UsageError, match="no CUDA device in the cluster"):
-        Options.resolve("cuda", cluster_gpus=0)
+        TrainingOptions.resolve("cuda", cluster_gpus=0)
