@@ -1,0 +1,94 @@
+"""Makes tasks of what was asked for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from probebench.cache.index import FeatureGroup
+from probebench.errors import UsageError
+from probebench.evaluation.probe_task import ProbeTask
+from probebench.probes.backends import backend_name
+from probebench.registry.entry import Shots
+from probebench.registry.load import Registry
+from probebench.registry.names import split_list
+from probebench.registry.probes import PROBES
+
+
+@dataclass(frozen=True)
+class ProbePlan:
+    """Tasks, and a line for each thing that was asked for and cannot be evaluated."""
+
+    tasks: tuple[ProbeTask, ...]
+    problems: tuple[str, ...]
+
+
+def choose_protocols(registry: Registry, probe: str | None, patterns: Sequence[str]) -> list[str]:
+    """Returns the protocols asked for: of one probe where one is named, whose own is the default.
+
+    Raises:
+        UsageError: There is no such protocol, or it is for another probe.
+    """
+    if not patterns:
+        return [PROBES[probe or "logistic"].protocol]
+    wanted = registry.expand_protocols(patterns)
+    if probe is None:
+        return wanted
+    fitting = [name for name in wanted if registry.protocol(name).probe == probe]
+    outright = [name for name in split_list(patterns) if name in registry.protocols and name not in fitting]
+    if outright or not fitting:
+        name = (outright or wanted)[0]
+        raise UsageError(
+            f"protocol {name} is for the {registry.protocol(name).probe} probe, not for {probe}; leave --probe out for "
+            f"it, or use --protocol {PROBES[probe].protocol}"
+        )
+    return fitting
+
+
+def plan_probes(
+    registry: Registry,
+    groups: Sequence[FeatureGroup],
+    protocols: Sequence[str],
+    *,
+    shots: Sequence[Shots] | None = None,
+    draws: int | None = None,
+    backend: str = "auto",
+) -> ProbePlan:
+    """Makes a task for each protocol, extraction and number of shots.
+
+    Args:
+        registry: Entries.
+        groups: Cached extractions.
+        protocols: Protocol ids.
+        shots: Numbers of shots; None: each protocol's own.
+        draws: Draws to average over; None: each protocol's own.
+        backend: "auto", or a solver of the exact protocols.
+
+    Raises:
+        UsageError: A protocol is unknown, or has a solver of its own.
+    """
+    tasks, problems = [], []
+    specs = [registry.protocol(name) for name in protocols]
+    backends = {spec.id: backend_name(spec, backend) for spec in specs}
+    for spec in specs:
+        asked = shots or spec.shots
+        problems += [refusal for one in asked if (refusal := spec.refuses(one))]
+        for group in groups:
+            try:
+                checkpoint = registry.checkpoint(group.model)
+            except UsageError as error:
+                problems.append(f"{error}; its entry is needed to evaluate its cached features")
+                continue
+            known = registry.datasets.get(group.dataset)
+            tasks += [
+                ProbeTask(
+                    group=group,
+                    checkpoint=checkpoint,
+                    protocol=spec,
+                    shots=one,
+                    draws=draws or spec.draws,
+                    backend=backends[spec.id],
+                    metric=known.metric if known else "accuracy",
+                )
+                for one in asked
+                if not spec.refuses(one)
+            ]
+    return ProbePlan(tuple(tasks), tuple(problems))

@@ -1,0 +1,101 @@
+"""Several checkpoints on several data sets; one that fails does not stop the others."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from probebench.backbones.builders import build_backbone
+from probebench.datasets.base import Dataset
+from probebench.engine import Ray
+from probebench.errors import ProbebenchError
+from probebench.extraction.extract import Extracted, extract
+from probebench.extraction.options import ExtractionOptions
+from probebench.extraction.plan import Plan, plan
+from probebench.progress import Progress
+from probebench.registry.schema import CheckpointSpec
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What became of one checkpoint on one data set.
+
+    Attributes:
+        model: Checkpoint id.
+        dataset: Data set id.
+        input_size: Side of the input in pixels.
+        splits: The file of each split.
+        seconds: Time of this call.
+    """
+
+    model: str
+    dataset: str
+    input_size: int
+    splits: tuple[Extracted, ...]
+    seconds: float
+
+
+def extract_many(
+    checkpoints: Sequence[CheckpointSpec],
+    datasets: Sequence[Dataset],
+    home: Path,
+    options: ExtractionOptions,
+    *,
+    input_size: int | None = None,
+    progress: Progress | None = None,
+    engine: Ray | None = None,
+) -> Iterator[Extraction | tuple[CheckpointSpec, ProbebenchError]]:
+    """Yields each extraction as it is done, or the checkpoint that failed, with its error; the next one then goes on.
+
+    Raises:
+        OSError: The home folder is full or cannot be written; committed rows stay.
+        EngineError: Ray lost a worker again and again.
+    """
+    for spec in checkpoints:
+        try:
+            backbone = build_backbone(spec, home, input_size)
+            for dataset in datasets:
+                began = time.perf_counter()
+                splits = extract(backbone, dataset, home, options, progress, engine)
+                seconds = time.perf_counter() - began
+                yield Extraction(spec.id, dataset.id, backbone.input.size, tuple(splits), seconds)
+        except ProbebenchError as error:
+            yield spec, error
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What one checkpoint on one data set would take.
+
+    Attributes:
+        model: Checkpoint id.
+        dataset: Data set id.
+        input_size: Side of the input in pixels.
+        features: Feature width D.
+        plan: Images, bytes and time.
+    """
+
+    model: str
+    dataset: str
+    input_size: int
+    features: int
+    plan: Plan
+
+
+def plan_many(
+    checkpoints: Sequence[CheckpointSpec],
+    datasets: Sequence[Dataset],
+    home: Path,
+    options: ExtractionOptions,
+    input_size: int | None = None,
+) -> Iterator[Planned]:
+    """Yields what each checkpoint on each data set would take; writes nothing.
+
+    Raises:
+        ProbebenchError: Weights or images are missing or damaged, or one image does not fit into memory.
+    """
+    for spec in checkpoints:
+        backbone = build_backbone(spec, home, input_size)
+        for dataset in datasets:
+            planned = plan(backbone, dataset, home, options)
+            yield Planned(spec.id, dataset.id, backbone.input.size, backbone.features, planned)
