@@ -325,7 +325,7 @@ def test_the_hub_with_and_without_a_network(tmp_path: Path, root: Path) -> None:
     local = open_hf(str(repository), root).id
     texts = ["owner/name", "owner/name@main", "owner/name@a1b2c3d4", "owner/name@gone", "owner/other"]
     program = [sys.executable, "-m", "tests.datasets.fake_hub", str(repository), str(tmp_path / "home"), *texts]
-    done = subprocess.run(program, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    done = subprocess.run(program, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3])
     said = [json.loads(line) for line in done.stdout.splitlines()]
     name = f"hf:owner_name-a1b2c3d4-{local[-8:]}"
     for online, text, found, seconds in said:

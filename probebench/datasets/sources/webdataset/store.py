@@ -159,6 +159,7 @@ class ShardStore:
         """Streams a shard into the cache; returns it open, and the sha256 of its bytes."""
         self.folder.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256()
+        # Not files.replacing: a shard's name is known when it is all there, and it stays open after that.
         number, name = tempfile.mkstemp(suffix=".partial", dir=self.folder)
         partial, kept = Path(name), os.fdopen(number, "w+b")
         try:
