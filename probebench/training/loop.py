@@ -255,7 +255,7 @@ class _Loop:
 
     @property
     def _evaluated(self) -> torch.nn.Module:
-        """The network that validation and the test part see."""
+        """The network that validation and the test split see."""
         module: torch.nn.Module = self._ema.module if self._ema else self._module
         return module
 
