@@ -47,7 +47,11 @@ constraints:
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist
 
+# Moved into place when it is whole, so that a failure empties no file.
+written = $(BIN)/python -m probebench.tools.$(1) > $(2).part && mv $(2).part $(2) || { rm -f $(2).part; exit 1; }
+
 docs: $(STAMP)
-	$(BIN)/python -m probebench.tools.cli_reference > docs/cli.md
-	$(BIN)/python -m probebench.tools.model_table > docs/models.md
+	$(call written,cli_reference,docs/cli.md)
+	$(call written,model_table,docs/models.md)
+	$(call written,parameter_table,probebench/leaderboard/parameters.json)
 	$(BIN)/python -m probebench.tools.dataset_table docs/datasets.md

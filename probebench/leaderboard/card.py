@@ -17,7 +17,7 @@ from probebench.results.schema import Result
 
 @cache
 def _parameters() -> dict[str, int]:
-    """Parameters of the architectures of shipped entries (``python -m probebench.tools.parameter_table``)."""
+    """Parameters of the architectures of shipped entries (``make docs``)."""
     counts: dict[str, int] = loads(Path(__file__).with_name("parameters.json").read_text())
     return counts
 

@@ -1,16 +1,20 @@
 """Every shipped protocol, and what a protocol file may not say."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from probebench.errors import RegistryError
 from probebench.fingerprint import fingerprint
 from probebench.probes.grid import strengths
 from probebench.registry import ProtocolSpec, Registry
 from probebench.registry.load import read_entry, shipped_registry
+from probebench.registry.probes import OF_KIND, PROBES
+from tests.results.make import result
 
 # Of version 2, which the shipped results were made under.
 DEFAULT_V2 = "ecbfb3363c481313eb7741e597c3bf84aa045d0fecda7b9dd658488781ae9954"
@@ -120,3 +124,21 @@ def test_each_fault_is_named(tmp_path: Path, name: str, before: str, after: str,
     with pytest.raises(RegistryError, match=f"{name}.toml") as caught:
         read_entry(path, ProtocolSpec)
     assert said in str(caught.value)
+
+
+def test_the_table_of_probes_names_what_there_is() -> None:
+    """No two share a kind, and protocols, fitters and fields that the table names exist."""
+    assert len(OF_KIND) == len(PROBES)
+    for probe in PROBES.values():
+        assert SPECS[probe.protocol].probe == probe.name
+        module, _, function = probe.fitter.partition(":")
+        assert callable(getattr(import_module(module), function))
+        assert {*probe.rows, *probe.needs, *probe.takes} <= ProtocolSpec.model_fields.keys()
+        assert bool(probe.rows) == bool(probe.because)
+
+
+def test_what_is_in_no_table_is_refused_by_name() -> None:
+    with pytest.raises(ValidationError, match="'svm' is not one of logistic, ridge, knn"):
+        ProtocolSpec.model_validate(SPECS["default"].model_dump() | {"probe": "svm"})
+    with pytest.raises(ValidationError, match="'svm' is not one of probe, ridge, knn, zeroshot, finetune"):
+        result(kind="svm")
