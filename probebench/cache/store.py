@@ -13,13 +13,13 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from probebench.arrays import Features, Labels, Positions
 from probebench.cache.checksums import FEATURES
 from probebench.cache.file_io import RawFile
-from probebench.cache.header import Settings, read_description, read_slot
+from probebench.cache.header import Settings, is_sealed, read_description, read_slot
 from probebench.cache.key import FeatureKey
 from probebench.cache.layout import decode_ids
-from probebench.cache.rows import Features, Rows
-from probebench.cache.seal import is_sealed
+from probebench.cache.rows import Rows
 from probebench.errors import CacheError, one_line
 
 SUFFIX = ".h5"
@@ -42,8 +42,8 @@ class Skipped:
     """
 
     ids: tuple[str, ...]
-    labels: npt.NDArray[np.int64]
-    positions: npt.NDArray[np.int64]
+    labels: Labels
+    positions: Positions
 
     def __len__(self) -> int:
         """Returns S."""
@@ -106,7 +106,7 @@ class FeatureFile:
             ) from error
 
     @cached_property
-    def labels(self) -> npt.NDArray[np.int64]:
+    def labels(self) -> Labels:
         """All labels, (N,)."""
         return self._rows.labels(0, self.rows)
 

@@ -10,7 +10,7 @@ from typing import Literal, Self, cast
 from probebench.backbones.base import Backbone
 from probebench.cache.key import FeatureKey
 from probebench.cache.store import FeatureFile, committed_rows, feature_path, mark_as_newest, partial_path
-from probebench.cache.writer import FeatureWriter, Header, discard_leftovers, locked
+from probebench.cache.writer import FeatureWriter, Provenance, discard_leftovers, locked
 from probebench.datasets.base import Dataset, Split
 from probebench.engine import Ray
 from probebench.errors import DatasetError, FeatureError
@@ -164,8 +164,10 @@ class _Run:
                 return job.found()
             # An interrupted file has its settings, and the network need not be made ready to choose some.
             settings = {} if partial_path(job.path).exists() else self._executor.settings(len(job.split))
-            header = Header(job.key, job.model, job.dataset, job.splits, settings)
-            with FeatureWriter(job.path, header, job.split.ids, job.split.labels, self._backbone.features) as writer:
+            provenance = Provenance(job.key, job.model, job.dataset, job.splits, settings)
+            with FeatureWriter(
+                job.path, provenance, job.split.ids, job.split.labels, self._backbone.features
+            ) as writer:
                 return self._fill(writer, job, what)
 
     def _fill(self, writer: FeatureWriter, job: Job, what: str) -> Extracted:

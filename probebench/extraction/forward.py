@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import torch
 
+from probebench.arrays import Features
 from probebench.backbones.base import Backbone
-from probebench.cache.rows import Features
 from probebench.device import in_smaller_batches
 from probebench.errors import FeatureError, UsageError, one_line
 from probebench.extraction.clock import Clock

@@ -8,8 +8,8 @@ from typing import Protocol
 
 import torch
 
+from probebench.arrays import Features
 from probebench.backbones.base import Backbone
-from probebench.cache.rows import Features
 from probebench.datasets.base import Images
 from probebench.errors import CacheError, one_line
 from probebench.extraction.clock import Clock
