@@ -128,10 +128,10 @@ class FeatureFile:
         if positions is None:
             features, wrong = self._rows.read_all(self._checksums)
         else:
-            positions = np.asarray(positions, np.int64)
-            if len(positions) and not 0 <= positions.min() <= positions.max() < self.rows:
-                raise IndexError(f"rows {positions.min()} to {positions.max()} of {self.rows} rows")
-            features, wrong = self._rows.read(positions, self._checksums)
+            asked: Positions = np.asarray(positions, np.int64)
+            if len(asked) and not 0 <= asked.min() <= asked.max() < self.rows:
+                raise IndexError(f"rows {asked.min()} to {asked.max()} of {self.rows} rows")
+            features, wrong = self._rows.read(asked, self._checksums)
         if len(wrong):
             raise CacheError(
                 f"feature file {self.path}: row {wrong[0]} ({self.ids[int(wrong[0])]}) and {len(wrong) - 1} more "

@@ -13,7 +13,7 @@ from probebench.device import cores
 from probebench.extraction.decode import check_files
 from probebench.extraction.extract import jobs_for
 from probebench.extraction.forward import Forward
-from probebench.extraction.options import Options
+from probebench.extraction.options import ExtractionOptions
 
 # Images that are decoded to learn how long one takes.
 _SAMPLE = 16
@@ -36,7 +36,7 @@ class Plan:
     seconds: float
 
 
-def plan(backbone: Backbone, dataset: Dataset, home: Path, options: Options) -> Plan:
+def plan(backbone: Backbone, dataset: Dataset, home: Path, options: ExtractionOptions) -> Plan:
     """Returns what ``extract`` would take; writes nothing.
 
     Raises:
@@ -45,7 +45,7 @@ def plan(backbone: Backbone, dataset: Dataset, home: Path, options: Options) -> 
         CacheError: A feature file is damaged.
     """
     jobs = jobs_for(backbone, dataset, home, options)
-    missing = [job for job in jobs if not job.complete()]
+    missing = [job for job in jobs if job.found() is None]
     if options.on_error == "stop":
         check_files([job.split for job in missing])
     left: dict[str, int] = {job.key.split: 0 for job in jobs}
@@ -58,7 +58,7 @@ def plan(backbone: Backbone, dataset: Dataset, home: Path, options: Options) -> 
     )
 
 
-def _seconds_an_image(backbone: Backbone, split: Split, options: Options) -> float:
+def _seconds_an_image(backbone: Backbone, split: Split, options: ExtractionOptions) -> float:
     forward = Forward(backbone, options.device, options.dtype, options.first_batch(backbone.input.size))
     computing = forward.seconds_a_batch() / forward.batch_size
     pixels, positions = Pixels(backbone.input), np.linspace(0, len(split) - 1, min(_SAMPLE, len(split))).astype(int)
