@@ -27,7 +27,7 @@ from probebench.backbones.preprocess import Normalise, Pixels
 from probebench.cache.store import FeatureFile
 from probebench.datasets.base import Dataset, FileImages, Images, Split
 from probebench.datasets.open import open_dataset
-from probebench.extraction import Options, extract
+from probebench.extraction import ExtractionOptions, extract
 from probebench.extraction.options import Compile
 from probebench.progress import Silent
 from probebench.registry import CheckpointSpec, Registry
@@ -81,7 +81,7 @@ class Stopwatch(Silent):
         self.seconds += time.perf_counter() - self._began
 
 
-def end_to_end(backbone: Backbone, dataset: Dataset, options: Options, home: Path) -> float:
+def end_to_end(backbone: Backbone, dataset: Dataset, options: ExtractionOptions, home: Path) -> float:
     """Returns images a second of a whole extraction into an empty cache."""
     with tempfile.TemporaryDirectory(dir=home) as empty:
         watch = Stopwatch()
@@ -135,7 +135,7 @@ def photos_of(folder: Path, count: int, size: tuple[int, int] = (500, 375)) -> D
 def forward_limits(folder: Path, rounds: int) -> None:
     """RN50 at 224 px: end to end over the bare compiled forward pass."""
     backbone, dataset = build_backbone(spec("resnet50", 2048, 224), folder), photos_of(folder, 1280)
-    options = Options.resolve(device="cpu", compile="on", batch_size=64)
+    options = ExtractionOptions.resolve(device="cpu", compile="on", batch_size=64)
     bare = bare_forward(backbone, 64, compiled=True)
     ratios, rates, limits = [], [], []
     for _ in range(rounds):
@@ -156,7 +156,7 @@ def forward_limits(folder: Path, rounds: int) -> None:
 def decode_limits(folder: Path, rounds: int) -> None:
     """A tiny network on photos: end to end over the rate of decoding alone."""
     backbone, dataset = build_backbone(spec("test_resnet", 96, 32), folder), photos_of(folder, 20_000)
-    options = Options.resolve(device="cpu", compile="off")
+    options = ExtractionOptions.resolve(device="cpu", compile="off")
     bare = bare_forward(backbone, 64, compiled=False)(5120)
     ratios, rates, limits = [], [], []
     for _ in range(rounds):
@@ -177,7 +177,7 @@ def _peak(folder: Path, count: int) -> None:
     backbone, dataset = build_backbone(spec("test_resnet", 96, 32), folder), photos_of(folder, count, (64, 48))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with tempfile.TemporaryDirectory(dir=folder) as home:
-        path = extract(backbone, dataset, Path(home), Options.resolve(device="cpu"))[0].path
+        path = extract(backbone, dataset, Path(home), ExtractionOptions.resolve(device="cpu"))[0].path
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
         with FeatureFile(path) as file:
@@ -267,7 +267,7 @@ def peers(folder: Path, python: Path, peer: str, rounds: int, workers: int, batc
         rates["peer"].append(json.loads(done.stdout.splitlines()[-1])["images_per_s"])
         compiled: Compile
         for compiled in ("off", "on"):
-            options = Options.resolve(device="cpu", batch_size=64, compile=compiled)
+            options = ExtractionOptions.resolve(device="cpu", batch_size=64, compile=compiled)
             rates[compiled].append(end_to_end(backbone, dataset, options, folder))
         print("  " + ", ".join(f"{kind} {values[-1]:.2f}/s" for kind, values in rates.items()), flush=True)
     medians = {kind: statistics.median(values) for kind, values in rates.items()}
@@ -282,7 +282,7 @@ def peers(folder: Path, python: Path, peer: str, rounds: int, workers: int, batc
 def _largest_difference(backbone: Backbone, dataset: Dataset, folder: Path, theirs: Path) -> float:
     """Compares features, each divided by its length as one of the peers insists on, image by image."""
     with tempfile.TemporaryDirectory(dir=folder) as home, np.load(theirs) as stored:
-        path = extract(backbone, dataset, Path(home), Options.resolve(device="cpu", compile="off"))[0].path
+        path = extract(backbone, dataset, Path(home), ExtractionOptions.resolve(device="cpu", compile="off"))[0].path
         rows = {name: row for name, row in zip(stored["paths"].tolist(), stored["features"], strict=True)}
         with FeatureFile(path) as file:
             ours = file.read()

@@ -11,7 +11,7 @@ from probebench.backbones.builders import build_backbone
 from probebench.cache.index import read_index
 from probebench.datasets.open import open_dataset
 from probebench.evaluation import ProbeTask, evaluate
-from probebench.extraction import Options, extract
+from probebench.extraction import ExtractionOptions, extract
 from probebench.registry import CheckpointSpec, Registry
 
 SEEDS = range(6)
@@ -39,7 +39,7 @@ def main() -> None:
         home = Path(scratch)
         dataset = open_dataset("digits", registry, home / "datasets")
         for spec in variants(registry):
-            extract(build_backbone(spec, home, 96), dataset, home, Options.resolve("auto", "fp32", None, None))
+            extract(build_backbone(spec, home, 96), dataset, home, ExtractionOptions.resolve(dtype="fp32"))
             (group,) = (group for group in read_index(home).groups if group.model == spec.id)
             means = []
             for shots in (1, 5, 10):

@@ -21,7 +21,7 @@ import numpy as np
 from probebench.cache.file_io import bytes_of
 from probebench.cache.key import FeatureKey
 from probebench.cache.store import FeatureFile
-from probebench.cache.writer import FeatureWriter, Header
+from probebench.cache.writer import FeatureWriter, Provenance
 
 WIDTH = 2048
 BLOCK = 256
@@ -86,9 +86,9 @@ def make_ids(count: int) -> list[str]:
 def write(path: Path, rows: np.ndarray[Any, Any], ids: list[str]) -> None:
     """Writes a row for each id into a feature file, those of ``rows`` over and over, in blocks of 256."""
     assert len(ids) == len(rows) or len(rows) % BLOCK == 0
-    header = Header(KEY, "net", "data", ("train",), {"device": "cpu", "batch_size": BLOCK})
+    provenance = Provenance(KEY, "net", "data", ("train",), {"device": "cpu", "batch_size": BLOCK})
     count = len(ids)
-    with FeatureWriter(path, header, ids, np.zeros(count, np.int64), WIDTH) as writer:
+    with FeatureWriter(path, provenance, ids, np.zeros(count, np.int64), WIDTH) as writer:
         for start in range(0, count, BLOCK):
             writer.append(rows[start % len(rows) :][: min(BLOCK, count - start)])
         writer.finish()

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from probebench.arrays import Labels
 from probebench.cache.file_io import bytes_of
 
 Checksums = npt.NDArray[np.uint64]
@@ -38,7 +39,7 @@ class RowHasher:
         """Returns the checksums (B,) of the bytes of B rows of features that lie at any ``positions`` in the file."""
         return _collect(map(_DIGEST, rows, map(self._features.__add__, positions)), len(rows))
 
-    def records(self, labels: npt.NDArray[np.int64], ids: npt.NDArray[np.bytes_], start: int) -> Checksums:
+    def records(self, labels: Labels, ids: npt.NDArray[np.bytes_], start: int) -> Checksums:
         """Returns the checksums (B,) of labels (B,) and ids (B,) together, whose first is the file's row ``start``."""
         count = len(labels)
         both = np.concatenate(

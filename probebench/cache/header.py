@@ -4,20 +4,25 @@
 offset  bytes  content
 ======  =====  =========================================================================================
 0       1536   the description, written once: format, version, shape, places, key, sha256 of what is fixed
-1536    512    the seal of a complete file (``seal.py``); in an interrupted one it says nothing
+1536    512    the seal of a complete file; in an interrupted one it says nothing
 2048    1024   commit slot 0
 3072    1024   commit slot 1
 ======  =====  =========================================================================================
 
 Each is JSON, padded with zeros, with a checksum of itself. Slots are written in turns and the newest that is whole
 counts, so a write that was torn leaves the state before it. All of a state is in one slot: it cannot be half new.
+
+The seal is a sha256 over every byte but the features, which the checksums under it check. It is read before HDF5 is: a
+damaged HDF5 structure can hang or crash the library.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from probebench.cache.checksums import COLUMNS
 from probebench.cache.file_io import RawFile
 from probebench.errors import CacheError
 from probebench.fingerprint import canonical_json, fingerprint
@@ -36,10 +41,16 @@ FINAL = 1 << 62
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _FIRST_VERSION_BLOCK = 512
 
+# How features were computed: device, batch size and the like. Under equal settings bytes are equal.
 Settings = Mapping[str, str | int | bool]
 
+_CHUNK = 1 << 20
 
-@dataclass(frozen=True)
+# Offset and length in bytes.
+_Span = tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Places:
     """Offsets, in bytes from the start of the file, of what is written and read without HDF5.
 
@@ -73,7 +84,7 @@ class About:
     dtype: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Description:
     """What never changes once a file is laid out.
 
@@ -184,6 +195,53 @@ def read_slot(file: RawFile) -> Slot | None:
 def slot_place(sequence: int) -> int:
     """Returns where the slot of that number belongs."""
     return SLOT_PLACES[sequence % 2]
+
+
+def encode_seal(file: RawFile, description: Description) -> bytes:
+    """Returns the seal that a file's bytes ask for, as it stands in the file."""
+    sha256 = _sha256(file, [(SEAL_PLACE, SEAL_SIZE), _features(description)])
+    return canonical_json({"complete": True, "sha256": sha256}).encode().ljust(SEAL_SIZE, b"\0")
+
+
+def is_sealed(file: RawFile, description: Description) -> bool:
+    """Says whether a file is complete and unchanged, but for its features; the description may be damaged too."""
+    if file.length() != description.length:
+        return False
+    return file.read(SEAL_PLACE, SEAL_SIZE) == encode_seal(file, description)
+
+
+def fixed_sha256(file: RawFile, description: Description) -> str:
+    """Returns the sha256 over what never changes once a file is laid out: the structure, labels and ids."""
+    places = description.places
+    return _sha256(
+        file,
+        [
+            (0, BLOCK),
+            _features(description),
+            (places.checksums, description.rows * COLUMNS * 8),
+            (places.committed, 8),
+            (places.complete, 1),
+            (places.settings, SETTINGS_SIZE),
+        ],
+    )
+
+
+def _features(description: Description) -> _Span:
+    return description.places.features, description.rows * description.row_bytes
+
+
+def _sha256(file: RawFile, left_out: list[_Span]) -> str:
+    """Hashes the length of the file and all its bytes but those left out."""
+    length = file.length()
+    digest = hashlib.sha256(str(length).encode())
+    position = 0
+    for start, count in [*sorted(left_out), (length, 0)]:
+        while position < start:
+            # A file that ends early gives nothing here, and another digest.
+            digest.update(file.read(position, min(_CHUNK, start - position)))
+            position = min(position + _CHUNK, start)
+        position = start + count
+    return digest.hexdigest()
 
 
 def _encode(value: dict[str, Any], size: int) -> bytes:

@@ -10,7 +10,7 @@ from probebench.cache.store import FeatureFile, stored_files
 from probebench.errors import CacheError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FeatureGroup:
     """The files of one extraction, by split.
 
@@ -72,10 +72,10 @@ def read_index(home: Path) -> Index:
 def _group(model: str, dataset: str, files: Mapping[str, FeatureFile]) -> FeatureGroup:
     some = files.get("train") or next(iter(files.values()))
     return FeatureGroup(
-        model,
-        dataset,
-        some.key,
-        {split: file.path for split, file in files.items()},
-        tuple(split for split in some.splits if split not in files),
-        max(file.path.stat().st_mtime for file in files.values()),
+        model=model,
+        dataset=dataset,
+        key=some.key,
+        paths={split: file.path for split, file in files.items()},
+        missing=tuple(split for split in some.splits if split not in files),
+        modified=max(file.path.stat().st_mtime for file in files.values()),
     )

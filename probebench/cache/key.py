@@ -1,12 +1,12 @@
 """What names a file of features: everything that can change a byte of it."""
 
 from functools import cached_property
-from typing import Literal
+from typing import Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from probebench.fingerprint import fingerprint
-from probebench.registry.schema import Architecture, Input
+from probebench.registry.schema import Architecture, CheckpointSpec, Input
 
 # Of each arithmetic; raise one when the extractor changes what it computes there. 2 of bf16 keeps small sums in fp32.
 EXTRACTOR_VERSIONS = {"fp32": 1, "fp16": 1, "bf16": 2}
@@ -38,6 +38,30 @@ class FeatureKey(BaseModel):
     split: Literal["train", "val", "test"]
     content: str
     extractor_version: int = Field(default_factory=lambda given: EXTRACTOR_VERSIONS[given["dtype"]])
+
+    @classmethod
+    def of(
+        cls,
+        entry: CheckpointSpec,
+        *,
+        weights_digest: str,
+        preprocessing: Input,
+        dtype: str,
+        dataset_fingerprint: str,
+        content: str,
+        split: str,
+    ) -> Self:
+        """Returns the key of a checkpoint's features of one split; the arguments are as in the attributes."""
+        return cls(
+            architecture=entry.architecture,
+            weights_digest=weights_digest,
+            layer=entry.output.layer,
+            preprocessing=preprocessing,
+            dtype=cast(Literal["fp32", "fp16", "bf16"], dtype),
+            dataset_fingerprint=dataset_fingerprint,
+            split=cast(Literal["train", "val", "test"], split),
+            content=content,
+        )
 
     @cached_property
     def digest(self) -> str:

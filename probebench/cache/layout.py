@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from probebench.arrays import Labels
 from probebench.cache.checksums import COLUMNS
 from probebench.cache.file_io import RawFile, bytes_of
 from probebench.cache.header import (
@@ -31,10 +32,10 @@ from probebench.cache.header import (
     encode_description,
     encode_settings,
     encode_slot,
+    fixed_sha256,
     slot_place,
 )
 from probebench.cache.key import FeatureKey
-from probebench.cache.seal import fixed_sha256
 from probebench.fingerprint import canonical_json
 
 _PAGE = 4096
@@ -43,7 +44,7 @@ _STRUCTURE = 1 << 15
 
 
 @dataclass(frozen=True)
-class Header:
+class Provenance:
     """What is known before the first row: the key, whose features these are, and how they are computed.
 
     Attributes:
@@ -71,7 +72,7 @@ class Samples:
     """
 
     ids: npt.NDArray[np.bytes_]
-    labels: npt.NDArray[np.int64]
+    labels: Labels
 
     @classmethod
     def of(cls, ids: Sequence[str], labels: npt.NDArray[np.integer[Any]]) -> "Samples":
@@ -124,32 +125,41 @@ def _bytes_needed(rows: int, ids_size: int, row_bytes: int) -> int:
     return BLOCK + _STRUCTURE + rows * (row_bytes + 8 * COLUMNS + 8 + ids_size)
 
 
-def lay_out(path: Path, header: Header, samples: Samples, width: int, skipped: Mapping[str, npt.NDArray[Any]]) -> None:
+def lay_out(
+    path: Path, provenance: Provenance, samples: Samples, width: int, skipped: Mapping[str, npt.NDArray[Any]]
+) -> None:
     """Writes a file in which all is said and no row is there.
 
     Args:
         path: Where; what is there is written over.
-        header: Key and settings.
+        provenance: Key and settings.
         samples: Its N images.
         width: The feature width D.
         skipped: What the file says of images left out: name of a data set and its (S,) values.
     """
-    memory, places = _structure(header, samples, width, skipped)
+    memory, places = _structure(provenance, samples, width, skipped)
     with RawFile(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC) as file:
         file.extend(memory.length)
         for offset, content in memory.written():
             file.write(offset, content)
         file.write(places.labels, bytes_of(samples.labels))
         file.write(places.ids, bytes_of(samples.ids))
-        file.write(places.settings, encode_settings(header.settings))
-        dtype = storage_dtype(header.key.dtype)
-        about = About(header.model, header.dataset, header.key.split, header.key.preprocessing.size, header.key.dtype)
+        file.write(places.settings, encode_settings(provenance.settings))
+        key = provenance.key
         description = Description(
-            len(samples), width, dtype.name, samples.ids.itemsize, memory.length, places, header.key.digest, about, ""
+            rows=len(samples),
+            width=width,
+            dtype=storage_dtype(key.dtype).name,
+            ids_size=samples.ids.itemsize,
+            length=memory.length,
+            places=places,
+            key=key.digest,
+            about=About(provenance.model, provenance.dataset, key.split, key.preprocessing.size, key.dtype),
+            sha256="",
         )
         description = replace(description, sha256=fixed_sha256(file, description))
         file.write(0, encode_description(description))
-        file.write(slot_place(0), encode_slot(Slot(0, 0, header.settings)))
+        file.write(slot_place(0), encode_slot(Slot(0, 0, provenance.settings)))
         # On the disk before it has a name that a later run trusts.
         file.sync()
 
@@ -205,7 +215,7 @@ class _Memory:
 
 
 def _structure(
-    header: Header, samples: Samples, width: int, skipped: Mapping[str, npt.NDArray[Any]]
+    provenance: Provenance, samples: Samples, width: int, skipped: Mapping[str, npt.NDArray[Any]]
 ) -> tuple[_Memory, Places]:
     """Has HDF5 lay a file out, with room for labels, ids, checksums and features."""
     memory = _Memory()
@@ -228,11 +238,11 @@ def _structure(
         file.attrs["complete"] = np.bool_(False)
         # A fixed length, so that it can be written over in place.
         file.attrs.create("settings", b"", dtype=h5py.string_dtype("utf-8", SETTINGS_SIZE))
-        file.attrs["key"] = canonical_json(header.key.model_dump(mode="json"))
-        file.attrs["key_digest"] = header.key.digest
-        file.attrs["model"] = header.model
-        file.attrs["dataset"] = header.dataset
-        file.attrs["splits"] = canonical_json(list(header.splits))
+        file.attrs["key"] = canonical_json(provenance.key.model_dump(mode="json"))
+        file.attrs["key_digest"] = provenance.key.digest
+        file.attrs["model"] = provenance.model
+        file.attrs["dataset"] = provenance.dataset
+        file.attrs["splits"] = canonical_json(list(provenance.splits))
         for name, values in skipped.items():
             kind = h5py.string_dtype("utf-8", values.itemsize) if values.dtype.kind == "S" else values.dtype
             data = _reserve(file, name, values.shape, np.dtype(kind))
@@ -243,7 +253,7 @@ def _structure(
                 ("labels", (rows,), "<i8"),
                 ("ids", (rows,), text),
                 ("checksums", (rows, COLUMNS), "<u8"),
-                ("features", (rows, width), storage_dtype(header.key.dtype)),
+                ("features", (rows, width), storage_dtype(provenance.key.dtype)),
             )
         }
     head = bytearray(_STRUCTURE)

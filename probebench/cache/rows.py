@@ -6,17 +6,14 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from probebench.arrays import Features, Labels, Positions
 from probebench.cache.checksums import COLUMNS, FEATURES, RECORDS, Checksums, RowHasher
 from probebench.cache.file_io import RawFile, bytes_of
 from probebench.cache.header import Description
-
-Features = npt.NDArray[np.floating[Any]]
-Positions = npt.NDArray[np.integer[Any]]
 
 # Rows are hashed in pieces of this many bytes, while they are still in the processor's cache.
 PIECE = 1 << 21
@@ -77,7 +74,7 @@ class Rows:
         offset = self._description.places.checksums + start * COLUMNS * 8
         return self._file.read_array(offset, (stop - start, COLUMNS), "<u8")
 
-    def labels(self, start: int, stop: int) -> npt.NDArray[np.int64]:
+    def labels(self, start: int, stop: int) -> Labels:
         """Returns the labels (B,) of a range of rows."""
         return self._file.read_array(self._description.places.labels + start * 8, (stop - start,), "<i8")
 

@@ -13,13 +13,13 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from probebench.arrays import Features, Labels, Positions
 from probebench.cache.checksums import FEATURES
 from probebench.cache.file_io import RawFile
-from probebench.cache.header import Settings, read_description, read_slot
+from probebench.cache.header import Settings, is_sealed, read_description, read_slot
 from probebench.cache.key import FeatureKey
 from probebench.cache.layout import decode_ids
-from probebench.cache.rows import Features, Rows
-from probebench.cache.seal import is_sealed
+from probebench.cache.rows import Rows
 from probebench.errors import CacheError, one_line
 
 SUFFIX = ".h5"
@@ -42,8 +42,8 @@ class Skipped:
     """
 
     ids: tuple[str, ...]
-    labels: npt.NDArray[np.int64]
-    positions: npt.NDArray[np.int64]
+    labels: Labels
+    positions: Positions
 
     def __len__(self) -> int:
         """Returns S."""
@@ -106,7 +106,7 @@ class FeatureFile:
             ) from error
 
     @cached_property
-    def labels(self) -> npt.NDArray[np.int64]:
+    def labels(self) -> Labels:
         """All labels, (N,)."""
         return self._rows.labels(0, self.rows)
 
@@ -128,10 +128,10 @@ class FeatureFile:
         if positions is None:
             features, wrong = self._rows.read_all(self._checksums)
         else:
-            positions = np.asarray(positions, np.int64)
-            if len(positions) and not 0 <= positions.min() <= positions.max() < self.rows:
-                raise IndexError(f"rows {positions.min()} to {positions.max()} of {self.rows} rows")
-            features, wrong = self._rows.read(positions, self._checksums)
+            asked: Positions = np.asarray(positions, np.int64)
+            if len(asked) and not 0 <= asked.min() <= asked.max() < self.rows:
+                raise IndexError(f"rows {asked.min()} to {asked.max()} of {self.rows} rows")
+            features, wrong = self._rows.read(asked, self._checksums)
         if len(wrong):
             raise CacheError(
                 f"feature file {self.path}: row {wrong[0]} ({self.ids[int(wrong[0])]}) and {len(wrong) - 1} more "

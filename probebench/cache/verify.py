@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from probebench.cache.file_io import RawFile
-from probebench.cache.header import Description, Slot, read_description, read_slot
+from probebench.cache.header import Description, Slot, fixed_sha256, is_sealed, read_description, read_slot
 from probebench.cache.rows import Rows
-from probebench.cache.seal import fixed_sha256, is_sealed
 from probebench.cache.store import PARTIAL
 from probebench.errors import CacheError
 

@@ -114,8 +114,7 @@ def remove(
     dry_run: bool,
 ) -> None:
     """Remove the feature files, whole, damaged or interrupted, for which all that is asked holds."""
-    from probebench.cache.listing import list_files
-    from probebench.cache.removal import older_and_larger, parse_age, parse_size, remove_files
+    from probebench.cache.listing import list_files, older_and_larger, parse_age, parse_size, remove_files
 
     if not (models or datasets) and older_than is None and larger_than is None:
         raise UsageError(

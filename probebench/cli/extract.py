@@ -24,7 +24,7 @@ from probebench.errors import ProbebenchError, UsageError
 
 if TYPE_CHECKING:
     from probebench.engine import Ray
-    from probebench.extraction import Extracted, Options
+    from probebench.extraction import Extracted, ExtractionOptions
     from probebench.registry import Registry
 
 
@@ -106,7 +106,7 @@ def command(
 
         # Told before torch is loaded, which takes seconds.
         require_weights(registry.checkpoint(chosen[0]), home())
-    from probebench.extraction import Options
+    from probebench.extraction import ExtractionOptions
 
     if weights is not None:
         from probebench.backbones.builders import register_weights
@@ -115,7 +115,7 @@ def command(
         click.echo(f"{chosen[0]}: {weights} is registered (weights digest {registered.digest[:12]})")
     with started(engine) as cluster:
         gpus = cluster.gpus if cluster else None
-        options = Options.resolve(device, dtype, batch_size, workers, on_error, compile, gpus)
+        options = ExtractionOptions.resolve(device, dtype, batch_size, workers, on_error, compile, gpus)
         if dry_run:
             print_plan(registry, chosen, names, input_size, options)
         else:
@@ -149,7 +149,7 @@ def run_extract(
     models: Sequence[str],
     datasets: Sequence[str],
     input_size: int | None,
-    options: "Options",
+    options: "ExtractionOptions",
     engine: "Ray | None" = None,
 ) -> None:
     """Extracts every model on every data set, here or on an engine; one that fails does not stop the others.
@@ -203,7 +203,11 @@ def _report(model: str, dataset: str, size: int, parts: "Sequence[Extracted]", s
 
 
 def print_plan(
-    registry: "Registry", models: Sequence[str], datasets: Sequence[str], input_size: int | None, options: "Options"
+    registry: "Registry",
+    models: Sequence[str],
+    datasets: Sequence[str],
+    input_size: int | None,
+    options: "ExtractionOptions",
 ) -> None:
     """Prints what extracting every model on every data set would take.
 

@@ -30,12 +30,12 @@ def command(out: Path, site: Path) -> None:
     Runs offline in about a minute on two cores: ImageNet-trained EfficientNet-Lite0, 1 and 2, and Lite0's untrained
     twin, at a reduced input size of 96 px.
     """
-    from probebench.extraction import Options
+    from probebench.extraction import ExtractionOptions
     from probebench.registry import Registry
 
     registry = Registry.load()
     click.echo(f"1/3 features of {len(MODELS)} checkpoints on {DATASET} at {INPUT_SIZE} px")
-    run_extract(registry, MODELS, [DATASET], INPUT_SIZE, Options.resolve("auto", "fp32", None, None))
+    run_extract(registry, MODELS, [DATASET], INPUT_SIZE, ExtractionOptions.resolve(dtype="fp32"))
     click.echo("2/3 probes on 1, 5, 10 shots (5 draws) and full data, strength chosen on validation images")
     run_eval(registry, [",".join(MODELS)], [DATASET], INPUT_SIZE, None, None, ["default"], "auto", out)
     page = write_page((out,), site)

@@ -5,12 +5,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, cast
+from typing import Self
 
 from probebench.backbones.base import Backbone
+from probebench.cache.header import Settings
 from probebench.cache.key import FeatureKey
 from probebench.cache.store import FeatureFile, committed_rows, feature_path, mark_as_newest, partial_path
-from probebench.cache.writer import FeatureWriter, Header, discard_leftovers, locked
+from probebench.cache.writer import FeatureWriter, Provenance, discard_leftovers, locked
 from probebench.datasets.base import Dataset, Split
 from probebench.datasets.check import check_images
 from probebench.engine import Ray
@@ -18,7 +19,7 @@ from probebench.errors import DatasetError, FeatureError
 from probebench.extraction.clock import Clock
 from probebench.extraction.decode import LEAVE_OUT, OutOfReach
 from probebench.extraction.forward import first_unusable
-from probebench.extraction.options import Dtype, OnError, Options, Settings
+from probebench.extraction.options import ExtractionOptions, OnError
 from probebench.extraction.shards import RayExecutor
 from probebench.extraction.space import require_space, space_needed
 from probebench.extraction.stream import Block, Executor, LocalExecutor
@@ -48,7 +49,7 @@ def extract(
     backbone: Backbone,
     dataset: Dataset,
     home: Path,
-    options: Options,
+    options: ExtractionOptions,
     progress: Progress | None = None,
     engine: Ray | None = None,
 ) -> list[Extracted]:
@@ -66,39 +67,28 @@ def extract(
         OSError: The home folder is full or cannot be written; committed rows stay.
     """
     jobs = jobs_for(backbone, dataset, home, options)
-    missing = [job for job in jobs if not job.complete()]
-    if missing:
-        if options.on_error == "stop":
-            check_images([job.split for job in missing], LEAVE_OUT)
-        require_space(sum(job.space(backbone.features) for job in missing), home)
+    found = [job.found() for job in jobs]
+    missing = [job for job, there in zip(jobs, found, strict=True) if there is None]
+    if not missing:
+        # No network need be handed to an engine.
+        return [there for there in found if there is not None]
+    if options.on_error == "stop":
+        check_images([job.split for job in missing], LEAVE_OUT)
+    require_space(sum(job.space(backbone.features) for job in missing), home)
     images = sum(len(job.split) for job in missing)
     executor = (
         LocalExecutor(backbone, options, images) if engine is None else RayExecutor(backbone, options, images, engine)
     )
     run = _Run(backbone, executor, options.on_error, progress or Silent())
-    return [run.finish(job) for job in jobs]
+    return [there or run.finish(job) for job, there in zip(jobs, found, strict=True)]
 
 
-def feature_key(backbone: Backbone, dataset: Dataset, split: str, dtype: Dtype) -> FeatureKey:
-    """Returns the key of one split's features."""
-    return FeatureKey(
-        architecture=backbone.spec.architecture,
-        weights_digest=backbone.weights_digest,
-        layer=backbone.spec.output.layer,
-        preprocessing=backbone.input,
-        dtype=dtype,
-        dataset_fingerprint=dataset.fingerprint,
-        split=cast(Literal["train", "val", "test"], split),
-        content=dataset.content,
-    )
-
-
-def jobs_for(backbone: Backbone, dataset: Dataset, home: Path, options: Options) -> list["Job"]:
+def jobs_for(backbone: Backbone, dataset: Dataset, home: Path, options: ExtractionOptions) -> list["Job"]:
     """Returns what there is to do for a data set, done or not, split by split."""
     return [Job.of(backbone, dataset, name, home, options) for name in dataset.splits]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """One split: where its file is and what goes into it.
 
@@ -119,19 +109,37 @@ class Job:
     dataset: str
 
     @classmethod
-    def of(cls, backbone: Backbone, dataset: Dataset, name: str, home: Path, options: Options) -> "Job":
+    def of(cls, backbone: Backbone, dataset: Dataset, name: str, home: Path, options: ExtractionOptions) -> "Job":
         """Finds the file of one split."""
-        key = feature_key(backbone, dataset, name, options.dtype)
-        path = feature_path(home, backbone.spec.id, dataset.id, key)
-        return cls(key, path, dataset.splits[name], tuple(dataset.splits), backbone.spec.id, dataset.id)
+        key = FeatureKey.of(
+            backbone.spec,
+            weights_digest=backbone.weights_digest,
+            preprocessing=backbone.input,
+            dtype=options.dtype,
+            dataset_fingerprint=dataset.fingerprint,
+            content=dataset.content,
+            split=name,
+        )
+        return cls(
+            key=key,
+            path=feature_path(home, backbone.spec.id, dataset.id, key),
+            split=dataset.splits[name],
+            splits=tuple(dataset.splits),
+            model=backbone.spec.id,
+            dataset=dataset.id,
+        )
 
-    def complete(self) -> bool:
-        """Says whether the file is there; a damaged one is an error here, before anything is computed twice."""
+    def found(self) -> Extracted | None:
+        """Describes the file where it is complete already.
+
+        Raises:
+            CacheError: It is damaged; told before anything is computed twice.
+        """
         if not self.path.exists():
-            return False
-        with FeatureFile(self.path):
+            return None
+        with FeatureFile(self.path) as file:
             mark_as_newest(self.path)
-            return True
+            return Extracted(self.path, file.rows, 0, len(file.skipped), {})
 
     def committed(self) -> int:
         """Returns how many rows an interrupted file has."""
@@ -141,11 +149,6 @@ class Job:
         """Returns the bytes that the file still takes on the disk."""
         return space_needed(self.path, self.split.ids, width, self.key.dtype)
 
-    def found(self) -> Extracted:
-        """Describes a file that was there."""
-        with FeatureFile(self.path) as file:
-            return Extracted(self.path, file.rows, 0, len(file.skipped), {})
-
 
 class _Run:
     """Finishes the splits of one data set, one after the other."""
@@ -154,19 +157,19 @@ class _Run:
         self._backbone, self._executor, self._on_error, self._progress = backbone, executor, on_error, progress
 
     def finish(self, job: Job) -> Extracted:
-        """Returns the split's file, computing what is missing of it."""
-        if job.complete():
-            return job.found()
+        """Computes what is missing of the split's file."""
         what = f"{job.model} on {job.dataset} ({job.key.split})"
         with locked(job.path, lambda: self._progress.note(f"{what}: another process is at it; waiting for it")):
             # Another process may have finished it while this one waited.
-            if job.complete():
+            if (found := job.found()) is not None:
                 discard_leftovers(job.path)
-                return job.found()
+                return found
             # An interrupted file has its settings, and the network need not be made ready to choose some.
             settings = {} if partial_path(job.path).exists() else self._executor.settings(len(job.split))
-            header = Header(job.key, job.model, job.dataset, job.splits, settings)
-            with FeatureWriter(job.path, header, job.split.ids, job.split.labels, self._backbone.features) as writer:
+            provenance = Provenance(job.key, job.model, job.dataset, job.splits, settings)
+            with FeatureWriter(
+                job.path, provenance, job.split.ids, job.split.labels, self._backbone.features
+            ) as writer:
                 return self._fill(writer, job, what)
 
     def _fill(self, writer: FeatureWriter, job: Job, what: str) -> Extracted:
@@ -189,8 +192,8 @@ class _Run:
                 position += len(block.rows)
         path = writer.finish()
         self._progress.finish()
-        with FeatureFile(path) as file:
-            return Extracted(path, file.rows, len(job.split) - start, len(file.skipped), clock.seconds)
+        skipped = len(writer.skipped)
+        return Extracted(path, len(job.split) - skipped, len(job.split) - start, skipped, clock.seconds)
 
     def _check(self, block: Block, job: Job, position: int) -> None:
         """Refuses what must not be cached: features that are not finite, and images that were not read if so asked."""

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import torch
 
+from probebench.arrays import Features
 from probebench.backbones.base import Backbone
-from probebench.cache.rows import Features
 from probebench.device import in_smaller_batches
 from probebench.errors import FeatureError, UsageError, one_line
 from probebench.extraction.clock import Clock
 from probebench.extraction.inference import Network
-from probebench.extraction.options import Dtype, Options
+from probebench.extraction.options import Dtype, ExtractionOptions
 from probebench.malloc import keep_freed_memory
 
 _TORCH = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -137,7 +137,7 @@ class Forward:
         return time.perf_counter() - began
 
 
-def ready(backbone: Backbone, options: Options, images: int) -> Forward:
+def ready(backbone: Backbone, options: ExtractionOptions, images: int) -> Forward:
     """Returns the backbone ready for ``images`` images: with a batch size that fits, and compiled where that pays.
 
     Raises:

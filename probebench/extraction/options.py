@@ -1,6 +1,5 @@
-"""How to extract, and what of it is recorded in the feature file."""
+"""How to extract: on which device, in which arithmetic, in what batches."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -11,16 +10,13 @@ Dtype = Literal["fp32", "fp16", "bf16"]
 OnError = Literal["stop", "skip"]
 Compile = Literal["auto", "on", "off"]
 
-# What a feature file records of how it was computed; under equal settings bytes are equal.
-Settings = Mapping[str, str | int | bool]
-
 CUDA_BATCH, CPU_BATCH, FEWEST = 256, 64, 8
 # Beyond this side, a batch on a CPU shrinks, so that its activations take no more memory than here.
 CPU_BATCH_SIDE = 256
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class ExtractionOptions:
     """How to extract. Only ``dtype`` can change features beyond a relative 1e-5, so only it is in the key.
 
     Attributes:
@@ -49,7 +45,7 @@ class Options:
         on_error: OnError = "stop",
         compile: Compile = "auto",
         cluster_gpus: int | None = None,
-    ) -> "Options":
+    ) -> "ExtractionOptions":
         """Fills in the device and the dtype where they were left to choose.
 
         Args:
@@ -70,7 +66,14 @@ class Options:
             if compile == "on":
                 raise UsageError(f"--compile on with --dtype {dtype} takes a GPU; leave out one of them")
             compile = "off"
-        return cls(device, cast(Dtype, dtype), batch_size, workers, on_error, compile)
+        return cls(
+            device=device,
+            dtype=cast(Dtype, dtype),
+            batch_size=batch_size,
+            workers=workers,
+            on_error=on_error,
+            compile=compile,
+        )
 
     def first_batch(self, side: int) -> int:
         """Returns the batch size to begin with at an input of ``side`` pixels; memory may halve it."""

@@ -14,7 +14,7 @@ from probebench.device import cores
 from probebench.extraction.decode import LEAVE_OUT
 from probebench.extraction.extract import jobs_for
 from probebench.extraction.forward import Forward
-from probebench.extraction.options import Options
+from probebench.extraction.options import ExtractionOptions
 
 # Images that are decoded to learn how long one takes.
 _SAMPLE = 16
@@ -37,7 +37,7 @@ class Plan:
     seconds: float
 
 
-def plan(backbone: Backbone, dataset: Dataset, home: Path, options: Options) -> Plan:
+def plan(backbone: Backbone, dataset: Dataset, home: Path, options: ExtractionOptions) -> Plan:
     """Returns what ``extract`` would take; writes nothing.
 
     Raises:
@@ -46,7 +46,7 @@ def plan(backbone: Backbone, dataset: Dataset, home: Path, options: Options) -> 
         CacheError: A feature file is damaged.
     """
     jobs = jobs_for(backbone, dataset, home, options)
-    missing = [job for job in jobs if not job.complete()]
+    missing = [job for job in jobs if job.found() is None]
     if options.on_error == "stop":
         check_images([job.split for job in missing], LEAVE_OUT)
     left: dict[str, int] = {job.key.split: 0 for job in jobs}
@@ -59,7 +59,7 @@ def plan(backbone: Backbone, dataset: Dataset, home: Path, options: Options) -> 
     )
 
 
-def _seconds_an_image(backbone: Backbone, split: Split, options: Options) -> float:
+def _seconds_an_image(backbone: Backbone, split: Split, options: ExtractionOptions) -> float:
     forward = Forward(backbone, options.device, options.dtype, options.first_batch(backbone.input.size))
     computing = forward.seconds_a_batch() / forward.batch_size
     pixels, positions = Pixels(backbone.input), np.linspace(0, len(split) - 1, min(_SAMPLE, len(split))).astype(int)

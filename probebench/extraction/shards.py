@@ -11,11 +11,12 @@ from functools import cached_property
 import torch
 
 from probebench.backbones.base import Backbone
+from probebench.cache.header import Settings
 from probebench.datasets.base import Images
 from probebench.engine import EngineError, Handle, Ray
 from probebench.errors import FeatureError
 from probebench.extraction.clock import Clock
-from probebench.extraction.options import Options, Settings
+from probebench.extraction.options import ExtractionOptions
 from probebench.extraction.stream import Block, LocalExecutor
 
 # Images a shard, rounded up to whole batches: what a lost worker costs.
@@ -27,7 +28,7 @@ class _Shared:
     """What every worker needs; the network is made ready once in each."""
 
     backbone: Backbone
-    options: Options
+    options: ExtractionOptions
     total: int
     threads: int
 
@@ -62,7 +63,7 @@ def _compute(shard: _Shard) -> tuple[list[Block], dict[str, float]]:
 class RayExecutor:
     """Computes on the workers of an engine."""
 
-    def __init__(self, backbone: Backbone, options: Options, images: int, engine: Ray) -> None:
+    def __init__(self, backbone: Backbone, options: ExtractionOptions, images: int, engine: Ray) -> None:
         """Takes the backbone, and the number of images that are to come in all."""
         self._engine, self._gpu = engine, options.device == "cuda"
         # On a GPU, the cores go to decoding; on a CPU, a worker has as many as this process would use.

@@ -8,14 +8,15 @@ from typing import Protocol
 
 import torch
 
+from probebench.arrays import Features
 from probebench.backbones.base import Backbone
-from probebench.cache.rows import Features
+from probebench.cache.header import Settings
 from probebench.datasets.base import Images
 from probebench.errors import CacheError, one_line
 from probebench.extraction.clock import Clock
 from probebench.extraction.decode import Batch, decoded
 from probebench.extraction.forward import Forward, ready
-from probebench.extraction.options import Options, Settings
+from probebench.extraction.options import ExtractionOptions
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Executor(Protocol):
 class LocalExecutor:
     """Computes in this process."""
 
-    def __init__(self, backbone: Backbone, options: Options, images: int) -> None:
+    def __init__(self, backbone: Backbone, options: ExtractionOptions, images: int) -> None:
         """Takes the backbone, and the number of images that are to come in all."""
         self._backbone, self._options, self._images = backbone, options, images
 

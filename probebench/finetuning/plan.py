@@ -88,15 +88,14 @@ def tasks_of(
     backbone = build_backbone(spec, home, request.input_size)
     tasks = []
     for dataset, names in sets:
-        key = FeatureKey(
-            architecture=spec.architecture,
+        key = FeatureKey.of(
+            spec,
             weights_digest=backbone.weights_digest,
-            layer=spec.output.layer,
             preprocessing=backbone.input,
             dtype=request.options.dtype,
             dataset_fingerprint=dataset.fingerprint,
-            split="train",
             content=dataset.content,
+            split="train",
         )
         tasks += [
             FinetuneTask(

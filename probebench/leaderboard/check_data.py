@@ -6,7 +6,7 @@ Data sets, draws and keys are imported where they are used: what needs none of t
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -163,17 +163,16 @@ def cell_of_result(result: Result, entry: CheckpointSpec, protocol: ProtocolSpec
     from probebench.cache.key import FeatureKey
     from probebench.evaluation.probe_task import ProbeTask
 
-    key = FeatureKey(
-        architecture=entry.architecture,
+    key = FeatureKey.of(
+        entry,
         weights_digest=result.weights_digest or "unknown",
-        layer=entry.output.layer,
         preprocessing=entry.input.at_size(result.input_size),
-        dtype=cast(Literal["fp32", "fp16", "bf16"], result.dtype),
+        dtype=result.dtype or "unknown",
         dataset_fingerprint=dataset.fingerprint,
-        split="train",
         content=dataset.content,
+        split="train",
     )
-    group = FeatureGroup(result.model, result.dataset, key, {}, (), 0.0)
+    group = FeatureGroup(model=result.model, dataset=result.dataset, key=key, paths={}, missing=(), modified=0.0)
     return ProbeTask(
         group=group,
         checkpoint=entry,

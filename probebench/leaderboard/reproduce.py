@@ -98,7 +98,7 @@ def _run(result: Result, verified: Verified, home: Path, folder: Path) -> tuple[
     from probebench.backbones.user_weights import require_weights
     from probebench.cache.index import read_index
     from probebench.evaluation import ProbeTask, evaluate
-    from probebench.extraction import Options, extract
+    from probebench.extraction import ExtractionOptions, extract
     from probebench.probes.backends import backend_name
     from probebench.results.store import read_predictions
 
@@ -112,7 +112,7 @@ def _run(result: Result, verified: Verified, home: Path, folder: Path) -> tuple[
         )
     recorded = _extraction(result)
     batch = recorded.get("batch_size")
-    options = Options.resolve(
+    options = ExtractionOptions.resolve(
         dtype=result.dtype or "auto", batch_size=batch if isinstance(batch, int) else None, compile="off"
     )
     dataset = verified.here.open(result.dataset)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from probebench.cache import rows as rows_module
 from probebench.cache.key import FeatureKey
 from probebench.cache.store import FeatureFile, feature_path
-from probebench.cache.writer import FeatureWriter, Header
+from probebench.cache.writer import FeatureWriter, Provenance
 from probebench.errors import CacheError
 from tests.cache.test_key import key
 
@@ -24,15 +24,15 @@ LABELS = np.arange(10) % 3
 ROWS = np.random.default_rng(0).normal(size=(10, 7)).astype(np.float32)
 
 
-def header(own: FeatureKey | None = None, model: str = "net", **settings: Any) -> Header:
-    return Header(own or key(), model, "digits", ("train", "test"), {"device": "cpu", "batch_size": 4, **settings})
+def provenance(own: FeatureKey | None = None, model: str = "net", **settings: Any) -> Provenance:
+    return Provenance(own or key(), model, "digits", ("train", "test"), {"device": "cpu", "batch_size": 4, **settings})
 
 
 def write(
     path: Path, blocks: Sequence[int], own: FeatureKey | None = None, finish: bool = True, model: str = "net"
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FeatureWriter(path, header(own, model), IDS, LABELS, ROWS.shape[1]) as writer:
+    with FeatureWriter(path, provenance(own, model), IDS, LABELS, ROWS.shape[1]) as writer:
         for size in blocks:
             writer.append(ROWS[writer.committed : writer.committed + size])
         if finish:
@@ -266,7 +266,7 @@ def test_reading_takes_little_more_memory_than_its_result(path: Path, order: str
     count, width = 8000, 1000
     rows = np.random.default_rng(0).normal(size=(count, width)).astype(np.float32)
     path.parent.mkdir(parents=True)
-    with FeatureWriter(path, header(), list(map(str, range(count))), np.zeros(count, np.int64), width) as writer:
+    with FeatureWriter(path, provenance(), list(map(str, range(count))), np.zeros(count, np.int64), width) as writer:
         writer.append(rows)
         writer.finish()
     generator = np.random.default_rng(1)

@@ -8,7 +8,7 @@ from probebench.cache.file_io import RawFile
 from probebench.cache.header import BLOCK, SEAL_PLACE, read_description
 from probebench.cache.verify import Damage, verify
 from probebench.cache.writer import FeatureWriter
-from tests.cache.test_store import IDS, LABELS, ROWS, flip, header, write
+from tests.cache.test_store import IDS, LABELS, ROWS, flip, provenance, write
 from tests.cache.test_writer import append_skipping, opened, partial_of
 
 
@@ -96,8 +96,8 @@ def test_images_left_out_are_no_damage(path: Path) -> None:
 
 def test_a_mark_of_an_image_left_out_is_damage_in_a_complete_file(path: Path) -> None:
     write(path, [10])
-    with FeatureWriter(path.with_name("other.h5"), header(), IDS, LABELS, 7) as writer:
-        mark = writer._filling.rows.hasher.skipped([3])
+    with FeatureWriter(path.with_name("other.h5"), provenance(), IDS, LABELS, 7) as writer:
+        mark = writer._rows.hasher.skipped([3])
     with path.open("r+b") as stream:
         stream.seek(places(path)[1] + 16 * 3)
         stream.write(mark.tobytes())

@@ -19,7 +19,7 @@ from probebench.cache.verify import verify
 from probebench.cache.writer import FeatureWriter, bytes_needed
 from probebench.errors import CacheError
 from tests.cache.test_key import key
-from tests.cache.test_store import IDS, LABELS, ROWS, flip, header, write
+from tests.cache.test_store import IDS, LABELS, ROWS, flip, provenance, write
 
 
 def partial_of(path: Path) -> Path:
@@ -28,7 +28,7 @@ def partial_of(path: Path) -> Path:
 
 def opened(path: Path) -> FeatureWriter:
     path.parent.mkdir(parents=True, exist_ok=True)
-    return FeatureWriter(path, header(), IDS, LABELS, 7)
+    return FeatureWriter(path, provenance(), IDS, LABELS, 7)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_an_interrupted_file_ends_with_the_bytes_of_an_uninterrupted_one(
 
 def test_a_resumed_file_keeps_the_settings_that_it_began_with(path: Path) -> None:
     write(path, [4], finish=False)
-    with FeatureWriter(path, header(batch_size=99), IDS, LABELS, 7) as writer:
+    with FeatureWriter(path, provenance(batch_size=99), IDS, LABELS, 7) as writer:
         assert writer.settings["batch_size"] == 4 and writer.committed == 4 and writer.rolled_back == 0
 
 
@@ -383,10 +383,10 @@ def test_a_damaged_or_foreign_partial_file_is_refused(path: Path) -> None:
             opened(path)
     partial.write_bytes(whole)
     with pytest.raises(CacheError, match="of another extraction"):
-        FeatureWriter(path, header(key(content="other")), IDS, LABELS, 7)
+        FeatureWriter(path, provenance(key(content="other")), IDS, LABELS, 7)
     for ids, labels in (([*IDS[:9], "other"], LABELS), (IDS, LABELS[::-1])):
         with pytest.raises(CacheError, match="is damaged"):
-            FeatureWriter(path, header(), ids, labels, 7)
+            FeatureWriter(path, provenance(), ids, labels, 7)
 
 
 def test_another_version_or_format_is_refused(path: Path) -> None:
@@ -414,7 +414,7 @@ def test_a_disk_too_small_is_refused_before_anything_is_written(path: Path, monk
 def test_the_room_that_is_asked_for_is_what_a_file_takes(tmp_path: Path, dtype: str, count: int, width: int) -> None:
     ids = [f"images/{number:05d}.png" for number in range(count)]
     path = tmp_path / "x.h5"
-    with FeatureWriter(path, header(key(dtype=dtype)), ids, np.zeros(count, np.int64), width) as writer:
+    with FeatureWriter(path, provenance(key(dtype=dtype)), ids, np.zeros(count, np.int64), width) as writer:
         writer.append(np.ones((count, width), np.float32))
         writer.finish()
     needed = bytes_needed(ids, width, dtype)

@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from probebench.arrays import Features
 from probebench.cache.index import FeatureGroup, read_index
-from probebench.cache.rows import Features
 from probebench.cache.store import feature_path
-from probebench.cache.writer import FeatureWriter, Header
+from probebench.cache.writer import FeatureWriter, Provenance
 from probebench.evaluation import ProbeTask
 from probebench.probes.backends import backend_name
 from probebench.probes.base import Labels
@@ -29,8 +29,8 @@ def store(home: Path, split: str, labels: Labels, splits: tuple[str, ...], seed:
     path = feature_path(home, "efficientnet_lite0_in1k", "made_up", own)
     path.parent.mkdir(parents=True, exist_ok=True)
     ids = [f"{split}-{number}" for number in range(len(labels))]
-    header = Header(own, "efficientnet_lite0_in1k", "made_up", splits, {"device": "cpu", "batch_size": 4})
-    with FeatureWriter(path, header, ids, labels, 12) as writer:
+    provenance = Provenance(own, "efficientnet_lite0_in1k", "made_up", splits, {"device": "cpu", "batch_size": 4})
+    with FeatureWriter(path, provenance, ids, labels, 12) as writer:
         writer.append(features_of(labels, seed))
         writer.finish()
 

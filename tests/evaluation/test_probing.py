@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from probebench.arrays import Features
 from probebench.cache.index import FeatureGroup, read_index
-from probebench.cache.rows import Features
 from probebench.cache.store import FeatureFile
-from probebench.cache.writer import FeatureWriter, Header
+from probebench.cache.writer import FeatureWriter, Provenance
 from probebench.datasets.draws import TrainingSplit
 from probebench.errors import CacheError, ResultError, UsageError
 from probebench.evaluation import ProbeTask, evaluate
@@ -30,10 +30,10 @@ def set_test_labels(group: FeatureGroup, change: Callable[[Labels], Labels]) -> 
     """Writes the test file again with other labels; an edit in place would be refused as damage."""
     path = group.paths["test"]
     with FeatureFile(path) as file:
-        header = Header(file.key, file.model, file.dataset, file.splits, file.settings)
+        provenance = Provenance(file.key, file.model, file.dataset, file.splits, file.settings)
         rows, ids, labels = file.read(), file.ids, file.labels
     path.unlink()
-    with FeatureWriter(path, header, ids, change(labels), rows.shape[1]) as writer:
+    with FeatureWriter(path, provenance, ids, change(labels), rows.shape[1]) as writer:
         writer.append(rows)
         writer.finish()
 

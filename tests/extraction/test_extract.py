@@ -24,11 +24,12 @@ from probebench.cache.writer import FeatureWriter
 from probebench.datasets.base import Dataset, Images
 from probebench.datasets.open import open_dataset
 from probebench.errors import CacheError, DatasetError, FeatureError, OutOfReachError, UsageError
-from probebench.extraction import Options, extract, feature_key
+from probebench.extraction import ExtractionOptions, extract, plan
+from probebench.extraction.extract import jobs_for
 from probebench.registry import Registry
 from tests.conftest import make_entry, make_images
 
-OPTIONS = Options("cpu", "fp32", 5, 0)
+OPTIONS = ExtractionOptions(device="cpu", dtype="fp32", batch_size=5, workers=0)
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def reference(backbone: Backbone, dataset: Dataset, split: str) -> np.ndarray:
 def test_features_are_the_backbones_in_the_data_sets_order(
     tiny: Backbone, dataset: Dataset, home: Path, workers: int
 ) -> None:
-    done = extract(tiny, dataset, home, Options("cpu", "fp32", 5, workers))
+    done = extract(tiny, dataset, home, replace(OPTIONS, workers=workers))
     assert [(part.rows, part.computed) for part in done] == [(18, 18), (6, 6)]
     for part, (name, split) in zip(done, dataset.splits.items(), strict=True):
         with FeatureFile(part.path) as file:
@@ -69,6 +70,27 @@ def test_a_second_call_finds_everything(
     monkeypatch.setattr(tiny.module, "forward", lambda images: pytest.fail("computed again"))
     assert [part.computed for part in extract(tiny, dataset, home, OPTIONS)] == [0, 0]
     assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in stored_files(home)} == before
+
+
+def test_a_complete_split_is_opened_once(
+    tiny: Backbone, dataset: Dataset, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opening a file hashes all of it but the features."""
+    opened: list[Path] = []
+    opening = FeatureFile.__init__
+
+    def counted(self: FeatureFile, path: Path) -> None:
+        opened.append(path)
+        opening(self, path)
+
+    monkeypatch.setattr(FeatureFile, "__init__", counted)
+    extract(tiny, dataset, home, OPTIONS)
+    assert not opened, "what was just written and sealed is not read again"
+    parts = extract(tiny, dataset, home, OPTIONS)
+    assert opened == [part.path for part in parts] and len(opened) == 2
+    opened.clear()
+    plan(tiny, dataset, home, OPTIONS)
+    assert len(opened) == 2
 
 
 @contextmanager
@@ -119,7 +141,7 @@ def test_an_interrupted_run_ends_with_the_same_bytes(
     # A resumed run keeps the batches that it began with, whatever is asked for now.
     again = StopAfter(-1)
     with batch_sizes(tiny) as sizes:
-        parts = extract(tiny, dataset, home, Options("cpu", "fp32", 3, 0), again)
+        parts = extract(tiny, dataset, home, replace(OPTIONS, batch_size=3), again)
     (total, done), resumed = again.started[0], 0 if batches < 5 else 1
     # Commits run up to two batches behind, and those under way are finished; a batch that was cut short begins anew.
     first = 5 * (batches if batches < 5 else batches - 4)
@@ -178,7 +200,7 @@ def test_batches_of_any_size_give_the_same_features(
 ) -> None:
     rows = []
     for number, size in enumerate((1, 5, 64)):
-        part = extract(tiny, dataset, tmp_path / str(number), Options("cpu", "fp32", size, 0))[0]
+        part = extract(tiny, dataset, tmp_path / str(number), replace(OPTIONS, batch_size=size))[0]
         with FeatureFile(part.path) as file:
             rows.append(file.read())
     for other in rows[1:]:
@@ -187,13 +209,13 @@ def test_batches_of_any_size_give_the_same_features(
 
 def test_a_split_smaller_than_a_batch_is_not_padded(tiny: Backbone, dataset: Dataset, home: Path) -> None:
     with batch_sizes(tiny) as sizes:
-        extract(tiny, dataset, home, Options("cpu", "fp32", 64, 0))
+        extract(tiny, dataset, home, replace(OPTIONS, batch_size=64))
     assert sizes == [18, 6]
 
 
 def test_half_precision_is_stored_as_float16_under_its_own_key(tiny: Backbone, dataset: Dataset, home: Path) -> None:
     full = extract(tiny, dataset, home, OPTIONS)[0].path
-    half = extract(tiny, dataset, home, Options("cpu", "bf16", 5, 0))[0].path
+    half = extract(tiny, dataset, home, replace(OPTIONS, dtype="bf16"))[0].path
     assert full != half
     with FeatureFile(full) as one, FeatureFile(half) as other:
         assert other.read().dtype == np.float16
@@ -203,7 +225,7 @@ def test_half_precision_is_stored_as_float16_under_its_own_key(tiny: Backbone, d
 def test_input_size_is_part_of_the_key(tmp_path: Path, home: Path, dataset: Dataset) -> None:
     spec = make_entry(tmp_path)
     digests = {
-        feature_key(build_backbone(spec, home, size), dataset, "train", "fp32").digest for size in (None, 32, 48)
+        jobs_for(build_backbone(spec, home, size), dataset, home, OPTIONS)[0].key.digest for size in (None, 32, 48)
     }
     assert len(digests) == 2
 
@@ -219,7 +241,8 @@ def test_an_unreadable_image_stops_before_anything_is_computed(
     name = f"folder:{tmp_path / 'd'}"
     for workers in (0, 2):
         with pytest.raises(DatasetError, match=r"class2/001.png cannot be read"):
-            extract(tiny, open_dataset(name, shipped, home / "datasets"), home, Options("cpu", "fp32", 4, workers))
+            opened = open_dataset(name, shipped, home / "datasets")
+            extract(tiny, opened, home, replace(OPTIONS, batch_size=4, workers=workers))
     assert stored_files(home, partial=True) == []
 
 
@@ -243,7 +266,7 @@ def test_overflow_in_half_precision_names_the_mend(tiny: Backbone, dataset: Data
 
     large = Backbone(tiny.spec, tiny.input, Large(), tiny.weights_digest)
     with pytest.raises(FeatureError, match="try --dtype fp32"):
-        extract(large, dataset, home, Options("cpu", "bf16", 5, 0))
+        extract(large, dataset, home, replace(OPTIONS, dtype="bf16"))
 
 
 def test_a_damaged_complete_file_is_an_error_before_any_work(tiny: Backbone, dataset: Dataset, home: Path) -> None:
@@ -272,11 +295,13 @@ def test_a_full_disk_keeps_the_committed_rows(
 
 def test_options_that_this_machine_cannot_take(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert Options.resolve("auto", "auto", None, None).device == "cpu"
-    assert Options.resolve("auto", "auto", None, None).dtype == "fp32"
-    assert Options.resolve("cpu", "bf16", 7, 3) == Options("cpu", "bf16", 7, 3, compile="off")
+    assert ExtractionOptions.resolve("auto", "auto", None, None).device == "cpu"
+    assert ExtractionOptions.resolve("auto", "auto", None, None).dtype == "fp32"
+    assert ExtractionOptions.resolve("cpu", "bf16", 7, 3) == replace(
+        OPTIONS, dtype="bf16", batch_size=7, workers=3, compile="off"
+    )
     with pytest.raises(UsageError, match="no CUDA device"):
-        Options.resolve("cuda", "auto", None, None)
+        ExtractionOptions.resolve("cuda", "auto", None, None)
 
 
 @pytest.mark.gpu
@@ -284,7 +309,7 @@ def test_gpu_features_agree_with_the_cpus(tiny: Backbone, dataset: Dataset, home
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     cpu = extract(tiny, dataset, home, OPTIONS)[0].path
-    gpu = extract(tiny, dataset, tmp_path / "gpu", Options("cuda", "fp32", 5, 0))[0].path
+    gpu = extract(tiny, dataset, tmp_path / "gpu", replace(OPTIONS, device="cuda"))[0].path
     with FeatureFile(cpu) as one, FeatureFile(gpu) as other:
         assert np.abs(one.read() - other.read()).max() <= 1e-5 * np.abs(one.read()).max()
 
@@ -368,7 +393,7 @@ def test_features_equal_the_librarys_own_model_and_transform(
     )
     folder = kinds_of_images(tmp_path / "kinds")
     opened = open_dataset(f"folder:{folder}", shipped, home / "datasets")
-    for part in extract(backbone, opened, home, Options("cpu", "fp32", 8, 2, compile="off")):
+    for part in extract(backbone, opened, home, replace(OPTIONS, batch_size=8, workers=2, compile="off")):
         with FeatureFile(part.path) as file, torch.inference_mode():
             inputs = torch.stack([transform(Image.open(folder / name).convert("RGB")) for name in file.ids])
             expected = model(inputs).numpy()
@@ -397,7 +422,7 @@ def test_skipped_images_are_left_out_and_recorded(
         extract(tiny, opened, home, OPTIONS)
     assert stored_files(home, partial=True) == [], "told before anything was computed"
     progress = StopAfter(-1)
-    parts = extract(tiny, opened, home, Options("cpu", "fp32", 5, workers, "skip"), progress)
+    parts = extract(tiny, opened, home, replace(OPTIONS, workers=workers, on_error="skip"), progress)
     assert [(part.rows, part.computed, part.skipped) for part in parts] == [(16, 18, 2), (17, 18, 1)]
     assert len(progress.notes) == 3 and all("is left out: image" in note for note in progress.notes)
     with FeatureFile(parts[0].path) as file:
@@ -451,7 +476,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(
     expected = reference(tiny, dataset, "train")
     small = Small(tiny.module, 18)
     backbone = Backbone(tiny.spec, tiny.input, small, tiny.weights_digest)
-    options = Options("cpu", "fp32", 8, 0, compile="off")
+    options = replace(OPTIONS, batch_size=8, compile="off")
     part = extract(backbone, dataset, home, options)[0]
     with FeatureFile(part.path) as file:
         assert np.abs(file.read() - expected).max() <= 1e-5 * np.abs(expected).max()
@@ -474,10 +499,10 @@ def test_a_disk_too_small_is_told_before_anything_is_computed(
 
 def test_compiled_features_agree_and_the_setting_is_kept(tiny: Backbone, dataset: Dataset, home: Path) -> None:
     expected = reference(tiny, dataset, "train")
-    on = Options("cpu", "fp32", 5, 0, compile="on")
+    on = replace(OPTIONS, compile="on")
     with pytest.raises(Stop):
         extract(tiny, dataset, home, on, StopAfter(1))
-    part = extract(tiny, dataset, home, Options("cpu", "fp32", 5, 0, compile="off"))[0]
+    part = extract(tiny, dataset, home, replace(OPTIONS, compile="off"))[0]
     with FeatureFile(part.path) as file:
         assert file.settings["compile"] is True
         assert np.abs(file.read() - expected).max() <= 1e-5 * np.abs(expected).max()
@@ -497,10 +522,10 @@ def test_two_processes_on_one_key_make_one_file(home: Path, tmp_path: Path) -> N
 
 def test_half_precision_is_not_compiled_on_cpus() -> None:
     for dtype in ("bf16", "fp16"):
-        assert Options.resolve("cpu", dtype).compile == "off"
+        assert ExtractionOptions.resolve("cpu", dtype).compile == "off"
         with pytest.raises(UsageError, match=f"--compile on with --dtype {dtype} takes a GPU"):
-            Options.resolve("cpu", dtype, compile="on")
-    assert Options.resolve("cpu", "fp32").compile == "auto"
+            ExtractionOptions.resolve("cpu", dtype, compile="on")
+    assert ExtractionOptions.resolve("cpu", "fp32").compile == "auto"
 
 
 class Streamed:
@@ -520,4 +545,4 @@ def test_an_outage_is_no_reason_to_leave_images_out(tiny: Backbone, dataset: Dat
     train = dataset.splits["train"]
     splits = {**dataset.splits, "train": replace(train, images=Streamed(train.images))}
     with pytest.raises(DatasetError, match="out of reach"):
-        extract(tiny, replace(dataset, splits=splits), home, Options("cpu", "fp32", 5, workers, "skip"))
+        extract(tiny, replace(dataset, splits=splits), home, replace(OPTIONS, workers=workers, on_error="skip"))

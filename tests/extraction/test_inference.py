@@ -16,7 +16,7 @@ from probebench.backbones.builders import build_backbone
 from probebench.cache.store import FeatureFile
 from probebench.cache.writer import FeatureWriter
 from probebench.datasets.open import open_dataset
-from probebench.extraction import Options, extract
+from probebench.extraction import ExtractionOptions, extract
 from probebench.extraction.inference import FOLDING_ERROR, Network
 from probebench.registry import Registry
 from tests.conftest import make_entry, make_images
@@ -196,7 +196,7 @@ def test_a_file_begun_without_folding_is_finished_without_it(
     tiny: Backbone, tmp_path: Path, home: Path, shipped: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = open_dataset(f"folder:{make_images(tmp_path / 'images')}", shipped, home / "datasets")
-    options = Options("cpu", "fp32", 5, 0)
+    options = ExtractionOptions(device="cpu", dtype="fp32", batch_size=5, workers=0)
     append, calls = FeatureWriter.append, iter(range(1000))
 
     def interrupted(self: FeatureWriter, *arguments: Any) -> None:

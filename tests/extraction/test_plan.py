@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,12 +7,12 @@ from probebench.backbones.builders import build_backbone
 from probebench.cache.store import stored_files
 from probebench.datasets.open import open_dataset
 from probebench.errors import DatasetError
-from probebench.extraction import Options, extract, plan
+from probebench.extraction import ExtractionOptions, extract, plan
 from probebench.registry import Registry
 from tests.conftest import make_entry, make_images
 from tests.extraction.test_extract import Stop, StopAfter
 
-OPTIONS = Options("cpu", "fp32", 5, 0)
+OPTIONS = ExtractionOptions(device="cpu", dtype="fp32", batch_size=5, workers=0)
 
 
 def test_a_plan_says_what_is_left_and_writes_nothing(tmp_path: Path, home: Path, shipped: Registry) -> None:
@@ -45,5 +46,6 @@ def test_a_plan_finds_damaged_files(tmp_path: Path, home: Path, shipped: Registr
 def test_half_precision_takes_half_the_room(tmp_path: Path, home: Path, shipped: Registry) -> None:
     backbone = build_backbone(make_entry(tmp_path), home)
     dataset = open_dataset("digits", shipped, home / "datasets")
-    one, half = (plan(backbone, dataset, home, Options("cpu", dtype, 64, 0)).bytes for dtype in ("fp32", "bf16"))
+    options = replace(OPTIONS, batch_size=64)
+    one, half = (plan(backbone, dataset, home, replace(options, dtype=dtype)).bytes for dtype in ("fp32", "bf16"))
     assert one - half == 1797 * 96 * 2

@@ -1,6 +1,7 @@
 """Extraction and evaluation on Ray: the local engine's bytes, whatever happens to workers."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ from probebench.datasets.base import ArrayImages, Dataset, Split
 from probebench.datasets.open import open_dataset
 from probebench.engine import Ray
 from probebench.errors import DatasetError
-from probebench.extraction import Options, extract, shards
+from probebench.extraction import ExtractionOptions, extract, shards
 from probebench.registry import Registry
 from tests.conftest import Ran, make_entry, make_images, write_entry
 from tests.extraction.killing import Killing
 from tests.extraction.test_extract import StopAfter, broken_images
 
-OPTIONS = Options("cpu", "fp32", 5, 0)
+OPTIONS = ExtractionOptions(device="cpu", dtype="fp32", batch_size=5, workers=0)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def test_the_files_have_the_local_engines_bytes(
 ) -> None:
     backbone = build_backbone(make_entry(tmp_path), home)
     dataset = open_dataset(f"folder:{make_images(tmp_path / 'images')}", shipped, home / "datasets")
-    options = Options("cpu", "fp32", 5, 0, compile=compile)
+    options = replace(OPTIONS, compile=compile)
     local = extract(backbone, dataset, tmp_path / "local", options)
     progress = StopAfter(-1)
     parts = extract(backbone, dataset, home, options, progress, cluster)
@@ -74,7 +75,7 @@ def test_damaged_images_stop_or_are_skipped_as_they_are_here(
     backbone = build_backbone(make_entry(tmp_path), home)
     with pytest.raises(DatasetError, match=r"^image .*class2/005.png cannot be read"):
         extract(backbone, dataset, home, OPTIONS, None, cluster)
-    parts = extract(backbone, dataset, home, Options("cpu", "fp32", 5, 0, "skip"), None, cluster)
+    parts = extract(backbone, dataset, home, replace(OPTIONS, on_error="skip"), None, cluster)
     assert [part.skipped for part in parts] == [1, 1]
     with FeatureFile(parts[0].path) as file:
         assert file.skipped.ids == ("train/class2/005.png",) and file.rows == 16

@@ -15,7 +15,7 @@ import numpy as np
 
 from probebench.cache.lock import lock_path
 from probebench.cache.store import FeatureFile, committed_rows, feature_path
-from probebench.cache.writer import FeatureWriter, Header, discard_leftovers, locked
+from probebench.cache.writer import FeatureWriter, Provenance, discard_leftovers, locked
 from tests.cache.test_key import key
 
 
@@ -49,8 +49,8 @@ class Case:
 
     def opened(self, path: Path) -> FeatureWriter:
         """Opens the writer of a file."""
-        header = Header(key(), "net", "made", ("train",), {"device": "cpu", "batch_size": self.block})
-        return FeatureWriter(path, header, self.ids, self.labels, self.rows.shape[1])
+        provenance = Provenance(key(), "net", "made", ("train",), {"device": "cpu", "batch_size": self.block})
+        return FeatureWriter(path, provenance, self.ids, self.labels, self.rows.shape[1])
 
     def append(self, writer: FeatureWriter) -> None:
         """Writes the next block."""

@@ -18,13 +18,13 @@ from probebench.cache.store import stored_files
 from probebench.datasets.base import ArrayImages, Dataset, Split
 from probebench.datasets.open import open_dataset
 from probebench.engine import Ray
-from probebench.extraction import Options, extract, shards
+from probebench.extraction import ExtractionOptions, extract, shards
 from probebench.registry import Registry
 from tests.conftest import make_entry, make_images
 from tests.extraction.killing import Killing
 from tests.faults.case import forked
 
-OPTIONS = Options("cpu", "fp32", 4, 0, compile="off")
+OPTIONS = ExtractionOptions(device="cpu", dtype="fp32", batch_size=4, workers=0, compile="off")
 
 
 class _Case:

@@ -8,7 +8,7 @@ import pytest
 from probebench.cache.index import read_index
 from probebench.errors import CacheError, DatasetError, UsageError
 from probebench.evaluation import ProbeTask, evaluate
-from probebench.extraction import Options, extract
+from probebench.extraction import ExtractionOptions, extract
 from probebench.finetuning import finetune as module
 from probebench.finetuning.finetune import finetune
 from probebench.finetuning.select import image_items
@@ -37,7 +37,7 @@ def probe(task: FinetuneTask, out: Path, shots: Any) -> tuple[Result, Any]:
     from probebench.backbones.builders import build_backbone
 
     backbone = build_backbone(task.checkpoint, task.home, task.key.preprocessing.size)
-    extract(backbone, task.dataset, task.home, Options(device="cpu", dtype="fp32", compile="off"))
+    extract(backbone, task.dataset, task.home, ExtractionOptions(device="cpu", dtype="fp32", compile="off"))
     (group,) = read_index(task.home).groups
     one = ProbeTask(
         group=group,

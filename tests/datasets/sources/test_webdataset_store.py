@@ -16,7 +16,7 @@ from probebench.cache.store import FeatureFile
 from probebench.datasets.base import ArrayImages, Dataset, Split
 from probebench.datasets.sources.webdataset.open import ShardImages, open_wds
 from probebench.errors import DatasetError
-from probebench.extraction import Options, extract
+from probebench.extraction import ExtractionOptions, extract
 from tests.conftest import make_entry
 from tests.datasets.shards import PIXELS, Host, assert_same, remote, write_shards
 
@@ -126,7 +126,7 @@ def test_features_of_streamed_images_are_those_of_the_arrays(host: Host, root: P
     emptied(opened)
     arrays = {"train": ArrayImages(PIXELS[:30]), "test": ArrayImages(PIXELS[30:])}
     splits = {name: Split(split.ids, split.labels, arrays[name]) for name, split in opened.splits.items()}
-    options = Options("cpu", "fp32", 8, 2)
+    options = ExtractionOptions(device="cpu", dtype="fp32", batch_size=8, workers=2)
     found = extract(backbone, opened, tmp_path / "streamed", options)
     expected = extract(backbone, Dataset("arrays", opened.class_names, splits), tmp_path / "arrays", options)
     for one, other in zip(found, expected, strict=True):
