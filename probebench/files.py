@@ -1,9 +1,11 @@
-"""Files that are there whole or not at all, and what tells that one has changed."""
+"""Where things live; files that are there whole or not at all, and what tells that one has changed."""
 
 import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+from probebench.errors import UsageError
 
 
 @contextlib.contextmanager
@@ -33,3 +35,30 @@ def stamp(status: os.stat_result) -> tuple[int, int, int, int]:
     ctime cannot be set back, as ``cp -p`` and ``rsync -t`` set mtime back.
     """
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def home() -> Path:
+    """Returns the folder that holds features/, weights/ and datasets/: $PROBEBENCH_HOME, or the user's cache folder.
+
+    Raises:
+        UsageError: $PROBEBENCH_HOME is a file.
+    """
+    if named := os.environ.get("PROBEBENCH_HOME"):
+        path = Path(named).expanduser()
+    else:
+        import platformdirs
+
+        path = Path(platformdirs.user_cache_dir("probebench"))
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"PROBEBENCH_HOME {path} is a file; name a folder")
+    return path.absolute()
+
+
+def require_file(path: Path) -> None:
+    """Looks for a file that a user named, before anything heavy is loaded.
+
+    Raises:
+        UsageError: It is not there, or is no file.
+    """
+    if not path.is_file():
+        raise UsageError(f"file {path} {'is a folder; name the file' if path.is_dir() else 'does not exist'}")

@@ -5,8 +5,10 @@ import time
 import click
 
 from probebench.cli.console import print_json, print_table
-from probebench.cli.options import home, json_option, split_list
+from probebench.cli.options import json_option
 from probebench.errors import UsageError
+from probebench.files import home
+from probebench.registry.names import split_list
 
 _model_option = click.option("--model", "models", multiple=True, help="Only these models (globs and comma lists).")
 _dataset_option = click.option(

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from probebench.cli.console import ProgressLines, print_json, print_table
-from probebench.cli.options import home, json_option, registry_folders, registry_option
+from probebench.cli.options import json_option, registry_folders, registry_option
+from probebench.files import home
+from probebench.registry.names import expand_datasets
 
 if TYPE_CHECKING:
     from probebench.datasets.base import Dataset
     from probebench.datasets.duplicates.search import Duplicates
-    from probebench.registry import Registry
 
 
 # Pairs of images that are named; --json has more.
@@ -143,7 +144,7 @@ def prepare(datasets: tuple[str, ...]) -> None:
 
     registry, root = Registry.load(registry_folders()), home() / "datasets"
     failed: dict[str, DatasetError] = {}
-    names = _expand(datasets, registry)
+    names = expand_datasets(registry, datasets, sources=False)
     for name in names:
         spec = registry.dataset(name)
         try:
@@ -158,13 +159,3 @@ def prepare(datasets: tuple[str, ...]) -> None:
         raise failed[names[0]]
     if failed:
         raise DatasetError(f"{len(failed)} of {len(names)} data sets are not ready, as said above: {', '.join(failed)}")
-
-
-def _expand(datasets: tuple[str, ...], registry: "Registry") -> list[str]:
-    from probebench.registry.load import expand
-
-    names: list[str] = []
-    for name in datasets:
-        suite = registry.suites.get(name)
-        names += suite.datasets if suite else expand("data set", [name], registry.datasets, "probebench datasets list")
-    return list(dict.fromkeys(names))

@@ -1,30 +1,29 @@
 """``probebench extract``: features into the cache."""
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from probebench.cli.console import ProgressLines, duration, print_table
+from probebench.cli.console import duration, print_table
 from probebench.cli.options import (
     device_option,
     engine_option,
-    home,
     input_size_option,
-    is_source,
     model_option,
     registry_folders,
     registry_option,
-    split_list,
     started,
 )
-from probebench.errors import ProbebenchError, UsageError
+from probebench.cli.steps import open_datasets, run_extract
+from probebench.errors import UsageError
+from probebench.files import home, require_file
+from probebench.registry.names import expand_datasets, expand_models
 
 if TYPE_CHECKING:
-    from probebench.engine import Ray
-    from probebench.extraction import Extracted, ExtractionOptions
+    from probebench.datasets.base import Dataset
+    from probebench.extraction import ExtractionOptions
     from probebench.registry import Registry
 
 
@@ -97,15 +96,18 @@ def command(
     from probebench.registry import Registry
 
     registry = Registry.load(registry_folders())
-    chosen = choose_models(registry, models)
+    chosen = expand_models(registry, models)
     if weights is not None and len(chosen) != 1:
         raise UsageError(f"--weights is for one model, and {len(chosen)} were named")
-    names = choose_datasets(registry, datasets or (default_suite(registry, home() / "datasets"),))
-    if weights is None and len(chosen) == 1:
+    names = expand_datasets(registry, datasets or (default_suite(registry, home() / "datasets"),))
+    # All that is missing is told before torch is loaded, which takes seconds.
+    if weights is not None:
+        require_file(weights)
+    elif len(chosen) == 1:
         from probebench.backbones.user_weights import require_weights
 
-        # Told before torch is loaded, which takes seconds.
         require_weights(registry.checkpoint(chosen[0]), home())
+    opened = open_datasets(registry, names)
     from probebench.extraction import ExtractionOptions
 
     if weights is not None:
@@ -117,95 +119,15 @@ def command(
         gpus = cluster.gpus if cluster else None
         options = ExtractionOptions.resolve(device, dtype, batch_size, workers, on_error, compile, gpus)
         if dry_run:
-            print_plan(registry, chosen, names, input_size, options)
+            print_plan(registry, chosen, opened, input_size, options)
         else:
-            run_extract(registry, chosen, names, input_size, options, cluster)
-
-
-def choose_models(registry: "Registry", patterns: Sequence[str]) -> list[str]:
-    """Expands --model."""
-    from probebench.registry.load import expand
-
-    return expand("model", patterns, registry.checkpoints, "probebench models list")
-
-
-def choose_datasets(registry: "Registry", patterns: Sequence[str]) -> list[str]:
-    """Expands --dataset: suites become their data sets, sources stay as they are."""
-    from probebench.registry.load import expand
-
-    chosen: dict[str, None] = {}
-    for pattern in split_list(patterns):
-        if is_source(pattern):
-            chosen[pattern] = None
-            continue
-        for name in expand("data set", [pattern], [*registry.datasets, *registry.suites], "probebench datasets list"):
-            suite = registry.suites.get(name)
-            chosen.update(dict.fromkeys(suite.datasets if suite else [name]))
-    return list(chosen)
-
-
-def run_extract(
-    registry: "Registry",
-    models: Sequence[str],
-    datasets: Sequence[str],
-    input_size: int | None,
-    options: "ExtractionOptions",
-    engine: "Ray | None" = None,
-) -> None:
-    """Extracts every model on every data set, here or on an engine; one that fails does not stop the others.
-
-    Raises:
-        ProbebenchError: The one failure, or how many of several failed.
-    """
-    from probebench.backbones.builders import build_backbone
-    from probebench.datasets.open import open_dataset
-    from probebench.extraction import extract
-
-    # Opened before any hour is spent: a data set that is missing is told now.
-    opened = [open_dataset(name, registry, home() / "datasets") for name in datasets]
-    failures: list[ProbebenchError] = []
-    with ProgressLines("images") as progress:
-        for model in models:
-            try:
-                backbone = build_backbone(registry.checkpoint(model), home(), input_size)
-                for dataset in opened:
-                    began = time.perf_counter()
-                    parts = extract(backbone, dataset, home(), options, progress, engine)
-                    _report(backbone.spec.id, dataset.id, backbone.input.size, parts, time.perf_counter() - began)
-            except ProbebenchError as error:
-                if len(models) == 1:
-                    raise
-                failures.append(error)
-                click.echo(f"error: {model}: {error}", err=True)
-    if failures:
-        summary = f"{len(failures)} of {len(models)} models failed; the lines above say why, the others are cached"
-        raise type(max(failures, key=lambda failure: failure.exit_code))(summary)
-
-
-def _report(model: str, dataset: str, size: int, parts: "Sequence[Extracted]", seconds: float) -> None:
-    rows, computed = sum(part.rows for part in parts), sum(part.computed for part in parts)
-    skipped = sum(part.skipped for part in parts)
-    where = f"{model} on {dataset} at {size} px: "
-    if not computed:
-        click.echo(f"{where}{rows} images, all cached already")
-    else:
-        split = ", ".join(
-            f"{stage} {sum(part.seconds.get(stage, 0.0) for part in parts) / seconds:.0%}"
-            for stage in ("decode", "forward", "disk")
-        )
-        cached = f", {rows + skipped - computed} were cached" if computed < rows + skipped else ""
-        click.echo(
-            f"{where}{computed} images in {seconds:.0f} s "
-            f"({computed / seconds:.0f} images/s; waited for {split}){cached}"
-        )
-    if skipped:
-        click.echo(f"{where}{skipped} images could not be read and are left out; results will list them")
+            run_extract(registry, chosen, opened, input_size, options, cluster)
 
 
 def print_plan(
     registry: "Registry",
     models: Sequence[str],
-    datasets: Sequence[str],
+    datasets: "Sequence[Dataset]",
     input_size: int | None,
     options: "ExtractionOptions",
 ) -> None:
@@ -214,23 +136,18 @@ def print_plan(
     Raises:
         CacheError: The disk is too small for it.
     """
-    from probebench.backbones.builders import build_backbone
-    from probebench.datasets.open import open_dataset
-    from probebench.extraction import plan
+    from probebench.extraction.many import plan_many
     from probebench.extraction.space import free_space, require_space
 
-    opened = [open_dataset(name, registry, home() / "datasets") for name in datasets]
     rows, needed, seconds = [], 0, 0.0
-    for model in models:
-        backbone = build_backbone(registry.checkpoint(model), home(), input_size)
-        for dataset in opened:
-            planned = plan(backbone, dataset, home(), options)
-            needed, seconds = needed + planned.bytes, seconds + planned.seconds
-            images = " + ".join(f"{count} {split}" for split, count in planned.images.items())
-            cached = sum(planned.images.values()) - sum(planned.left.values())
-            width = f"{backbone.features} {'float32' if options.dtype == 'fp32' else 'float16'}"
-            row = [model, dataset.id, str(backbone.input.size), images, str(cached), width]
-            rows.append([*row, f"{planned.bytes / 1e6:.1f}", duration(planned.seconds)])
+    for one in plan_many([registry.checkpoint(model) for model in models], datasets, home(), options, input_size):
+        planned = one.plan
+        needed, seconds = needed + planned.bytes, seconds + planned.seconds
+        images = " + ".join(f"{count} {split}" for split, count in planned.images.items())
+        cached = sum(planned.images.values()) - sum(planned.left.values())
+        width = f"{one.features} {'float32' if options.dtype == 'fp32' else 'float16'}"
+        row = [one.model, one.dataset, str(one.input_size), images, str(cached), width]
+        rows.append([*row, f"{planned.bytes / 1e6:.1f}", duration(planned.seconds)])
     columns = [("model", "left"), ("data set", "left"), ("px", "right"), ("images", "left"), ("cached", "right")]
     columns += [("features", "right"), ("MB to write", "right"), ("time", "right")]
     print_table(columns, rows)

@@ -11,9 +11,7 @@ from probebench.cli.console import ProgressLines, duration, raise_all, warn
 from probebench.cli.options import (
     device_option,
     engine_option,
-    home,
     input_size_option,
-    is_source,
     model_option,
     out_option,
     parse_shots,
@@ -21,8 +19,11 @@ from probebench.cli.options import (
     registry_option,
     started,
 )
+from probebench.cli.steps import open_datasets
 from probebench.cli.tables import print_results
 from probebench.errors import ProbebenchError, UsageError
+from probebench.files import home
+from probebench.registry.names import expand_datasets, expand_models, is_source
 
 if TYPE_CHECKING:
     from probebench.engine import Ray
@@ -117,20 +118,23 @@ def command(
     Draws are those of the probes. The learning rate, and the epoch where the protocol says so, are chosen on validation
     images only. Results that are there already are kept, and a training that was cut off goes on from its last epoch.
     """
-    from probebench.cli.extract import choose_datasets, choose_models
     from probebench.registry import Registry
 
     registry = Registry.load(registry_folders())
     spec = registry.finetune_protocol(protocol)
     asked = parse_shots(shots) if shots else None
-    chosen, sets = choose_models(registry, models), choose_datasets(registry, datasets)
+    chosen, sets = expand_models(registry, models), expand_datasets(registry, datasets)
     if mode != "scratch":
         from probebench.backbones.user_weights import require_weights
 
-        # Told before torch is loaded, which takes seconds.
+        # All that is missing is told before torch is loaded, which takes seconds.
         for model in chosen:
             require_weights(registry.checkpoint(model), home())
-    from probebench.finetuning.plan import Request
+    opened = [
+        (dataset, None if is_source(name) else registry.dataset(name))
+        for name, dataset in zip(sets, open_datasets(registry, sets), strict=True)
+    ]
+    from probebench.finetuning.plan import Request, tasks_of
     from probebench.training.options import TrainingOptions
 
     with started(engine) as cluster:
@@ -145,20 +149,8 @@ def command(
             input_size=input_size,
             options=options,
         )
-        tasks = _cells(registry, request, chosen, sets)
+        tasks = [task for name in chosen for task in tasks_of(request, registry.checkpoint(name), opened, home())]
         run_finetune(registry, tasks, out, cluster, dry_run)
-
-
-def _cells(registry: "Registry", request: Any, models: Sequence[str], names: Sequence[str]) -> "list[FinetuneTask]":
-    from probebench.datasets.open import open_dataset
-    from probebench.finetuning.plan import tasks_of
-
-    # Opened before any hour is spent: a data set that is missing is told now.
-    sets = [
-        (open_dataset(name, registry, home() / "datasets"), None if is_source(name) else registry.dataset(name))
-        for name in names
-    ]
-    return [task for model in models for task in tasks_of(request, registry.checkpoint(model), sets, home())]
 
 
 def run_finetune(

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from probebench.cli.console import print_json
-from probebench.cli.options import home, json_option, registry_folders, registry_option
-from probebench.cli.tables import load_stored
+from probebench.cli.options import json_option, registry_folders, registry_option
+from probebench.cli.steps import write_page
+from probebench.files import home
 
 if TYPE_CHECKING:
     from probebench.leaderboard.reproduce import Rerun
@@ -58,20 +59,6 @@ def serve(folders: tuple[Path, ...], out: Path, port: int) -> None:
     with server(out, port) as running:
         click.echo(f"http://127.0.0.1:{running.server_port}/ shows {out}; stop with Ctrl-C")
         running.serve_forever()
-
-
-def write_page(folders: tuple[Path, ...], out: Path) -> Path:
-    """Builds the page from all results in folders, with the predictions beside them, and returns its file."""
-    from probebench.leaderboard.site import build_site
-    from probebench.registry import Registry
-    from probebench.results.store import read_predictions
-
-    stored = [pair for folder in folders for pair in load_stored(folder)]
-    files = {id(result): path for path, result in stored}
-    entries = Registry.load_leniently(registry_folders()).checkpoints
-    return build_site(
-        [result for _, result in stored], out, lambda result: read_predictions(files[id(result)], result), entries
-    )
 
 
 @command.command()

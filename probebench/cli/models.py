@@ -6,7 +6,8 @@ from typing import Any, get_args
 import click
 
 from probebench.cli.console import print_json, print_table
-from probebench.cli.options import home, json_option, own_registry, registry_folders, registry_option
+from probebench.cli.options import json_option, own_registry, registry_folders, registry_option
+from probebench.files import home, require_file
 from probebench.registry.checkpoint import Keys, Library, Method
 from probebench.tools.model_table import architecture, where
 from probebench.tools.model_table import source as source_of
@@ -184,6 +185,7 @@ def add(
     The format is found out: OpenCLIP, timm, torchvision, DINO, MoCo, SLIP, Lightly, solo-learn, VISSL, safetensors and
     plain state dicts. Facts that are not given are written "unknown".
     """
+    require_file(weights)
     from probebench.backbones.add import Facts, add_checkpoint, pair_sources
     from probebench.registry import Registry
     from probebench.registry.load import checked

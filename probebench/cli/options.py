@@ -2,13 +2,14 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from probebench.errors import ProbebenchError, UsageError
+from probebench.files import home
 
 if TYPE_CHECKING:
     from probebench.engine import Ray
@@ -65,7 +66,7 @@ def started(engine: str) -> "Iterator[Ray | None]":
 
 
 def registry_option(command: F) -> F:
-    """Adds ``--registry`` to a command; the folders reach ``load_registry``."""
+    """Adds ``--registry`` to a command; the folders reach ``registry_folders``."""
 
     def remember(ctx: click.Context, _: click.Parameter, value: tuple[Path, ...]) -> None:
         ctx.ensure_object(dict)["registry"] = (*(ctx.obj.get("registry") or ()), *value)
@@ -94,24 +95,6 @@ def own_registry() -> Path:
     return (*folders, *named, home() / "registry")[0]
 
 
-def home() -> Path:
-    """Returns the folder that holds features/, weights/ and datasets/.
-
-    Raises:
-        UsageError: $PROBEBENCH_HOME is a file.
-    """
-    named = os.environ.get("PROBEBENCH_HOME")
-    if named:
-        path = Path(named).expanduser()
-    else:
-        import platformdirs
-
-        path = Path(platformdirs.user_cache_dir("probebench"))
-    if path.exists() and not path.is_dir():
-        raise UsageError(f"PROBEBENCH_HOME {path} is a file; name a folder")
-    return path.absolute()
-
-
 def parse_shots(text: str) -> list[Any]:
     """Reads "1,5,10,full" into [1, 5, 10, "full"].
 
@@ -127,21 +110,3 @@ def parse_shots(text: str) -> list[Any]:
         else:
             raise UsageError(f"--shots takes positive numbers and full, such as 1,5,10,full; not {part!r}")
     return list(shots)
-
-
-def is_source(text: str) -> bool:
-    """Says whether a data set is named by where it lies, not by an id of the registry."""
-    return text.startswith(("folder:", "wds:", "hf:"))
-
-
-def split_list(texts: Sequence[str]) -> list[str]:
-    """Splits comma lists; a source whose own name holds a comma stays whole."""
-    parts: list[str] = []
-    for text in texts:
-        folder = text.startswith("folder:") and Path(text.removeprefix("folder:")).expanduser().is_dir()
-        parts += (
-            [text]
-            if folder or text.startswith(("wds:", "hf:"))
-            else [part.strip() for part in text.split(",") if part.strip()]
-        )
-    return parts

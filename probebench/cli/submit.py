@@ -5,7 +5,9 @@ from pathlib import Path
 import click
 
 from probebench.cli.console import warn
-from probebench.cli.options import home, input_size_option, registry_folders, registry_option, split_list
+from probebench.cli.options import input_size_option, registry_folders, registry_option
+from probebench.files import home
+from probebench.registry.names import expand_datasets, split_list
 
 
 @click.command(name="submit")
@@ -53,7 +55,6 @@ def command(
     A set is complete with 1, 5 and 10 shots, of five draws or more, and full data under the default protocol on every
     data set. Everything that is missing, stale or damaged is listed, each with the command that mends it.
     """
-    from probebench.cli.extract import choose_datasets
     from probebench.leaderboard.rules import SUITE
     from probebench.leaderboard.submit import SubmissionRequest, submit
     from probebench.registry import Registry
@@ -61,7 +62,7 @@ def command(
     registry = Registry.load(registry_folders())
     entry = registry.checkpoint(model)
     names = tuple(split_list(protocols))
-    covered = tuple(registry.dataset(name).id for name in choose_datasets(registry, datasets or (SUITE,)))
+    covered = tuple(registry.dataset(name).id for name in expand_datasets(registry, datasets or (SUITE,)))
     asked = SubmissionRequest(entry, covered, names, input_size)
     folder, gathered = submit(asked, results, out, registry, home() / "datasets")
     for note in gathered.notes:

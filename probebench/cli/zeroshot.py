@@ -6,18 +6,12 @@ from typing import TYPE_CHECKING
 import click
 
 from probebench.cli.console import raise_all
-from probebench.cli.eval import choose_groups
-from probebench.cli.options import (
-    home,
-    input_size_option,
-    is_source,
-    model_option,
-    out_option,
-    registry_folders,
-    registry_option,
-)
+from probebench.cli.options import input_size_option, model_option, out_option, registry_folders, registry_option
+from probebench.cli.steps import chosen_extractions
 from probebench.cli.tables import print_results
 from probebench.errors import ProbebenchError
+from probebench.files import home
+from probebench.registry.names import is_source
 
 if TYPE_CHECKING:
     from probebench.evaluation.zeroshot import Prompts
@@ -50,13 +44,12 @@ def command(
 
     Only open_clip checkpoints have one. Nothing is trained and nothing is chosen.
     """
-    from probebench.cache.index import read_index
     from probebench.evaluation.zeroshot import ZeroshotTask, zeroshot
     from probebench.registry import Registry
 
     _check_templates(templates)
     registry = Registry.load(registry_folders())
-    groups, failures = choose_groups(registry, read_index(home()), models, datasets, input_size)
+    groups, failures = chosen_extractions(registry, models, datasets, input_size)
     sources = {name: pattern for pattern in datasets if is_source(pattern) for name in [_opened_id(registry, pattern)]}
     results = []
     for group in groups:

@@ -6,10 +6,10 @@ from pathlib import Path
 from probebench.datasets.base import Dataset, check_dataset
 from probebench.datasets.named.layout import Layout, check_counts
 from probebench.datasets.named.loader import loader_of
-from probebench.datasets.sources import FOLDER, HF, WDS
 from probebench.datasets.sources.folder import open_folder
 from probebench.errors import DatasetError
 from probebench.registry.load import Registry
+from probebench.registry.names import FOLDER, HF, WDS
 from probebench.registry.schema import DatasetSpec
 
 

@@ -73,8 +73,8 @@ def _absent(
     input_size: int | None,
     home: Path,
 ) -> list[str]:
-    """Returns a line for each pair of a checkpoint and a data set, named outright and not by a glob, without features."""
-    lines = []
+    """Returns a line for each checkpoint and data set, named outright and not by a glob, that has no features."""
+    lines: list[str] = []
     at, size = (f" at {input_size} px", f" --input-size {input_size}") if input_size else ("", "")
     # None stands for "whatever is cached".
     typed_places: list[tuple[str | None, str | None]] = [pair for pair in places.items() if pair[1]]

@@ -1,6 +1,5 @@
 """Reads the registry's TOML files and finds entries by id, glob or comma list."""
 
-import fnmatch
 import os
 import re
 import tomllib
@@ -12,6 +11,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from probebench.errors import RegistryError, UsageError, did_you_mean, one_line
+from probebench.registry.names import expand
 from probebench.registry.schema import CheckpointSpec, DatasetSpec, Entry, FinetuneProtocol, ProtocolSpec, SuiteSpec
 
 KINDS: dict[str, type[Entry]] = {
@@ -212,30 +212,6 @@ def _get(kind: str, entries: Mapping[str, E_], name: str, listing: str) -> E_:
     if name not in entries:
         raise UsageError(f"unknown {kind} {name!r}{did_you_mean(name, entries)} ({listing})")
     return entries[name]
-
-
-def expand(kind: str, patterns: Iterable[str], known: Iterable[str], listing: str) -> list[str]:
-    """Expands comma lists and globs into known ids, in the order asked for, each once.
-
-    Args:
-        kind: What the ids name, for the error line ("model", "data set").
-        patterns: Ids, globs, or comma lists of them.
-        known: The ids that exist.
-        listing: The command that lists them, for the error line.
-
-    Raises:
-        UsageError: A pattern matches nothing; the line gives the nearest names.
-    """
-    names = list(known)
-    chosen: dict[str, None] = {}
-    for pattern in (part.strip() for text in patterns for part in text.split(",")):
-        if not pattern:
-            continue
-        matches = [pattern] if pattern in names else fnmatch.filter(names, pattern)
-        if not matches:
-            raise UsageError(f"unknown {kind} {pattern!r}{did_you_mean(pattern, names)} ({listing})")
-        chosen.update(dict.fromkeys(matches))
-    return list(chosen)
 
 
 def validate_path(path: Path) -> list[str]:

@@ -5,7 +5,8 @@ import pytest
 
 from probebench.errors import RegistryError, UsageError
 from probebench.registry import CheckpointSpec, Registry, validate_path
-from probebench.registry.load import expand, read_entry
+from probebench.registry.load import read_entry
+from probebench.registry.names import expand
 from tests.conftest import entry_text, write_entry
 
 

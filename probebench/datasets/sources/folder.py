@@ -9,11 +9,11 @@ import numpy as np
 from probebench.arrays import Labels
 from probebench.datasets.base import Dataset, FileImages, Split, check_utf8, unreadable
 from probebench.datasets.digest_cache import DigestCache, Names, Numbers
-from probebench.datasets.sources import FOLDER
 from probebench.datasets.sources.assemble import assemble, cut, find_splits
 from probebench.errors import DatasetError, UsageError
 from probebench.files import stamp
 from probebench.fingerprint import file_sha256
+from probebench.registry.names import FOLDER
 
 
 def open_folder(path: Path, root: Path) -> Dataset:

@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 from probebench.arrays import Labels
 from probebench.datasets.base import Dataset, Split
-from probebench.datasets.sources import HF
 from probebench.datasets.sources.assemble import ANY_SPLIT_NAME, SPLIT_NAMES, assemble, cut, find_splits
 from probebench.datasets.sources.huggingface.images import table_images
 from probebench.datasets.sources.huggingface.load import Source, load
 from probebench.errors import DatasetError, UsageError
 from probebench.fingerprint import fingerprint
+from probebench.registry.names import HF
 
 # Names of columns, the likeliest first.
 _IMAGES = ("image", "img", "images", "jpg", "png")

@@ -13,12 +13,12 @@ from PIL import Image
 
 from probebench.arrays import Labels, Positions
 from probebench.datasets.base import Dataset, Split, decode, digests_fingerprint
-from probebench.datasets.sources import WDS
 from probebench.datasets.sources.assemble import assemble, cut
 from probebench.datasets.sources.webdataset.index import Index, index_shard
 from probebench.datasets.sources.webdataset.shards import class_names, named_shards
 from probebench.datasets.sources.webdataset.store import Shard, ShardStore
 from probebench.errors import DatasetError, UsageError
+from probebench.registry.names import WDS
 
 # Shards that are read at once to index them.
 _AT_ONCE = 4
