@@ -63,6 +63,9 @@ def main(folder: Path, home: Path, texts: list[str]) -> None:
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     os.environ |= {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HOME": str(home / "hf")}
 
+    # On a busy machine the import alone takes longer than what is timed below.
+    import datasets  # noqa: F401
+
     from probebench.datasets.sources.huggingface.open import open_hf
     from probebench.errors import ProbebenchError
 
