@@ -85,6 +85,6 @@ def test_a_cell_whose_weights_are_not_here_is_told_apart(run: Run, tmp_path: Pat
 
 
 def test_the_version_of_zeroshot_is_the_one_that_is_made() -> None:
-    from probebench import zeroshot
+    from probebench.evaluation import zeroshot
 
-    assert (ZEROSHOT, ZEROSHOT_VERSION) == (zeroshot.PROTOCOL, zeroshot.VERSION)
+    assert (ZEROSHOT, ZEROSHOT_VERSION) == (zeroshot.PROTOCOL.id, zeroshot.PROTOCOL.version)
