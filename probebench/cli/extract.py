@@ -23,6 +23,7 @@ from probebench.cli.options import (
 from probebench.errors import ProbebenchError, UsageError
 
 if TYPE_CHECKING:
+    from probebench.datasets.base import Dataset
     from probebench.engine import Ray
     from probebench.extraction import Extracted, ExtractionOptions
     from probebench.registry import Registry
@@ -101,11 +102,16 @@ def command(
     if weights is not None and len(chosen) != 1:
         raise UsageError(f"--weights is for one model, and {len(chosen)} were named")
     names = choose_datasets(registry, datasets or (default_suite(registry, home() / "datasets"),))
-    if weights is None and len(chosen) == 1:
+    # What is missing is told before torch is loaded, which takes seconds, and before any hour is spent.
+    if weights is not None:
+        from probebench.backbones.locate import check_given
+
+        check_given(registry.checkpoint(chosen[0]), weights)
+    elif len(chosen) == 1:
         from probebench.backbones.user_weights import require_weights
 
-        # Told before torch is loaded, which takes seconds.
         require_weights(registry.checkpoint(chosen[0]), home())
+    opened = open_datasets(registry, names)
     from probebench.extraction import ExtractionOptions
 
     if weights is not None:
@@ -117,9 +123,9 @@ def command(
         gpus = cluster.gpus if cluster else None
         options = ExtractionOptions.resolve(device, dtype, batch_size, workers, on_error, compile, gpus)
         if dry_run:
-            print_plan(registry, chosen, names, input_size, options)
+            print_plan(registry, chosen, opened, input_size, options)
         else:
-            run_extract(registry, chosen, names, input_size, options, cluster)
+            run_extract(registry, chosen, opened, input_size, options, cluster)
 
 
 def choose_models(registry: "Registry", patterns: Sequence[str]) -> list[str]:
@@ -144,10 +150,17 @@ def choose_datasets(registry: "Registry", patterns: Sequence[str]) -> list[str]:
     return list(chosen)
 
 
+def open_datasets(registry: "Registry", names: Sequence[str]) -> "list[Dataset]":
+    """Opens data sets by id or source."""
+    from probebench.datasets.open import open_dataset
+
+    return [open_dataset(name, registry, home() / "datasets") for name in names]
+
+
 def run_extract(
     registry: "Registry",
     models: Sequence[str],
-    datasets: Sequence[str],
+    datasets: "Sequence[Dataset]",
     input_size: int | None,
     options: "ExtractionOptions",
     engine: "Ray | None" = None,
@@ -158,17 +171,14 @@ def run_extract(
         ProbebenchError: The one failure, or how many of several failed.
     """
     from probebench.backbones.builders import build_backbone
-    from probebench.datasets.open import open_dataset
     from probebench.extraction import extract
 
-    # Opened before any hour is spent: a data set that is missing is told now.
-    opened = [open_dataset(name, registry, home() / "datasets") for name in datasets]
     failures: list[ProbebenchError] = []
     with ProgressLines("images") as progress:
         for model in models:
             try:
                 backbone = build_backbone(registry.checkpoint(model), home(), input_size)
-                for dataset in opened:
+                for dataset in datasets:
                     began = time.perf_counter()
                     parts = extract(backbone, dataset, home(), options, progress, engine)
                     _report(backbone.spec.id, dataset.id, backbone.input.size, parts, time.perf_counter() - began)
@@ -205,7 +215,7 @@ def _report(model: str, dataset: str, size: int, parts: "Sequence[Extracted]", s
 def print_plan(
     registry: "Registry",
     models: Sequence[str],
-    datasets: Sequence[str],
+    datasets: "Sequence[Dataset]",
     input_size: int | None,
     options: "ExtractionOptions",
 ) -> None:
@@ -215,15 +225,13 @@ def print_plan(
         CacheError: The disk is too small for it.
     """
     from probebench.backbones.builders import build_backbone
-    from probebench.datasets.open import open_dataset
     from probebench.extraction import plan
     from probebench.extraction.space import free_space, require_space
 
-    opened = [open_dataset(name, registry, home() / "datasets") for name in datasets]
     rows, needed, seconds = [], 0, 0.0
     for model in models:
         backbone = build_backbone(registry.checkpoint(model), home(), input_size)
-        for dataset in opened:
+        for dataset in datasets:
             planned = plan(backbone, dataset, home(), options)
             needed, seconds = needed + planned.bytes, seconds + planned.seconds
             images = " + ".join(f"{count} {split}" for split, count in planned.images.items())

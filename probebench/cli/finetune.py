@@ -117,39 +117,31 @@ def command(
     Draws are those of the probes. The learning rate, and the epoch where the protocol says so, are chosen on validation
     images only. Results that are there already are kept, and a training that was cut off goes on from its last epoch.
     """
-    from probebench.cli.extract import choose_datasets, choose_models
+    from probebench.cli.extract import choose_datasets, choose_models, open_datasets
     from probebench.registry import Registry
 
     registry = Registry.load(registry_folders())
     spec = registry.finetune_protocol(protocol)
     asked = parse_shots(shots) if shots else None
-    chosen, sets = choose_models(registry, models), choose_datasets(registry, datasets)
+    chosen, names = choose_models(registry, models), choose_datasets(registry, datasets)
+    # What is missing is told before torch is loaded, which takes seconds, and before any hour is spent.
     if mode != "scratch":
         from probebench.backbones.user_weights import require_weights
 
-        # Told before torch is loaded, which takes seconds.
         for model in chosen:
             require_weights(registry.checkpoint(model), home())
-    from probebench.finetuning.plan import Request
+    sets = [
+        (dataset, None if is_source(name) else registry.dataset(name))
+        for name, dataset in zip(names, open_datasets(registry, names), strict=True)
+    ]
+    from probebench.finetuning.plan import Request, tasks_of
     from probebench.training.options import Options
 
     with started(engine) as cluster:
         options = Options.resolve(device, dtype, batch_size, workers, cluster.gpus if cluster else None)
         request = Request(spec, mode, head, asked, draws, alphas, input_size, options)
-        tasks = _cells(registry, request, chosen, sets)
+        tasks = [task for model in chosen for task in tasks_of(request, registry.checkpoint(model), sets, home())]
         run_finetune(registry, tasks, out, cluster, dry_run)
-
-
-def _cells(registry: "Registry", request: Any, models: Sequence[str], names: Sequence[str]) -> "list[FinetuneTask]":
-    from probebench.datasets.open import open_dataset
-    from probebench.finetuning.plan import tasks_of
-
-    # Opened before any hour is spent: a data set that is missing is told now.
-    sets = [
-        (open_dataset(name, registry, home() / "datasets"), None if is_source(name) else registry.dataset(name))
-        for name in names
-    ]
-    return [task for model in models for task in tasks_of(request, registry.checkpoint(model), sets, home())]
 
 
 def run_finetune(

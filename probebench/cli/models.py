@@ -184,6 +184,10 @@ def add(
     The format is found out: OpenCLIP, timm, torchvision, DINO, MoCo, SLIP, Lightly, solo-learn, VISSL, safetensors and
     plain state dicts. Facts that are not given are written "unknown".
     """
+    from probebench.backbones.locate import require_file
+
+    # Told before torch is loaded, which takes seconds.
+    require_file(weights)
     from probebench.backbones.add import Facts, add_checkpoint, pair_sources
     from probebench.registry import Registry
     from probebench.registry.load import checked

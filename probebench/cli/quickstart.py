@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from probebench.cli.eval import run_eval
-from probebench.cli.extract import run_extract
+from probebench.cli.extract import open_datasets, run_extract
 from probebench.cli.leaderboard import write_page
 from probebench.cli.options import out_option
 
@@ -35,7 +35,8 @@ def command(out: Path, site: Path) -> None:
 
     registry = Registry.load()
     click.echo(f"1/3 features of {len(MODELS)} checkpoints on {DATASET} at {INPUT_SIZE} px")
-    run_extract(registry, MODELS, [DATASET], INPUT_SIZE, ExtractionOptions.resolve(dtype="fp32"))
+    datasets, options = open_datasets(registry, [DATASET]), ExtractionOptions.resolve(dtype="fp32")
+    run_extract(registry, MODELS, datasets, INPUT_SIZE, options)
     click.echo("2/3 probes on 1, 5, 10 shots (5 draws) and full data, strength chosen on validation images")
     run_eval(registry, [",".join(MODELS)], [DATASET], INPUT_SIZE, None, None, ["default"], "auto", out)
     page = write_page((out,), site)
