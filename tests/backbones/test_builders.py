@@ -212,8 +212,8 @@ def test_weights_are_hashed_once(home: Path, tmp_path: Path, source: str, monkey
     }[source]()
     if source == "registered":
         register_weights(spec, home, file)
-    tensors = mock.Mock(wraps=builders.state_digest)
-    files = mock.Mock(wraps=locate.file_sha256)
+    tensors = mock.Mock(wraps=weights.state_digest)
+    files = mock.Mock(wraps=file_sha256)
     monkeypatch.setattr(builders, "state_digest", tensors)
     monkeypatch.setattr(locate, "file_sha256", files)
     backbone = build_backbone(spec, home)
