@@ -52,13 +52,3 @@ def home() -> Path:
     if path.exists() and not path.is_dir():
         raise UsageError(f"PROBEBENCH_HOME {path} is a file; name a folder")
     return path.absolute()
-
-
-def require_file(path: Path) -> None:
-    """Looks for a file that a user named, before anything heavy is loaded.
-
-    Raises:
-        UsageError: It is not there, or is no file.
-    """
-    if not path.is_file():
-        raise UsageError(f"file {path} {'is a folder; name the file' if path.is_dir() else 'does not exist'}")

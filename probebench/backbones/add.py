@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from probebench.backbones.base import Backbone
-from probebench.backbones.builders import build_backbone, feature_width, register_weights
+from probebench.backbones.builders import build_backbone, feature_width, keep_weights
 from probebench.backbones.library_input import library_input
 from probebench.backbones.recognise import recognise
 from probebench.errors import UsageError, WeightsError
@@ -115,7 +115,8 @@ def add_checkpoint(path: Path, facts: Facts, home: Path, folder: Path) -> Added:
     )
     output = draft.output.model_copy(update={"features": feature_width(draft)})
     spec = draft.model_copy(update={"output": output})
-    kept = register_weights(spec, home, path)
+    # The entry's sha256 was taken from this very file.
+    kept = keep_weights(spec, home, path)
     try:
         backbone = build_backbone(spec, home)
         _check_alive(backbone, path)

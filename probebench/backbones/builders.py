@@ -7,7 +7,7 @@ import torch
 
 from probebench.backbones.adapters import by_order, read_state_dict
 from probebench.backbones.base import Backbone
-from probebench.backbones.locate import check_sha256, locate, network
+from probebench.backbones.locate import check_given, check_sha256, locate, network
 from probebench.backbones.pins import check_pin
 from probebench.backbones.user_weights import UserWeights, require_weights
 from probebench.backbones.weights import load_into, state_digest
@@ -44,7 +44,8 @@ def build_backbone(spec: CheckpointSpec, home: Path, input_size: int | None = No
         WeightsError: The weights are missing, damaged, out of reach or of another architecture.
         RegistryError: The library does not know the architecture, or its feature width differs from the entry.
     """
-    return _finish(spec, _with_weights(spec, home, input_size), input_size)
+    module, digest = _with_weights(spec, home, input_size)
+    return _finish(spec, module, digest, input_size)
 
 
 def build_language_image(spec: CheckpointSpec, home: Path, input_size: int | None = None) -> tuple[Any, str]:
@@ -60,33 +61,38 @@ def build_language_image(spec: CheckpointSpec, home: Path, input_size: int | Non
     """
     if spec.architecture.library != "open_clip" or spec.weights.keys == "open-clip-visual":
         raise UsageError(f"{spec.id} has no text tower to compare images with; zero-shot takes open_clip checkpoints")
-    module = _with_weights(spec, home, input_size).eval().requires_grad_(False)
-    return module, state_digest(module.state_dict())
+    module, digest = _with_weights(spec, home, input_size)
+    return module.eval().requires_grad_(False), digest
 
 
-def _with_weights(spec: CheckpointSpec, home: Path, input_size: int | None) -> torch.nn.Module:
+def _with_weights(spec: CheckpointSpec, home: Path, input_size: int | None) -> tuple[torch.nn.Module, str]:
+    """Returns the whole network with its weights, and their digest, which takes as long as reading them."""
     require_weights(spec, home)
     registered = UserWeights.find(home, spec.id)
     if registered is not None:
         module = _construct(spec, input_size)
         load_into(module, read_state_dict(registered.path), _describe(spec), registered.path)
-        if state_digest(module.state_dict()) != registered.digest:
+        digest = state_digest(module.state_dict())
+        if digest != registered.digest:
             raise WeightsError(
                 f"registered weights {registered.path} changed on disk; "
                 f"register the file again: probebench extract --model {spec.id} --weights PATH"
             )
-    elif spec.weights.scheme in ("timm", "open_clip"):
+        return module, digest
+    if spec.weights.scheme in ("timm", "open_clip"):
         with network(spec):
             module = _construct(spec, input_size, tag=spec.weights.uri.split("://", 1)[1])
         size = spec.input.size if input_size is None else input_size
-        check_pin(spec, home, f"tensors at {size} px", state_digest(module.state_dict()))
-    elif spec.weights.scheme == "random":
+        digest = state_digest(module.state_dict())
+        check_pin(spec, home, f"tensors at {size} px", digest)
+        return module, digest
+    if spec.weights.scheme == "random":
         module = _construct(spec, input_size, seed=int(spec.weights.uri.split(":", 1)[1]))
     else:
         path = locate(spec, home)
         module = _construct(spec, input_size)
         _load_file(module, spec, path)
-    return module
+    return module, state_digest(module.state_dict())
 
 
 def register_weights(spec: CheckpointSpec, home: Path, path: Path) -> UserWeights:
@@ -96,9 +102,17 @@ def register_weights(spec: CheckpointSpec, home: Path, path: Path) -> UserWeight
         UsageError: The checkpoint is random by definition.
         WeightsError: The file is missing, damaged, of another architecture, or not the one that the entry names.
     """
-    if spec.weights.scheme == "random":
-        raise UsageError(f"{spec.id} is a random-init twin and takes no weights file; leave out --weights")
+    check_given(spec, path)
     check_sha256(spec, path)
+    return keep_weights(spec, home, path)
+
+
+def keep_weights(spec: CheckpointSpec, home: Path, path: Path) -> UserWeights:
+    """Keeps a copy of a file's tensors as a checkpoint's weights; that it is the file of the entry is known.
+
+    Raises:
+        WeightsError: The file is damaged or of another architecture.
+    """
     module = _construct(spec, None)
     state = _load_file(module, spec, path)
     return UserWeights.register(home, spec.id, state, state_digest(module.state_dict()), path.resolve())
@@ -201,8 +215,7 @@ def _torchvision(architecture: Architecture, input_size: int | None, tag: str | 
     return known(weights=None, **architecture.kwargs)  # type: ignore[no-any-return]
 
 
-def _finish(spec: CheckpointSpec, module: torch.nn.Module, input_size: int | None) -> Backbone:
-    digest = state_digest(module.state_dict())
+def _finish(spec: CheckpointSpec, module: torch.nn.Module, digest: str, input_size: int | None) -> Backbone:
     feature_module = _without_head(spec, module).eval().requires_grad_(False)
     backbone = Backbone(spec, spec.input.at_size(input_size), feature_module, digest)
     size = backbone.input.size

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from probebench.backbones.download import fetch
 from probebench.backbones.pins import check_pin
-from probebench.errors import WeightsError, one_line
+from probebench.errors import UsageError, WeightsError, one_line
 from probebench.fingerprint import file_sha256
 from probebench.network import hub_offline, quiet_libraries, reachable
 from probebench.registry.schema import CheckpointSpec
@@ -46,6 +46,28 @@ def locate(spec: CheckpointSpec, home: Path) -> Path:
     return path
 
 
+def require_file(path: Path) -> None:
+    """Checks that a weights file is there. Loads no torch.
+
+    Raises:
+        WeightsError: It is not.
+    """
+    if not path.is_file():
+        raise WeightsError(f"weights file {path} does not exist")
+
+
+def check_given(spec: CheckpointSpec, path: Path) -> None:
+    """Checks that a user's file is there and that its checkpoint takes one. Loads no torch.
+
+    Raises:
+        UsageError: The checkpoint is random by definition.
+        WeightsError: The file is missing.
+    """
+    if spec.weights.scheme == "random":
+        raise UsageError(f"{spec.id} is a random-init twin and takes no weights file; leave out --weights")
+    require_file(path)
+
+
 def check_sha256(spec: CheckpointSpec, path: Path) -> None:
     """Compares a file with the sha256 that the entry gives, where it gives one.
 
@@ -54,8 +76,7 @@ def check_sha256(spec: CheckpointSpec, path: Path) -> None:
     """
     if spec.weights.sha256 in ("unknown", "none"):
         return
-    if not path.is_file():
-        raise WeightsError(f"weights file {path} does not exist")
+    require_file(path)
     found = file_sha256(path)
     if found != spec.weights.sha256:
         raise WeightsError(

@@ -18,7 +18,7 @@ from probebench.cli.options import (
 )
 from probebench.cli.steps import open_datasets, run_extract
 from probebench.errors import UsageError
-from probebench.files import home, require_file
+from probebench.files import home
 from probebench.registry.names import expand_datasets, expand_models
 
 if TYPE_CHECKING:
@@ -102,7 +102,9 @@ def command(
     names = expand_datasets(registry, datasets or (default_suite(registry, home() / "datasets"),))
     # All that is missing is told before torch is loaded, which takes seconds.
     if weights is not None:
-        require_file(weights)
+        from probebench.backbones.locate import check_given
+
+        check_given(registry.checkpoint(chosen[0]), weights)
     elif len(chosen) == 1:
         from probebench.backbones.user_weights import require_weights
 

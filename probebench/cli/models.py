@@ -7,7 +7,7 @@ import click
 
 from probebench.cli.console import print_json, print_table
 from probebench.cli.options import json_option, own_registry, registry_folders, registry_option
-from probebench.files import home, require_file
+from probebench.files import home
 from probebench.registry.checkpoint import Keys, Library, Method
 from probebench.tools.model_table import architecture, where
 from probebench.tools.model_table import source as source_of
@@ -185,6 +185,9 @@ def add(
     The format is found out: OpenCLIP, timm, torchvision, DINO, MoCo, SLIP, Lightly, solo-learn, VISSL, safetensors and
     plain state dicts. Facts that are not given are written "unknown".
     """
+    from probebench.backbones.locate import require_file
+
+    # Told before torch is loaded, which takes seconds.
     require_file(weights)
     from probebench.backbones.add import Facts, add_checkpoint, pair_sources
     from probebench.registry import Registry

@@ -1,4 +1,4 @@
-"""Is there room for the features? SubmissionRequest before hours are spent."""
+"""Is there room for the features? Asked before hours are spent."""
 
 import shutil
 from collections.abc import Sequence

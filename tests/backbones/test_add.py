@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import timm
@@ -7,10 +8,12 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
+from probebench.backbones import add, locate
 from probebench.backbones.add import Facts, add_checkpoint, pair_sources
 from probebench.backbones.builders import build_backbone
 from probebench.backbones.library_input import library_input
 from probebench.errors import RegistryError, UsageError, WeightsError
+from probebench.fingerprint import file_sha256
 from probebench.registry import CheckpointSpec, Registry
 from probebench.registry.load import read_entry
 from probebench.registry.schema import Architecture, Pretraining, Source
@@ -167,3 +170,12 @@ def test_torchvisions_resize_survives_the_rounding() -> None:
             found = library_input(Architecture.model_validate({"library": "torchvision", "name": name}))
             if weights is next(iter(torchvision.models.get_model_weights(name))):
                 assert int(size / found["crop"]) == resized, name
+
+
+def test_a_file_is_hashed_once(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save(timm.create_model("test_resnet").state_dict(), tmp_path / "w.pt")
+    hashed = mock.Mock(wraps=file_sha256)
+    for module in (add, locate):
+        monkeypatch.setattr(module, "file_sha256", hashed)
+    added = add_checkpoint(tmp_path / "w.pt", facts(), home, tmp_path)
+    assert hashed.call_count == 1 and added.spec.weights.sha256 == file_sha256(tmp_path / "w.pt")

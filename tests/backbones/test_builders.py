@@ -1,15 +1,18 @@
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
+import timm
 import torch
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from probebench.backbones import locate, weights
+from probebench.backbones import builders, locate, weights
 from probebench.backbones.builders import build_backbone, register_weights
 from probebench.backbones.preprocess import build_transform
 from probebench.errors import RegistryError, UsageError, WeightsError
+from probebench.fingerprint import file_sha256
 from probebench.registry import CheckpointSpec, Registry
 from probebench.registry.load import read_entry
 from tests.conftest import make_entry, write_entry
@@ -195,3 +198,24 @@ def test_weights_that_need_the_network(
         build_backbone(shipped.checkpoint(model), home)
     assert "the network cannot be reached" in str(caught.value) and "\n" not in str(caught.value)
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("source", ["registered", "file", "random"])
+def test_weights_are_hashed_once(home: Path, tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over their tensors, and once over the file where the entry gives its sha256."""
+    file = tmp_path / "w.pt"
+    torch.save(timm.create_model("test_resnet").state_dict(), file)
+    spec = {
+        "registered": lambda: make_entry(tmp_path, uri="user"),
+        "file": lambda: make_entry(tmp_path, uri=f"file:{file}", sha256=file_sha256(file)),
+        "random": lambda: make_entry(tmp_path),
+    }[source]()
+    if source == "registered":
+        register_weights(spec, home, file)
+    tensors = mock.Mock(wraps=weights.state_digest)
+    files = mock.Mock(wraps=file_sha256)
+    monkeypatch.setattr(builders, "state_digest", tensors)
+    monkeypatch.setattr(locate, "file_sha256", files)
+    backbone = build_backbone(spec, home)
+    assert tensors.call_count == 1 and files.call_count == (source == "file")
+    assert backbone.weights_digest == build_backbone(spec, home).weights_digest

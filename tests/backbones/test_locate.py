@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,3 +40,33 @@ def test_out_of_reach_weights_say_so_in_one_line(
     assert "the network cannot be reached" in str(caught.value) and "\n" not in str(caught.value)
     assert capfd.readouterr().err == ""
     assert not list(home.rglob("*.partial"))
+
+
+MISSING = """
+import sys
+from probebench.cli.main import main
+sys.argv = ["probebench", *sys.argv[1:]]
+try:
+    main()
+finally:
+    heavy = {"torch", "torchvision", "timm", "open_clip"} & sys.modules.keys()
+    assert not heavy, heavy
+"""
+LITE0 = ("--model", "efficientnet_lite0_in1k")
+ADD = ("--arch", "test_resnet", "--library", "timm", "--method", "supervised", "--source", "a")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("extract", *LITE0, "--dataset", "folder:/nope"),
+        ("extract", *LITE0, "--dataset", "digits", "--weights", "/nope"),
+        ("finetune", *LITE0, "--dataset", "folder:/nope"),
+        ("models", "add", "/nope", *ADD),
+    ],
+    ids=" ".join,
+)
+def test_a_missing_path_is_told_before_torch_is_loaded(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", MISSING, *arguments], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stderr.startswith("error: ") and "/nope does not exist" in done.stderr, done.stderr
+    assert done.stderr.count("\n") == 1

@@ -82,6 +82,7 @@ def test_globs_comma_lists_and_sizes(run: Run, images: str) -> None:
 
 def test_default_data_sets_are_the_offline_suite(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
+    monkeypatch.setattr("probebench.cli.extract.open_datasets", lambda _, names: names)
     monkeypatch.setattr("probebench.cli.extract.run_extract", lambda *arguments: asked.append(arguments))
     run("extract", "--model", "tiny")
     run("extract", "--model", "tiny", "--dataset", "offline,digits")
