@@ -127,7 +127,16 @@ def test_page_study_and_command_line_agree_on_the_shipped_results(run: Callable[
 
     def track(key: CellKey) -> str:
         one = key.setting
-        return str(Track(key.entrant.provenance, one.kind, one.mode, one.protocol, one.version, key.metric))
+        return str(
+            Track(
+                provenance=key.entrant.provenance,
+                kind=one.kind,
+                mode=one.mode,
+                protocol=one.protocol,
+                version=one.version,
+                metric=key.metric,
+            )
+        )
 
     # The page, from the predictions.
     page = page_data(results, lambda one: read_predictions(where[id(one)], one))

@@ -19,7 +19,7 @@ from probebench.registry.load import checked
 from probebench.registry.write import write_entry
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Facts:
     """What only the owner of a checkpoint can say; the names are those of an entry.
 

@@ -18,7 +18,7 @@ from probebench.cache.lock import lock_path, locked_now
 from probebench.cache.store import PARTIAL, SUFFIX, final_path, partial_path, scratch_path, stored_files
 from probebench.errors import CacheError, UsageError
 
-State = Literal["complete", "interrupted", "damaged"]
+FileState = Literal["complete", "interrupted", "damaged"]
 
 _SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
@@ -44,7 +44,7 @@ class CachedFile:
     committed: int | None
     bytes: int
     modified: float
-    state: State
+    state: FileState
 
     @property
     def model(self) -> str:
@@ -122,7 +122,7 @@ def _look_at(path: Path) -> CachedFile | None:
     )
 
 
-def _state(path: Path) -> tuple[About | None, int | None, int | None, State]:
+def _state(path: Path) -> tuple[About | None, int | None, int | None, FileState]:
     """Returns whose features a file holds, its rows, those that are done, and whether it is whole."""
     if path.suffix == ".new":
         return None, None, 0, "interrupted"

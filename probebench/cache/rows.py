@@ -43,7 +43,7 @@ class Checked:
         return self.wrong | self.skipped
 
 
-class Rows:
+class FeatureRows:
     """The rows of one file that is laid out.
 
     Attributes:
@@ -122,7 +122,7 @@ class Rows:
         """Reads some rows, in any order and as often as asked for; each is read once.
 
         Args:
-            positions: Rows, all within the file.
+            positions: FeatureRows, all within the file.
             expected: Checksums of all rows, (N,).
 
         Returns:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,11 +17,12 @@ import numpy.typing as npt
 from probebench.arrays import Features, Labels, Positions
 from probebench.cache.checksums import FEATURES
 from probebench.cache.file_io import RawFile
-from probebench.cache.header import Settings, is_sealed, read_description, read_slot
+from probebench.cache.header import Description, Settings, is_sealed, read_description, read_slot
 from probebench.cache.key import FeatureKey
 from probebench.cache.layout import decode_ids
-from probebench.cache.rows import Rows
+from probebench.cache.rows import FeatureRows
 from probebench.errors import CacheError, one_line
+from probebench.files import stamp
 
 SUFFIX = ".h5"
 PARTIAL = ".partial"
@@ -48,6 +50,23 @@ class Skipped:
     def __len__(self) -> int:
         """Returns S."""
         return len(self.ids)
+
+
+# Files that this process found whole, with what would change if they did: eval opens a split for every task.
+_WHOLE: dict[Path, tuple[int, ...]] = {}
+# Clocks of file systems tick every few milliseconds: what was written just now could change again under the same time.
+_SETTLED_NS = 10**9
+
+
+def _known_whole(file: RawFile, description: Description) -> bool:
+    """Says whether a file is complete and unchanged; it is hashed at its first opening, and whenever it has changed."""
+    path, now = file.path.absolute(), stamp(file.path.stat())
+    if _WHOLE.get(path) == now:
+        return True
+    whole = is_sealed(file, description)
+    if whole and time.time_ns() - max(now[-2:]) > _SETTLED_NS:
+        _WHOLE[path] = now
+    return whole
 
 
 class FeatureFile:
@@ -78,10 +97,10 @@ class FeatureFile:
         self._file = RawFile(path)
         try:
             description = read_description(self._file)
-            if not is_sealed(self._file, description):
+            if not _known_whole(self._file, description):
                 raise CacheError(f"feature file {path} is damaged or truncated; delete it and extract again")
             self.rows, self.width = description.rows, description.width
-            self._rows = Rows(self._file, description)
+            self._rows = FeatureRows(self._file, description)
             # Sealed, so few rows need no reading of checksums beside them; 8 bytes a row.
             self._checksums = self._rows.checksums(0, self.rows)[:, FEATURES].copy()
             self._read_attributes()

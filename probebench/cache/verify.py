@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from probebench.cache.file_io import RawFile
 from probebench.cache.header import Description, Slot, fixed_sha256, is_sealed, read_description, read_slot
-from probebench.cache.rows import Rows
+from probebench.cache.rows import FeatureRows
 from probebench.cache.store import PARTIAL
 from probebench.errors import CacheError
 
@@ -53,7 +53,7 @@ def _verify_complete(file: RawFile) -> Damage | None:
         description = _described(file, what, mend)
     except CacheError as error:
         return Damage(file.path, (), (), str(error))
-    rows = Rows(file, description)
+    rows = FeatureRows(file, description)
     features = _where(rows, lambda start, stop: rows.check(start, stop).unlike, description.rows)
     # Labels and ids are under the seal; their own checksums only say which.
     if is_sealed(file, description):
@@ -71,7 +71,7 @@ def _verify_interrupted(file: RawFile) -> Damage | None:
         slot = _counted(file, description)
     except CacheError as error:
         return Damage(file.path, (), (), str(error))
-    rows = Rows(file, description)
+    rows = FeatureRows(file, description)
     features = _where(rows, lambda start, stop: rows.check(start, stop).wrong, slot.committed)
     records = _where(rows, rows.wrong_records, slot.committed)
     if description.sha256 != fixed_sha256(file, description):
@@ -99,7 +99,7 @@ def _counted(file: RawFile, description: Description) -> Slot:
     return slot
 
 
-def _where(rows: Rows, wrong: Callable[[int, int], npt.NDArray[np.bool_]], stop: int) -> tuple[int, ...]:
+def _where(rows: FeatureRows, wrong: Callable[[int, int], npt.NDArray[np.bool_]], stop: int) -> tuple[int, ...]:
     """Returns the rows before ``stop`` that are wrong, looking at a piece at a time."""
     return tuple(
         row for first, last in rows.pieces(0, stop) for row in (np.flatnonzero(wrong(first, last)) + first).tolist()
@@ -107,7 +107,7 @@ def _where(rows: Rows, wrong: Callable[[int, int], npt.NDArray[np.bool_]], stop:
 
 
 def _damage(
-    path: Path, what: str, rows: Rows, features: tuple[int, ...], records: tuple[int, ...], mend: str
+    path: Path, what: str, rows: FeatureRows, features: tuple[int, ...], records: tuple[int, ...], mend: str
 ) -> Damage:
     parts = [f"features of {_rows(features)}{_named(rows, features)}"] if features else []
     parts += [f"label or id of {_rows(records)}{_named(rows, records)}"] if records else []
@@ -123,7 +123,7 @@ def _rows(found: tuple[int, ...]) -> str:
     return f"row{'s' if len(found) > 1 else ''} {told}{f' and {more} more' if more else ''}"
 
 
-def _named(rows: Rows, found: tuple[int, ...]) -> str:
+def _named(rows: FeatureRows, found: tuple[int, ...]) -> str:
     """Names the first few rows by their ids, as they are in the file, damaged or not."""
     ids = [_printable(rows.ids(row, row + 1)[0].decode(errors="replace")) for row in found[:_IDS]]
     return f" ({', '.join(ids)}{', …' if len(found) > _IDS else ''})"

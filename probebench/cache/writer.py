@@ -42,7 +42,7 @@ from probebench.cache.header import (
 )
 from probebench.cache.layout import Provenance, Samples, bytes_needed, lay_out, room_for
 from probebench.cache.lock import locked
-from probebench.cache.rows import PIECE, Rows
+from probebench.cache.rows import PIECE, FeatureRows
 from probebench.cache.store import partial_path, scratch_path
 from probebench.errors import CacheError
 
@@ -66,7 +66,7 @@ class _Filling:
         """Takes a file open for writing, what it says of itself, its N samples, and its newest slot."""
         self._file, self._description, self._samples = file, description, samples
         self._sequence = slot.sequence
-        self._rows = Rows(file, description)
+        self._rows = FeatureRows(file, description)
         self.committed, self.settings = slot.committed, slot.settings
         self.skipped: list[int] = []
 
@@ -222,7 +222,7 @@ class FeatureWriter(_Filling):
         slot = read_slot(file)
         if slot is None or not 0 <= slot.committed <= description.rows or description.rows != len(samples):
             raise damaged
-        rows = Rows(file, description)
+        rows = FeatureRows(file, description)
         if not (
             np.array_equal(rows.labels(0, description.rows), samples.labels)
             and np.array_equal(rows.ids(0, description.rows), samples.ids)

@@ -28,7 +28,7 @@ from probebench.registry.names import expand_datasets, expand_models, is_source
 if TYPE_CHECKING:
     from probebench.engine import Ray
     from probebench.finetuning import FinetuneTask
-    from probebench.finetuning.plan import Estimate
+    from probebench.finetuning.plan import Cost
     from probebench.registry import Registry
 
 
@@ -197,7 +197,7 @@ def run_finetune(
     raise_all(failures)
 
 
-def _cost(task: "FinetuneTask", expected: "Estimate") -> str:
+def _cost(task: "FinetuneTask", expected: "Cost") -> str:
     shots = "full" if task.shots == "full" else f"{task.shots} shots"
     return (
         f"{task.model} on {task.dataset.id}, {shots}, {task.mode}: {expected.trainings} trainings of "

@@ -17,7 +17,7 @@ def train_fingerprint(ids: Sequence[str], labels: Labels) -> str:
     return fingerprint({"ids": list(ids), "labels": [int(label) for label in labels]})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Draw:
     """One draw: positions into the training split.
 
@@ -122,7 +122,14 @@ class TrainingSplit:
                 "validation": [[self.ids[position] for position in positions] for positions in held],
             }
         )
-        return Draw(seed, shots, np.concatenate(train), np.concatenate(held), tuple(short), digest)
+        return Draw(
+            seed=seed,
+            shots=shots,
+            train=np.concatenate(train),
+            validation=np.concatenate(held),
+            short=tuple(short),
+            digest=digest,
+        )
 
 
 def short_classes(draw: Draw, train: Labels, own: frozenset[int] | None, test: Labels) -> list[ShortClass]:

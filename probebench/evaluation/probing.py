@@ -67,9 +67,8 @@ def _measure(task: ProbeTask, budget: "_Budget") -> Measured:
     started = time.perf_counter()
     with contextlib.ExitStack() as stack:
         train = stack.enter_context(FeatureFile(task.group.paths["train"]))
-        own = None
-        if "val" in task.group.paths and task.selection.method == "own-split-or-holdout":
-            own = stack.enter_context(FeatureFile(task.group.paths["val"]))
+        held = stack.enter_context(FeatureFile(task.group.paths["val"])) if "val" in task.group.paths else None
+        own = held if task.selection.method == "own-split-or-holdout" else None
         split, width = _train_split(train), train.width
         outcomes = _choose(task, train, split, own, fit, budget)
         digests, settings, skipped = {"train": train.key.digest}, dict(train.settings), list(train.skipped.ids)
@@ -79,8 +78,7 @@ def _measure(task: ProbeTask, budget: "_Budget") -> Measured:
         predictions = _predict(test, [one.selected for one in outcomes])
         digests["test"] = test.key.digest
         skipped += test.skipped.ids
-    if "val" in task.group.paths:
-        with FeatureFile(task.group.paths["val"]) as held:
+        if held is not None:
             digests["val"] = held.key.digest
             skipped += held.skipped.ids
     budget.finish()

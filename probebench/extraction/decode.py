@@ -21,15 +21,15 @@ LEAVE_OUT = "--on-error skip leaves them out and records it"
 
 
 @dataclass(frozen=True)
-class Batch:
+class PixelBatch:
     """Pixels (n, S, S, 3), uint8; ``failed`` says why the images at some positions in it are blank."""
 
     pixels: torch.Tensor
     failed: dict[int, str] = field(default_factory=dict)
 
-    def pin_memory(self) -> "Batch":
+    def pin_memory(self) -> "PixelBatch":
         """Returns the batch in page-locked memory, from where a GPU copies while it computes; called by DataLoader."""
-        return Batch(self.pixels.pin_memory(), self.failed)
+        return PixelBatch(self.pixels.pin_memory(), self.failed)
 
 
 class OutOfReach(str):
@@ -58,10 +58,10 @@ class _Decoded(torch.utils.data.Dataset["tuple[torch.Tensor, str | None]"]):
             return self._blank, str(error)
 
 
-def _collate(items: Sequence[tuple[torch.Tensor, str | None]]) -> Batch:
+def _collate(items: Sequence[tuple[torch.Tensor, str | None]]) -> PixelBatch:
     failed = {position: error for position, (_, error) in enumerate(items) if error is not None}
     # default_collate stacks straight into the memory that processes share.
-    return Batch(default_collate([pixels for pixels, _ in items]), failed)
+    return PixelBatch(default_collate([pixels for pixels, _ in items]), failed)
 
 
 def _begin(_: int) -> None:
@@ -74,7 +74,7 @@ def _begin(_: int) -> None:
 
 def decoded(
     images: Images, spec: Input, start: int, stop: int, batch_size: int, workers: int, pin: bool
-) -> Iterator[Batch]:
+) -> Iterator[PixelBatch]:
     """Yields the images from ``start`` to ``stop``, ready for the network, in batches of ``batch_size``.
 
     Raises:

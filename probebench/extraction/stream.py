@@ -14,7 +14,7 @@ from probebench.cache.header import Settings
 from probebench.datasets.base import Images
 from probebench.errors import CacheError, one_line
 from probebench.extraction.clock import Clock
-from probebench.extraction.decode import Batch, decoded
+from probebench.extraction.decode import PixelBatch, decoded
 from probebench.extraction.forward import Forward, ready
 from probebench.extraction.options import ExtractionOptions
 
@@ -125,7 +125,7 @@ def _try(forward: Forward) -> None:
         ) from error
 
 
-def _timed(batches: Iterator[Batch], clock: Clock) -> Iterator[Batch]:
+def _timed(batches: Iterator[PixelBatch], clock: Clock) -> Iterator[PixelBatch]:
     while True:
         with clock.waiting_for("decode"):
             batch = next(batches, None)

@@ -122,7 +122,7 @@ def tasks_of(
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Cost:
     """What a task will take.
 
     Attributes:
@@ -153,7 +153,7 @@ class _Stopwatch(Silent):
         return sum(count for _, count in others) / max(others[-1][0] - first, 1e-9)
 
 
-def estimate(task: FinetuneTask) -> Estimate:
+def estimate(task: FinetuneTask) -> Cost:
     """Times a few steps and returns what the whole task would take; nothing that it trains is kept.
 
     Raises:
@@ -168,9 +168,9 @@ def estimate(task: FinetuneTask) -> Estimate:
         # Features are computed once, and the head trains in no time beside that.
         each = sum(len(draw.train) + len(draw.validation) for draw, _ in trials) + len(task.dataset.splits["test"])
         rate = _looks_a_second(task, starts)
-        return Estimate(trainings, epochs, images, rate, each / rate)
+        return Cost(trainings, epochs, images, rate, each / rate)
     rate = _trained_a_second(task, starts)
-    return Estimate(trainings, epochs, images, rate, (images + _LOOK * looks) / rate)
+    return Cost(trainings, epochs, images, rate, (images + _LOOK * looks) / rate)
 
 
 def _trained_a_second(task: FinetuneTask, starts: Starts) -> float:

@@ -38,8 +38,8 @@ class CellScore:
     note: Note = ""
 
 
-@dataclass(frozen=True)
-class Place:
+@dataclass(frozen=True, kw_only=True)
+class Standing:
     """One entrant's line in a ranking.
 
     Attributes:
@@ -65,7 +65,7 @@ class Ranking:
     """Entrants, best first and those not ranked last, over these data sets."""
 
     datasets: tuple[DataSet, ...]
-    places: tuple[Place, ...]
+    places: tuple[Standing, ...]
 
 
 CellScores = Mapping[Entrant, Mapping[DataSet, CellScore]]
@@ -129,7 +129,7 @@ def rank(cells: CellScores, paired: Paired, datasets: Sequence[DataSet] | None =
     # Where nothing may be ranked, what is shown is shown on all its data sets.
     shown = chosen or tuple(sorted({one for own in cells.values() for one in own}, key=lambda one: one.order))
     ranked: dict[Entrant, list[CellScore]] = {}
-    others: list[Place] = []
+    others: list[Standing] = []
     for entrant, own in cells.items():
         found = [own[dataset] for dataset in shown if dataset in own]
         note = _note(found, len(shown))
@@ -143,14 +143,14 @@ def rank(cells: CellScores, paired: Paired, datasets: Sequence[DataSet] | None =
     ascending = sorted(means.values())
     ranks = _mean_ranks(ranked)
     places = [
-        Place(
-            entrant,
-            1 + len(ascending) - bisect_right(ascending, means[entrant]),
-            means[entrant],
-            mean_interval([cell.mean or 0.0 for cell in ranked[entrant]], [cell.ci95 for cell in ranked[entrant]]),
-            ranks[entrant],
-            note,
-            len(chosen),
+        Standing(
+            entrant=entrant,
+            rank=1 + len(ascending) - bisect_right(ascending, means[entrant]),
+            mean=means[entrant],
+            ci95=mean_interval([cell.mean or 0.0 for cell in ranked[entrant]], [cell.ci95 for cell in ranked[entrant]]),
+            mean_rank=ranks[entrant],
+            note=note,
+            present=len(chosen),
         )
         for entrant, note in zip(best_first, notes, strict=True)
     ]
@@ -183,11 +183,19 @@ def _note(found: Sequence[CellScore], wanted: int) -> Note:
     return "" if len(found) == wanted else "incomplete"
 
 
-def _unranked(entrant: Entrant, found: Sequence[CellScore], note: Note, wanted: int) -> Place:
+def _unranked(entrant: Entrant, found: Sequence[CellScore], note: Note, wanted: int) -> Standing:
     scored = [cell for cell in found if cell.mean is not None]
     whole = len(scored) == wanted
     interval = mean_interval([cell.mean or 0.0 for cell in scored], [cell.ci95 for cell in scored]) if whole else None
-    return Place(entrant, None, _mean(scored) if whole else None, interval, None, note, len(scored))
+    return Standing(
+        entrant=entrant,
+        rank=None,
+        mean=_mean(scored) if whole else None,
+        ci95=interval,
+        mean_rank=None,
+        note=note,
+        present=len(scored),
+    )
 
 
 def _told_apart(

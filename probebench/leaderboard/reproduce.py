@@ -28,7 +28,7 @@ POINTS = {"fp32": 0.002, "bf16": 0.01, "fp16": 0.01}
 IMAGES = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rerun:
     """One cell that was run again.
 
@@ -69,12 +69,12 @@ def reproduce(
         for one in random.Random(seed).sample(cells, min(count, len(cells))):
             note(plain(f"running {'/'.join(one.path.parts[-3:])} again"))
             if why := _why_not(one.result, verified):
-                yield Rerun(one, why_not=plain(why))
+                yield Rerun(entered=one, why_not=plain(why))
                 continue
             try:
                 yield _compare(one, *_run(one.result, verified, home, Path(folder)))
             except (ProbebenchError, OSError) as error:
-                yield Rerun(one, why_not=plain(str(error)))
+                yield Rerun(entered=one, why_not=plain(str(error)))
 
 
 def _why_not(result: Result, verified: Verified) -> str | None:
@@ -167,7 +167,9 @@ def _compare(one: ResultFile, again: Result, predictions: Predictions) -> Rerun:
     assert before is not None
     differs = _differences(_setting(one.result), _setting(again))
     if before.test_ids != predictions.test_ids or before.y_pred.shape != predictions.y_pred.shape:
-        return Rerun(one, again.mean, differs, fault="run again, it has other test images or draws")
+        return Rerun(
+            entered=one, mean=again.mean, differs=differs, fault="run again, it has other test images or draws"
+        )
     moved = int(np.count_nonzero(before.y_pred != predictions.y_pred))
     told, found = one.result.mean or 0.0, again.mean or 0.0
     allowed = max(POINTS.get(one.result.dtype or "", 0.002), IMAGES / len(before.test_ids))
@@ -176,4 +178,4 @@ def _compare(one: ResultFile, again: Result, predictions: Predictions) -> Rerun:
         fault = f"mean is {told:.4f}, and run again {found:.4f}: further apart than {allowed:.4f}"
     elif moved and not differs:
         fault = f"{moved} predictions are other ones when run again in the same setting"
-    return Rerun(one, again.mean, differs, moved, fault)
+    return Rerun(entered=one, mean=again.mean, differs=differs, moved=moved, fault=fault)

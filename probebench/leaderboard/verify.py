@@ -26,7 +26,7 @@ from probebench.results.schema import Result
 from probebench.results.store import Predictions, read_result
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Verified:
     """What a verification found.
 
@@ -72,7 +72,14 @@ def verify(path: Path, registry: Registry, datasets: Path) -> Verified:
         run.look(path)
         run.compare()
     run.findings.failures.sort()
-    return Verified(run.findings, run.entered, run.entries, run.submissions, run.scored, run.here)
+    return Verified(
+        findings=run.findings,
+        entered=run.entered,
+        entries=run.entries,
+        submissions=run.submissions,
+        scored=run.scored,
+        here=run.here,
+    )
 
 
 class _Verification:

@@ -7,11 +7,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from probebench.arrays import Labels
+
 # Rows that are prepared or predicted at once: 64 MiB of float64 at 2048 features.
 BLOCK_ROWS = 4096
 
 Matrix = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.int64]
 
 
 class RowSource(Protocol):

@@ -17,7 +17,7 @@ from probebench.probes.rows import Rows
 
 
 @dataclass
-class Draw:
+class FittedDraw:
     """One draw's fits in the coordinates of its rows.
 
     Attributes:
@@ -56,7 +56,7 @@ class SweepFit:
     iterations: npt.NDArray[np.int64]
     converged: npt.NDArray[np.bool_]
     work: Work
-    _draws: list[Draw]
+    _draws: list[FittedDraw]
     _width: int
 
     def classes(self, i: int) -> npt.NDArray[Any]:
@@ -117,14 +117,16 @@ class SweepFit:
         return coef.numpy(), (solution.intercept - coef @ draw.mean).numpy()
 
 
-def take_draw(rows: Rows, classes: npt.NDArray[Any], solved: Sequence[Solution], place: int) -> Draw:
+def take_draw(rows: Rows, classes: npt.NDArray[Any], solved: Sequence[Solution], place: int) -> FittedDraw:
     """Takes one draw's part out of solutions for several."""
     parts = [one.part(place) for one in solved]
     expand = None if rows.expand is None else rows.expand[place].cpu()
-    return Draw(classes, parts, expand, rows.mean[place].cpu(), float(rows.scale[place]))
+    return FittedDraw(classes, parts, expand, rows.mean[place].cpu(), float(rows.scale[place]))
 
 
-def collect(draws: list[Draw], strengths: npt.NDArray[np.float64], tol: float, work: Work, width: int) -> SweepFit:
+def collect(
+    draws: list[FittedDraw], strengths: npt.NDArray[np.float64], tol: float, work: Work, width: int
+) -> SweepFit:
     """Puts draws together, and warns once where fits stopped short."""
 
     def table(name: str) -> npt.NDArray[np.float64]:

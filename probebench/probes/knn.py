@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from probebench.probes.base import Judged, Labelled, Labels, Matrix, OnProgress, blocks, without_loss
+from probebench.arrays import Labels
+from probebench.probes.base import Judged, Labelled, Matrix, OnProgress, blocks, without_loss
 from probebench.probes.select import Fitters
 from probebench.registry.schema import ProtocolSpec
 

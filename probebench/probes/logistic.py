@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 
 from probebench.probes.base import RowSource, as_source
-from probebench.probes.fits import Draw, SweepFit, collect, take_draw
+from probebench.probes.fits import FittedDraw, SweepFit, collect, take_draw
 from probebench.probes.problem import Problem, Work
 from probebench.probes.regularization_path import RegularizationPath, Solution
 from probebench.probes.rows import SMALL, Rows, dense, large, reduced
@@ -26,8 +26,6 @@ MAX_ITERATIONS = 100
 # On a CPU, draws are solved side by side while their scores have at most this many entries; beyond that, one draw
 # alone keeps the cores busy and does not wait for slower ones.
 SIDE_BY_SIDE = 1 << 16
-
-Positions = npt.NDArray[np.integer[Any]]
 
 
 def logistic_sweep(
@@ -88,7 +86,7 @@ class Part:
     """The rows of one draw: positions into a source, and their labels."""
 
     source: RowSource
-    positions: Positions
+    positions: npt.NDArray[np.integer[Any]]
     labels: npt.NDArray[Any]
 
     @classmethod
@@ -131,7 +129,7 @@ def sweep(
         raise ValueError(f"tol must be positive, not {tol}")
     where = pick_device(device)
     order = np.argsort(strengths, kind="stable")
-    fits: dict[int, Draw] = {}
+    fits: dict[int, FittedDraw] = {}
     work = Work()
     with torch.inference_mode():
         for numbers in _groups(parts, where):

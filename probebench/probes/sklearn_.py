@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from probebench.probes.base import FittedProbe, Labelled, Labels, Matrix, OnProgress
+from probebench.arrays import Labels
+from probebench.probes.base import FittedProbe, Labelled, Matrix, OnProgress
 
 TOLERANCE = 1e-6
 MAX_ITERATIONS = 1000

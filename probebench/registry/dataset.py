@@ -5,22 +5,21 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from probebench.registry.entry import Entry, Id, Text, check_unverified
+from probebench.registry.entry import Entry, Id, PositiveInt, Text, check_unverified
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Md5 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
-Positive = Annotated[int, Field(ge=1)]
 # One number where every class has it, else the numbers in class order.
-PerClass = Positive | tuple[Annotated[int, Field(ge=0)], ...] | Literal["unknown"]
+PerClass = PositiveInt | tuple[Annotated[int, Field(ge=0)], ...] | Literal["unknown"]
 
 
 class Splits(Entry):
     """Images in each part, and the rule that made the parts."""
 
     rule: Text
-    train: Positive
+    train: PositiveInt
     val: Annotated[int, Field(ge=0)]
-    test: Positive
+    test: PositiveInt
 
 
 class ClassCounts(Entry):

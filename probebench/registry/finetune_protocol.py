@@ -4,13 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from probebench.registry.entry import Entry, Shots, Text, TrainingShots
+from probebench.registry.entry import Entry, PositiveInt, Shots, Text, TrainingShots
 
 # As every id, and a variant after @.
 ProtocolId = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]*(@[a-z0-9][a-z0-9_.-]*)?$", max_length=100)
 ]
-Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -83,8 +82,8 @@ class Frozen(Entry):
 
     learning_rates: Annotated[tuple[Rate, ...], Field(min_length=1)]
     weight_decay: Annotated[float, Field(ge=0)]
-    epochs: Positive
-    batch_size: Positive
+    epochs: PositiveInt
+    batch_size: PositiveInt
 
 
 class Choice(Entry):
@@ -97,7 +96,7 @@ class Choice(Entry):
     """
 
     epoch: Literal["best", "last"]
-    most: Positive | None = None
+    most: PositiveInt | None = None
     share: Annotated[float, Field(gt=0, lt=1)] | None = None
 
 
@@ -125,7 +124,7 @@ class FinetuneProtocol(Entry):
     """
 
     id: ProtocolId
-    version: Positive
+    version: PositiveInt
     title: Text
     source: Text
     selects_on: Text
@@ -133,11 +132,11 @@ class FinetuneProtocol(Entry):
     selection: Literal["validation", "test"]
     criterion: Literal["accuracy", "log-loss"]
     shots: tuple[TrainingShots, ...] = (1, 5, 10, 20, "full")
-    draws: Positive = 5
-    seeds: Positive = 1
-    epochs: Positive
+    draws: PositiveInt = 5
+    seeds: PositiveInt = 1
+    epochs: PositiveInt
     least_steps: Annotated[int, Field(ge=0)] = 0
-    batch_size: Positive
+    batch_size: PositiveInt
     batch_norm: Literal["live", "frozen"] = "live"
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None

@@ -108,7 +108,7 @@ def _collect(folder: Path, kind: str, into: dict[str, Entry], problems: list[str
         into[name] = entry
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Registry:
     """All entries by id; ``finetune_protocols`` are the protocols that fine-tune.
 

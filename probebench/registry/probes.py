@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ProbeKind:
     """A probe: how it is called, what its protocols may say, and what fits it.
 

@@ -74,7 +74,7 @@ def _tau(one: Sequence[float], other: Sequence[float]) -> float | None:
 
 
 @dataclass(frozen=True)
-class Pair:
+class ComparedPair:
     """Two checkpoints on one data set, under one protocol, at one number of shots.
 
     Attributes:
@@ -104,12 +104,12 @@ def comparable_cells(first: Iterable[Result], second: Iterable[Result]) -> list[
     return [(one.result, two.result) for one in ours for two in theirs if comparable(one.result, two.result)]
 
 
-def compare(pairs: Sequence[tuple[tuple[Result, Predictions], tuple[Result, Predictions]]]) -> list[Pair]:
+def compare(pairs: Sequence[tuple[tuple[Result, Predictions], tuple[Result, Predictions]]]) -> list[ComparedPair]:
     """Compares each pair on the same draws and images (``comparable``), with p-values adjusted over all of them."""
     found = [paired(_scores(*one), _scores(*other)) for one, other in pairs]
     adjusted = holm([comparison.p_value for comparison in found])
     return [
-        Pair(first, second, comparison, value)
+        ComparedPair(first, second, comparison, value)
         for ((first, _), (second, _)), comparison, value in zip(pairs, found, adjusted, strict=True)
     ]
 

@@ -10,7 +10,7 @@ from probebench.fingerprint import fingerprint
 from probebench.results.mapping import MethodWord, SourceWord, TableMap, find_word, read_source
 from probebench.results.schema import Result
 from probebench.results.store import result_path, write_result
-from probebench.results.table import Figure, Problems, Row, cell_text, figures, number, rows
+from probebench.results.table import Figure, Problems, TableRow, cell_text, figures, number, rows
 
 
 def import_table(table: Path, table_map: TableMap) -> list[Result]:
@@ -64,11 +64,11 @@ def write_imported(results: list[Result], out: Path) -> list[Path]:
     return paths
 
 
-def _method(row: Row, table_map: TableMap) -> MethodWord | None:
+def _method(row: TableRow, table_map: TableMap) -> MethodWord | None:
     return find_word(table_map.methods, cell_text(row, "method", table_map)[0])
 
 
-def _source(row: Row, table_map: TableMap, problems: Problems) -> tuple[SourceWord, Any] | None:
+def _source(row: TableRow, table_map: TableMap, problems: Problems) -> tuple[SourceWord, Any] | None:
     text, column = cell_text(row, "source", table_map)
     read = read_source(table_map.sources, text)
     if read is None:
@@ -84,7 +84,7 @@ def _source(row: Row, table_map: TableMap, problems: Problems) -> tuple[SourceWo
     return read
 
 
-def _checkpoint(row: Row, table_map: TableMap, problems: Problems) -> dict[str, Any] | None:
+def _checkpoint(row: TableRow, table_map: TableMap, problems: Problems) -> dict[str, Any] | None:
     text, column = cell_text(row, "method", table_map)
     method = _method(row, table_map)
     if method is None:
@@ -116,7 +116,7 @@ def _checkpoint(row: Row, table_map: TableMap, problems: Problems) -> dict[str, 
     }
 
 
-def _dataset(row: Row, table_map: TableMap, problems: Problems) -> str | None:
+def _dataset(row: TableRow, table_map: TableMap, problems: Problems) -> str | None:
     text, column = cell_text(row, "dataset", table_map)
     dataset = find_word(table_map.datasets, text) if table_map.datasets else _slug(text)
     if not dataset:
@@ -129,12 +129,12 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "_", text.lower()).strip("_.")
 
 
-def _model_id(row: Row, table_map: TableMap) -> str:
+def _model_id(row: TableRow, table_map: TableMap) -> str:
     return _slug(re.sub(r"\{([^{}]+)\}", lambda match: row.cells.get(match[1], ""), table_map.model)) or "unnamed"
 
 
 def _facts(
-    row: Row,
+    row: TableRow,
     figure: Figure,
     table_map: TableMap,
     word: MethodWord,

@@ -10,7 +10,7 @@ from probebench.registry.schema import Architecture, CheckpointSpec
 from probebench.results.metrics import Metric
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Score = Annotated[float, Field(ge=0, le=1)]
+UnitScore = Annotated[float, Field(ge=0, le=1)]
 
 
 class Record(BaseModel):
@@ -84,7 +84,7 @@ class Trial(Record):
         tried: The smallest and the largest strength that were tried.
         validation_loss: Mean log-loss of the choice on validation images, in nats.
         validation_score: Accuracy of the choice on validation images.
-        test_score: Score on the whole test part, by the metric.
+        test_score: UnitScore on the whole test part, by the metric.
         converged: Whether the solver reached its tolerance at the choice; None where a procedure has none.
         gap: Certified bound on (objective - optimum) / objective at the choice; None where the solver certifies none.
         iterations: The solver's own count at the choice.
@@ -101,8 +101,8 @@ class Trial(Record):
     chosen: dict[str, float]
     on_edge: bool | None
     validation_loss: float | None
-    validation_score: Score | None
-    test_score: Score | None
+    validation_score: UnitScore | None
+    test_score: UnitScore | None
     converged: bool | None
     gap: float | None = None
     iterations: int | None = None
@@ -150,8 +150,8 @@ class Result(Record):
     metric: Metric
     n_test: int | None
     skipped_ids: list[str]
-    mean: Score | None
-    ci95: tuple[Score, Score] | None
+    mean: UnitScore | None
+    ci95: tuple[UnitScore, UnitScore] | None
     ci95_covers: Literal["draws and test images", "training seeds and test images", "test images only"] | None
     predictions: dict[str, str] | None
     environment: dict[str, Any]

@@ -37,7 +37,7 @@ class Problems:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """Cells by heading, and the line they stand on."""
 
     line: int
@@ -54,7 +54,7 @@ class Figure:
     score: float | None
 
 
-def rows(table: Path, table_map: TableMap, problems: Problems) -> Iterator[Row]:
+def rows(table: Path, table_map: TableMap, problems: Problems) -> Iterator[TableRow]:
     """Reads a table row by row; empty lines are passed over.
 
     Raises:
@@ -77,7 +77,7 @@ def rows(table: Path, table_map: TableMap, problems: Problems) -> Iterator[Row]:
             if len(cells) != len(header):
                 problems.add(reader.line_num, "all", f"{len(cells)} cells where the heading has {len(header)}")
                 continue
-            yield Row(reader.line_num, {name: cell.strip() for name, cell in zip(header, cells, strict=True)})
+            yield TableRow(reader.line_num, {name: cell.strip() for name, cell in zip(header, cells, strict=True)})
     except csv.Error as error:
         raise ResultError(f"table {table} line {reader.line_num}: {error}") from error
 
@@ -98,7 +98,7 @@ def _check_header(header: list[str], line: int, table_map: TableMap, problems: P
     problems.stop_if_any()
 
 
-def cell_text(row: Row, role: Role, table_map: TableMap) -> tuple[str, str]:
+def cell_text(row: TableRow, role: Role, table_map: TableMap) -> tuple[str, str]:
     """Returns what a row says of a role, and the column that says it."""
     column = table_map.columns.get(role)
     if column is not None:
@@ -106,7 +106,7 @@ def cell_text(row: Row, role: Role, table_map: TableMap) -> tuple[str, str]:
     return table_map.constants.get(role, ""), role
 
 
-def figures(row: Row, table_map: TableMap, problems: Problems) -> Iterator[Figure]:
+def figures(row: TableRow, table_map: TableMap, problems: Problems) -> Iterator[Figure]:
     """Reads all figures of a row; blank cells are passed over."""
     if table_map.wide:
         found = [(name, row.cells[name], shots) for name, shots in table_map.shots.items() if name in row.cells]

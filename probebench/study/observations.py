@@ -20,7 +20,7 @@ Other = TypeVar("Other", bound=Hashable)
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, kw_only=True)
 class Track:
     """One way of measuring. Numbers of different tracks never meet, but for few-shot against full fine-tuning."""
 
@@ -116,7 +116,14 @@ def _best(dataset: str, group: Sequence[Cell]) -> Observation | None:
     facts, key, setting = best.checkpoint, group[0].key, group[0].key.setting
     draws = [best.trials[place].draw_digest for place in counted_trials(best)]
     return Observation(
-        track=Track(key.entrant.provenance, setting.kind, setting.mode, setting.protocol, setting.version, key.metric),
+        track=Track(
+            provenance=key.entrant.provenance,
+            kind=setting.kind,
+            mode=setting.mode,
+            protocol=setting.protocol,
+            version=setting.version,
+            metric=key.metric,
+        ),
         method=facts.method,
         objective=facts.objective,
         architecture=facts.architecture,

@@ -21,7 +21,7 @@ CLEAN = frozenset({"human", "clean"})
 NOISY = frozenset({"captions", "hashtags", "noisy"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Question:
     """A paired question.
 
@@ -57,34 +57,34 @@ def _labels_grade(cell: Observation) -> int | None:
 
 QUESTIONS = (
     Question(
-        "methods",
-        "Does image-image pre-training beat language-image pre-training?",
-        "image-image",
-        "language-image",
-        _method_grade,
-        lambda cell: cell.source,
-        "source, architecture and size",
+        key="methods",
+        title="Does image-image pre-training beat language-image pre-training?",
+        first="image-image",
+        second="language-image",
+        grade=_method_grade,
+        base=lambda cell: cell.source,
+        shared="source, architecture and size",
     ),
     Question(
-        "curation",
-        "Do curated sources beat less curated ones?",
-        "more curated",
-        "less curated",
-        _curation_grade,
-        lambda cell: f"{cell.method} ({cell.objective})",
-        "method, architecture and size",
-        f"Grades of curation: by people ({', '.join(sorted(BY_PEOPLE))}), filtered by machine (every other word), and "
-        f"none ({', '.join(sorted(UNCURATED))}). The highest grade at hand is held against the lowest.",
+        key="curation",
+        title="Do curated sources beat less curated ones?",
+        first="more curated",
+        second="less curated",
+        grade=_curation_grade,
+        base=lambda cell: f"{cell.method} ({cell.objective})",
+        shared="method, architecture and size",
+        note=f"Grades of curation: by people ({', '.join(sorted(BY_PEOPLE))}), filtered by machine (every other word), "
+        f"and none ({', '.join(sorted(UNCURATED))}). The highest grade at hand is held against the lowest.",
     ),
     Question(
-        "labels",
-        "Do clean labels beat noisy ones?",
-        "clean",
-        "noisy",
-        _labels_grade,
-        lambda cell: f"{cell.method} ({cell.objective})",
-        "method, architecture and size",
-        f"Clean: {', '.join(sorted(CLEAN))}. Noisy: {', '.join(sorted(NOISY))}. Other words take no part.",
+        key="labels",
+        title="Do clean labels beat noisy ones?",
+        first="clean",
+        second="noisy",
+        grade=_labels_grade,
+        base=lambda cell: f"{cell.method} ({cell.objective})",
+        shared="method, architecture and size",
+        note=f"Clean: {', '.join(sorted(CLEAN))}. Noisy: {', '.join(sorted(NOISY))}. Other words take no part.",
     ),
 )
 

@@ -15,7 +15,7 @@ from probebench.study.observations import Observation, Track, group_by, pretrain
 _QUESTION, _TITLE = "predict", "Does few-shot accuracy predict accuracy at full data?"
 _CHECKPOINTS = 5
 
-Pair = tuple[Observation, Observation]
+FewAndFull = tuple[Observation, Observation]
 
 
 def predict_answer(few: Sequence[Observation], full: Sequence[Observation]) -> Answer:
@@ -81,9 +81,9 @@ def _label(few: Track, full: Track) -> str:
     return str(few) if few == full else f"few shots: {few}; full data: {full}"
 
 
-def _paired(few: Sequence[Observation], full: Sequence[Observation]) -> dict[Shots, list[Pair]]:
+def _paired(few: Sequence[Observation], full: Sequence[Observation]) -> dict[Shots, list[FewAndFull]]:
     at_full = {(cell.pretraining, cell.dataset): cell for cell in pretrained(full) if cell.shots == "full"}
-    found: dict[Shots, list[Pair]] = defaultdict(list)
+    found: dict[Shots, list[FewAndFull]] = defaultdict(list)
     for shots in in_order(cell.shots for cell in few):
         for cell in pretrained(few):
             if cell.shots == shots and shots != "full" and (cell.pretraining, cell.dataset) in at_full:
@@ -91,11 +91,11 @@ def _paired(few: Sequence[Observation], full: Sequence[Observation]) -> dict[Sho
     return found
 
 
-def _scores(pairs: Sequence[Pair]) -> Array:
+def _scores(pairs: Sequence[FewAndFull]) -> Array:
     return np.array([[one.score, other.score] for one, other in pairs])
 
 
-def _varies(pairs: Sequence[Pair]) -> bool:
+def _varies(pairs: Sequence[FewAndFull]) -> bool:
     return bool((np.ptp(_scores(pairs), axis=0) > 0).all())
 
 
@@ -120,7 +120,7 @@ def _fisher(correlation: float, error: float, freedom: float) -> tuple[Estimate,
     return Estimate(correlation, float(np.tanh(z - half)), float(np.tanh(z + half))), p_value
 
 
-def _single(pairs: Sequence[Pair]) -> dict[str, Value]:
+def _single(pairs: Sequence[FewAndFull]) -> dict[str, Value]:
     """Returns both correlations on one data set: Fisher's interval, and Bonett and Wright's (2000) for ranks."""
     count, scores = len(pairs), _scores(pairs)
     linear, rank = (float(_standard(scores, ranked=ranked).prod(axis=1).mean()) for ranked in (False, True))
@@ -132,7 +132,7 @@ def _single(pairs: Sequence[Pair]) -> dict[str, Value]:
     }
 
 
-def _pooled(kept: dict[str, list[Pair]]) -> tuple[float, dict[str, Value]]:
+def _pooled(kept: dict[str, list[FewAndFull]]) -> tuple[float, dict[str, Value]]:
     """Returns both correlations within data sets, pooled, and the rank correlation's p-value.
 
     Scores or their ranks are standardised within each data set and multiplied. One checkpoint is on many data sets, so
@@ -151,7 +151,7 @@ def _pooled(kept: dict[str, list[Pair]]) -> tuple[float, dict[str, Value]]:
     return p_value, row
 
 
-def _within(kept: dict[str, list[Pair]], left_out: tuple[object, ...] | None, *, ranked: bool) -> float:
+def _within(kept: dict[str, list[FewAndFull]], left_out: tuple[object, ...] | None, *, ranked: bool) -> float:
     products: list[Array] = []
     for pairs in kept.values():
         held = [pair for pair in pairs if pair[0].pretraining != left_out]
@@ -160,7 +160,7 @@ def _within(kept: dict[str, list[Pair]], left_out: tuple[object, ...] | None, *,
     return float(np.concatenate(products).mean()) if products else 0.0
 
 
-def _point(shots: Shots, dataset: str, pair: Pair) -> dict[str, Value]:
+def _point(shots: Shots, dataset: str, pair: FewAndFull) -> dict[str, Value]:
     return {
         "shots": shots_text(shots),
         "dataset": dataset,

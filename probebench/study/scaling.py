@@ -24,7 +24,7 @@ Name = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
-class Point:
+class SizePoint:
     """One source at one size: mean log-error over one data set or several, and its sampling variance."""
 
     name: Name
@@ -107,7 +107,7 @@ def scaling_answer(listed: Sequence[Observation]) -> Answer:
     )
 
 
-def _points(listed: Sequence[Observation]) -> dict[tuple[str, str], list[Point]]:
+def _points(listed: Sequence[Observation]) -> dict[tuple[str, str], list[SizePoint]]:
     """Returns the points by data set and shots; those of the mean of all data sets come first."""
     held: dict[Shots, dict[tuple[Name, int], dict[str, Observation]]] = defaultdict(lambda: defaultdict(dict))
     for cell in pretrained(listed):
@@ -116,7 +116,7 @@ def _points(listed: Sequence[Observation]) -> dict[tuple[str, str], list[Point]]
             by_dataset = held[cell.shots][name, cell.samples]
             if cell.dataset not in by_dataset or by_dataset[cell.dataset].score < cell.score:
                 by_dataset[cell.dataset] = cell
-    found: dict[tuple[str, str], list[Point]] = {}
+    found: dict[tuple[str, str], list[SizePoint]] = {}
     for shots in in_order(held):
         series = held[shots]
         datasets = sorted({dataset for by_dataset in series.values() for dataset in by_dataset})
@@ -137,7 +137,7 @@ def _whole(series: dict[tuple[Name, int], dict[str, Observation]], datasets: Seq
     return [dataset for dataset in datasets if all(dataset in by_dataset for by_dataset in long)] if long else []
 
 
-def _gather(series: dict[tuple[Name, int], dict[str, Observation]], datasets: Sequence[str]) -> list[Point]:
+def _gather(series: dict[tuple[Name, int], dict[str, Observation]], datasets: Sequence[str]) -> list[SizePoint]:
     points = []
     for (name, samples), by_dataset in series.items():
         if all(dataset in by_dataset for dataset in datasets):
@@ -146,7 +146,7 @@ def _gather(series: dict[tuple[Name, int], dict[str, Observation]], datasets: Se
             if noise is not None:
                 count = len(chosen)
                 mean = float(values(chosen, "log").mean())
-                points.append(Point(name, samples, mean, float(noise.sum()) / count**2, tuple(chosen)))
+                points.append(SizePoint(name, samples, mean, float(noise.sum()) / count**2, tuple(chosen)))
     return points
 
 
@@ -157,7 +157,7 @@ def _separate(chosen: Sequence[Observation]) -> Array | None:
     return np.concatenate(known) if len(known) == len(each) else None
 
 
-def fit(name: Name, points: Sequence[Point]) -> Line | None:
+def fit(name: Name, points: Sequence[SizePoint]) -> Line | None:
     """Fits one source's line; None with fewer than three sizes."""
     own = [point for point in points if point.name == name]
     if len({point.samples for point in own}) < _SIZES:
@@ -175,7 +175,7 @@ def fit(name: Name, points: Sequence[Point]) -> Line | None:
     return Line((min(samples), max(samples)), centre, height, slope, covariance)
 
 
-def match(line: Line, other: Point) -> Match:
+def match(line: Line, other: SizePoint) -> Match:
     """Reads off the size at which a line meets another source's point, never outside the measured sizes.
 
     The interval holds every size at which both agree within noise (Fieller's set: |line - point| <= z times its
@@ -212,7 +212,7 @@ def _label(name: Name) -> str:
     return f"{name[3]} ({name[0]}, {name[1]})"
 
 
-def _row(name: Name, line: Line, other: Point) -> dict[str, Value]:
+def _row(name: Name, line: Line, other: SizePoint) -> dict[str, Value]:
     found = match(line, other)
     across = "" if other.name[:2] == name[:2] else f"across methods: {name[0]} against {other.name[0]}"
     return {
@@ -227,7 +227,7 @@ def _row(name: Name, line: Line, other: Point) -> dict[str, Value]:
     }
 
 
-def _curve(name: Name, line: Line, point: Point) -> dict[str, Value]:
+def _curve(name: Name, line: Line, point: SizePoint) -> dict[str, Value]:
     fitted, _ = line.at(np.array([np.log(point.samples)]))
     half = _Z * float(np.sqrt(point.variance))
     return {

@@ -11,7 +11,15 @@ from probebench.results.stats import holm
 from probebench.study.answer import ALPHA, Answer, Estimate, refusal, rests_on, selection_note
 from probebench.study.noise import Scale, Spread, spread, values, variances
 from probebench.study.observations import Observation, average, group_by, sized
-from probebench.study.spread_tables import SCALES, Block, block_table, one_spread, one_trend, overall_table, trend_table
+from probebench.study.spread_tables import (
+    SCALES,
+    SpreadBlock,
+    block_table,
+    one_spread,
+    one_trend,
+    overall_table,
+    trend_table,
+)
 
 _QUESTION, _TITLE = "spread", "Does the pre-training source matter, and does that fade?"
 _WEIGHTS = (
@@ -53,7 +61,7 @@ def spread_answer(listed: Sequence[Observation]) -> Answer:
     )
 
 
-def _blocks(listed: Sequence[Observation]) -> list[Block]:
+def _blocks(listed: Sequence[Observation]) -> list[SpreadBlock]:
     members: dict[tuple[str, str, str, int, str], list[Observation]] = defaultdict(list)
     for cell, size in sized(listed):
         members[cell.method, cell.objective, cell.architecture, size, cell.dataset].append(cell)
@@ -62,7 +70,7 @@ def _blocks(listed: Sequence[Observation]) -> list[Block]:
         by_level = {level: _one_each(one) for level, one in group_by(held, lambda cell: cell.shots).items()}
         levels = {level: by_level[level] for level in in_order(by_level) if len(by_level[level]) > 1}
         if levels:
-            blocks.append(Block(f"{method} ({objective}), {architecture}, {size_text(size)}", dataset, levels))
+            blocks.append(SpreadBlock(f"{method} ({objective}), {architecture}, {size_text(size)}", dataset, levels))
     return blocks
 
 
@@ -72,7 +80,7 @@ def _one_each(members: Sequence[Observation]) -> list[Observation]:
     return [average(by_source[source]) for source in sorted(by_source)]
 
 
-def _levels(blocks: Sequence[Block]) -> list[Shots]:
+def _levels(blocks: Sequence[SpreadBlock]) -> list[Shots]:
     """Returns the numbers of shots at which to compare: those that half the blocks have, and some block has all."""
     held = {level: sum(level in block.levels for block in blocks) for block in blocks for level in block.levels}
     kept = [level for level in in_order(held) if 2 * held[level] >= len(blocks)]
@@ -81,7 +89,7 @@ def _levels(blocks: Sequence[Block]) -> list[Shots]:
     return kept
 
 
-def _whole(block: Block, levels: Sequence[Shots]) -> Block | None:
+def _whole(block: SpreadBlock, levels: Sequence[Shots]) -> SpreadBlock | None:
     """Returns a block with the sources that it has at every level, or None where fewer than two are left."""
     if not levels or not set(levels) <= set(block.levels):
         return None
@@ -89,10 +97,10 @@ def _whole(block: Block, levels: Sequence[Shots]) -> Block | None:
     if len(common) < 2:
         return None
     kept = {level: [cell for cell in block.levels[level] if cell.source in common] for level in levels}
-    return Block(block.group, block.dataset, kept)
+    return SpreadBlock(block.group, block.dataset, kept)
 
 
-def _overall(levels: Sequence[Shots], blocks: Sequence[Block], scale: Scale) -> list[Spread | None]:
+def _overall(levels: Sequence[Shots], blocks: Sequence[SpreadBlock], scale: Scale) -> list[Spread | None]:
     """Returns the spread over all blocks at each level.
 
     Blocks weigh the same, but for those with more noise than the median at their noisiest level: they weigh less in
@@ -137,7 +145,7 @@ def _verdict(
     overall: dict[Scale, list[Spread | None]],
     trends: dict[Scale, Estimate | None],
     singles: tuple[int, int],
-    blocks: Sequence[Block],
+    blocks: Sequence[SpreadBlock],
 ) -> str:
     datasets, groups = len({block.dataset for block in blocks}), len({block.group for block in blocks})
     where = f"over {counted(datasets, 'data set')} and {counted(groups, 'group')} of one method, architecture and size"
@@ -169,7 +177,7 @@ def _trend_text(trends: dict[Scale, Estimate | None], singles: tuple[int, int], 
     return f"No change of the spread with more labels beyond noise in both points and log-error. {alone}"
 
 
-def _singles(levels: Sequence[Shots], blocks: Sequence[Block]) -> tuple[int, int]:
+def _singles(levels: Sequence[Shots], blocks: Sequence[SpreadBlock]) -> tuple[int, int]:
     """Counts the blocks whose own spread falls and grows beyond noise, in log-error."""
     changes = [one_trend([one_spread(block.levels[level], "log") for level in levels]) for block in blocks]
     falls = sum(one is not None and (one.high or 0.0) < 0 for one in changes)
@@ -177,7 +185,10 @@ def _singles(levels: Sequence[Shots], blocks: Sequence[Block]) -> tuple[int, int
 
 
 def _notes(
-    found: Sequence[Block], blocks: Sequence[Block], dropped: Sequence[Shots], overall: dict[Scale, list[Spread | None]]
+    found: Sequence[SpreadBlock],
+    blocks: Sequence[SpreadBlock],
+    dropped: Sequence[Shots],
+    overall: dict[Scale, list[Spread | None]],
 ) -> tuple[str, ...]:
     notes = []
     left_out = sorted({block.dataset for block in found} - {block.dataset for block in blocks})

@@ -15,7 +15,7 @@ SCALES: tuple[Scale, ...] = ("points", "log")
 
 
 @dataclass(frozen=True)
-class Block:
+class SpreadBlock:
     """Sources that share method, objective, architecture and size, on one data set: the same ones at all levels."""
 
     group: str
@@ -39,7 +39,9 @@ def _plain(row: Sequence[Observation], scale: Scale) -> float:
     return float(np.ptp(values(row, scale)))
 
 
-def overall_table(levels: Sequence[Shots], blocks: Sequence[Block], overall: dict[Scale, list[Spread | None]]) -> Table:
+def overall_table(
+    levels: Sequence[Shots], blocks: Sequence[SpreadBlock], overall: dict[Scale, list[Spread | None]]
+) -> Table:
     """Returns max - min and the noise-corrected spread over all blocks, one row a number of shots."""
     rows: list[dict[str, Value]] = []
     for place, level in enumerate(levels):
@@ -71,7 +73,7 @@ def overall_table(levels: Sequence[Shots], blocks: Sequence[Block], overall: dic
     )
 
 
-def trend_table(trends: dict[Scale, Estimate | None], levels: Sequence[Shots], blocks: Sequence[Block]) -> Table:
+def trend_table(trends: dict[Scale, Estimate | None], levels: Sequence[Shots], blocks: Sequence[SpreadBlock]) -> Table:
     """Returns the change with more labels over all blocks, and on each."""
     rows: list[dict[str, Value]] = [
         {"dataset": "all", "group": "all", "points": trends["points"], "log": trends["log"]}
@@ -92,7 +94,7 @@ def trend_table(trends: dict[Scale, Estimate | None], levels: Sequence[Shots], b
     )
 
 
-def block_table(levels: Sequence[Shots], blocks: Sequence[Block]) -> Table:
+def block_table(levels: Sequence[Shots], blocks: Sequence[SpreadBlock]) -> Table:
     """Returns the spreads of every block, with what its cells were chosen on."""
     rows: list[dict[str, Value]] = []
     for block in blocks:

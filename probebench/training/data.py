@@ -5,19 +5,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 from timm.data.transforms_factory import create_transform
 from torch.utils.data import DataLoader
 
-from probebench.arrays import Labels
+from probebench.arrays import Labels, Positions
 from probebench.datasets.base import Images, Split
 from probebench.errors import DatasetError
 from probebench.registry.schema import Augment, Input
 from probebench.training.seeds import Seeds, seeded
 
-Positions = npt.NDArray[np.int64]
 Transform = Callable[[Image.Image], Any]
 
 
@@ -42,7 +40,7 @@ class ImageSubset:
 
 
 @dataclass(frozen=True)
-class Batch:
+class TrainingBatch:
     """Inputs (n, ...) and labels (n,)."""
 
     inputs: torch.Tensor
@@ -133,7 +131,7 @@ def epoch_batches(images: int, batch_size: int, seed: int) -> list[list[int]]:
 
 def load(
     items: Items, batches: Sequence[Sequence[tuple[int | None, int]]], workers: int, pin: bool = False
-) -> Iterator[Batch]:
+) -> Iterator[TrainingBatch]:
     """Yields batches in order, decoded ahead by ``workers`` processes.
 
     Raises:
@@ -152,7 +150,7 @@ def load(
     for inputs, labels, error in loader:
         if error is not None:
             raise DatasetError(error)
-        yield Batch(inputs, labels)
+        yield TrainingBatch(inputs, labels)
 
 
 def evaluation_batches(images: int, batch_size: int) -> list[list[tuple[int | None, int]]]:

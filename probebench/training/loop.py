@@ -19,7 +19,7 @@ from probebench.progress import Progress
 from probebench.registry.finetune_protocol import Optimizer, Schedule
 from probebench.training import checkpoint
 from probebench.training.checkpoint import Epoch, Progressed
-from probebench.training.data import Batch, Items, epoch_batches, load
+from probebench.training.data import Items, TrainingBatch, epoch_batches, load
 from probebench.training.objective import Objective
 from probebench.training.optim import make_optimizer, make_schedule
 from probebench.training.options import TrainingOptions
@@ -180,7 +180,7 @@ class _Loop:
             self._write(done)
         return done
 
-    def _batches(self, done: int) -> Iterator[Batch]:
+    def _batches(self, done: int) -> Iterator[TrainingBatch]:
         """Yields the batches of all epochs that are left, this process's share of each; loaders work ahead."""
         training = self._training
         own = slice(self._place.process_index, None, self._processes)
@@ -193,7 +193,7 @@ class _Loop:
             raise UsageError(f"{training.name}: fewer images a step than processes ({self._processes}); launch fewer")
         return load(training.train, wanted, self._options.loaders, pin=self._options.device == "cuda")
 
-    def _epoch(self, number: int, batches: Iterator[Batch]) -> Epoch:
+    def _epoch(self, number: int, batches: Iterator[TrainingBatch]) -> Epoch:
         training = self._training
         sizes = [len(batch) for batch in training.batches(number)]
         total = torch.zeros((), device=self._place.device)
@@ -222,7 +222,7 @@ class _Loop:
             raise DivergedError(f"diverged in epoch {number}: the validation loss is not finite")
         return Epoch(number, train_loss, loss, score)
 
-    def _step(self, batch: Batch, size: int) -> torch.Tensor:
+    def _step(self, batch: TrainingBatch, size: int) -> torch.Tensor:
         """Takes one step on a batch, ``size`` images over all processes, and returns the sum of its losses here."""
         training, device = self._training, self._place.device
         inputs, targets = batch.inputs.to(device, non_blocking=True), batch.labels.to(device, non_blocking=True)

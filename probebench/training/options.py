@@ -5,7 +5,7 @@ from typing import Literal, cast
 
 from probebench.device import cores, resolve_device
 
-Dtype = Literal["fp32", "bf16"]
+TrainingDtype = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class TrainingOptions:
     """
 
     device: str
-    dtype: Dtype
+    dtype: TrainingDtype
     micro_batch: int | None = None
     workers: int | None = None
 
@@ -47,7 +47,7 @@ class TrainingOptions:
             UsageError: The device is not there.
         """
         device, dtype = resolve_device(device, dtype, cluster_gpus)
-        return cls(device, cast(Dtype, dtype), micro_batch, workers)
+        return cls(device, cast(TrainingDtype, dtype), micro_batch, workers)
 
     @property
     def loaders(self) -> int:

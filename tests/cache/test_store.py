@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probebench.cache import rows as rows_module
+from probebench.cache.file_io import RawFile
 from probebench.cache.key import FeatureKey
 from probebench.cache.store import FeatureFile, feature_path
 from probebench.cache.writer import FeatureWriter, Provenance
@@ -279,3 +280,28 @@ def test_reading_takes_little_more_memory_than_its_result(path: Path, order: str
     assert np.array_equal(found, rows if asked[order] is None else rows[asked[order]])
     # Two threads hold a piece of two megabytes each; half of the result would be 16.
     assert most < found.nbytes + 8_000_000
+
+
+def test_a_file_is_hashed_at_its_first_opening_and_when_it_has_changed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from probebench.cache import store
+
+    hashed: list[Path] = []
+
+    def sealed(file: RawFile, _: object) -> bool:
+        hashed.append(file.path)
+        return True
+
+    monkeypatch.setattr(store, "is_sealed", sealed)
+    # What was written a moment ago is not trusted to stay.
+    for _ in range(2):
+        FeatureFile(path).close()
+    assert hashed == [path, path]
+    monkeypatch.setattr(store, "_SETTLED_NS", 0)
+    for _ in range(3):
+        FeatureFile(path).close()
+    assert hashed == [path, path, path]
+    os.utime(path)
+    FeatureFile(path).close()
+    assert len(hashed) == 4

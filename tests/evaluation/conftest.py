@@ -4,13 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from probebench.arrays import Features
+from probebench.arrays import Features, Labels
 from probebench.cache.index import FeatureGroup, read_index
 from probebench.cache.store import feature_path
 from probebench.cache.writer import FeatureWriter, Provenance
 from probebench.evaluation import ProbeTask
 from probebench.probes.backends import backend_name
-from probebench.probes.base import Labels
 from probebench.registry import Registry
 from probebench.registry.entry import Shots
 from tests.cache.test_key import key

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from probebench.arrays import Features
+from probebench.arrays import Features, Labels
 from probebench.cache.index import FeatureGroup, read_index
 from probebench.cache.store import FeatureFile
 from probebench.cache.writer import FeatureWriter, Provenance
@@ -15,7 +15,6 @@ from probebench.errors import CacheError, ResultError, UsageError
 from probebench.evaluation import ProbeTask, evaluate
 from probebench.evaluation import probing as module
 from probebench.probes.backends import backend_name
-from probebench.probes.base import Labels
 from probebench.probes.select import Selected, SelectionData
 from probebench.registry import Registry
 from probebench.registry.entry import Shots

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.neighbors import KNeighborsClassifier
 
+from probebench.arrays import Labels
 from probebench.probes import knn
-from probebench.probes.base import Labelled, Labels, Matrix
+from probebench.probes.base import Labelled, Matrix
 from probebench.probes.select import SelectionData, select
 from probebench.registry import Registry
 from tests.probes.test_ridge import Blocked

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
+from probebench.arrays import Labels
 from probebench.probes import sklearn_
-from probebench.probes.base import FittedProbe, Labelled, Labels, Matrix
+from probebench.probes.base import FittedProbe, Labelled, Matrix
 
 
 def blobs(classes: int, each: int, width: int, seed: int = 0, shift: float = 0.0) -> Labelled:

@@ -26,7 +26,7 @@ _FLAT = 4.0
 Floats = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImageHashes:
     """N images.
 
@@ -91,7 +91,9 @@ def hash_images(splits: Sequence[Split], on_progress: Callable[[int], None]) -> 
     blocks = [thumbnails[start : start + _BLOCK] for start in range(0, total, _BLOCK)]
     hashes = np.concatenate([_perceptual(block) for block in blocks]) if blocks else np.zeros(0, np.uint64)
     spread = np.concatenate([block.std(axis=(1, 2), dtype=np.float32) for block in blocks] or [np.zeros(0, np.float32)])
-    return ImageHashes(keys, hashes, thumbnails, spread, readable, tuple(errors))
+    return ImageHashes(
+        keys=keys, hashes=hashes, thumbnails=thumbnails, spread=spread, readable=readable, errors=tuple(errors)
+    )
 
 
 def _hashed(task: tuple[Images, range]) -> list[tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8]] | str]:

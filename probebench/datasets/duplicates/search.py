@@ -21,7 +21,7 @@ _LARGEST = 200_000
 
 
 @dataclass(frozen=True)
-class Place:
+class ImagePlace:
     """One image: its split, its id and the name of its class."""
 
     split: str
@@ -30,11 +30,11 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Pair:
+class ImagePair:
     """Two images that are the same, and how far apart they look (0 for equal pixels)."""
 
-    first: Place
-    second: Place
+    first: ImagePlace
+    second: ImagePlace
     distance: float
 
 
@@ -50,10 +50,10 @@ class Found:
 
     between: Mapping[str, int]
     within: Mapping[str, int]
-    pairs: tuple[Pair, ...]
+    pairs: tuple[ImagePair, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Duplicates:
     """What was found in a data set; all of it is plain, so that ``dataclasses.asdict`` gives JSON.
 
@@ -119,11 +119,11 @@ class _Catalogue:
         """Returns the positions of one split's images."""
         return np.arange(self._begins[number], self._begins[number + 1])
 
-    def place(self, position: int) -> Place:
+    def place(self, position: int) -> ImagePlace:
         """Returns what there is to say of one image."""
         name = self.names[self.split[position]]
         split, inside = self._dataset.splits[name], position - self._begins[self.split[position]]
-        return Place(name, split.ids[inside], self._dataset.class_names[split.labels[inside]])
+        return ImagePlace(name, split.ids[inside], self._dataset.class_names[split.labels[inside]])
 
 
 class _Tally:
@@ -164,7 +164,7 @@ class _Tally:
         return Found(
             {f"{names[late]} in {names[early]}": counts[early, late] for early, late in counts if early != late},
             {names[early]: counts[early, late] for early, late in counts if early == late},
-            tuple(Pair(place(first), place(second), round(apart, 4)) for (first, second), apart in pairs),
+            tuple(ImagePair(place(first), place(second), round(apart, 4)) for (first, second), apart in pairs),
         )
 
 

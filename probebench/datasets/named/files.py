@@ -13,20 +13,20 @@ from probebench.datasets.named.loader import from_torchvision, loader
 from probebench.datasets.splits import cut_test_split, cut_train_split
 
 CALTECH_IMAGES = "caltech101/101_ObjectCategories"
-Samples = tuple[Sequence[str | Path], Sequence[int]]
+PathsAndLabels = tuple[Sequence[str | Path], Sequence[int]]
 
 
-def _listed(data: Any) -> Samples:
+def _listed(data: Any) -> PathsAndLabels:
     return data._image_files, data._labels
 
 
-def _paired(data: Any) -> Samples:
+def _paired(data: Any) -> PathsAndLabels:
     """Reads the samples of torchvision's folders, cars and traffic signs: pairs of a path and a label."""
     samples = data.samples if hasattr(data, "samples") else data._samples
     return [path for path, _ in samples], [int(label) for _, label in samples]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Published:
     """A class of torchvision whose splits are the published ones.
 
@@ -42,7 +42,7 @@ class Published:
     name: str
     images: str
     splits: Mapping[str, str]
-    samples: Callable[[Any], Samples] = _listed
+    samples: Callable[[Any], PathsAndLabels] = _listed
     options: tuple[str, ...] = ()
     classes: bool = True
 
@@ -73,28 +73,35 @@ def _published(name: str, opens: Published) -> None:
 _THREE = {"train": "train", "val": "val", "test": "test"}
 _TWO = {"train": "train", "test": "test"}
 
-_published("dtd", Published("DTD", "dtd/dtd/images", _THREE, options=("partition",)))
+_published("dtd", Published(name="DTD", images="dtd/dtd/images", splits=_THREE, options=("partition",)))
 _published(
     "oxford_pets",
     Published(
-        "OxfordIIITPet",
-        "oxford-iiit-pet/images",
-        {"train": "trainval", "test": "test"},
+        name="OxfordIIITPet",
+        images="oxford-iiit-pet/images",
+        splits={"train": "trainval", "test": "test"},
         samples=lambda data: (data._images, data._labels),
     ),
 )
 # The files number the flowers; the names are the authors' table, which the library writes out.
-_published("flowers102", Published("Flowers102", "flowers-102/jpg", _THREE, classes=False))
-_published("food101", Published("Food101", "food-101/images", _TWO))
-_published("stanford_cars", Published("StanfordCars", "stanford_cars", _TWO, samples=_paired))
+_published("flowers102", Published(name="Flowers102", images="flowers-102/jpg", splits=_THREE, classes=False))
+_published("food101", Published(name="Food101", images="food-101/images", splits=_TWO))
+_published("stanford_cars", Published(name="StanfordCars", images="stanford_cars", splits=_TWO, samples=_paired))
 _published(
     "fgvc_aircraft",
-    Published("FGVCAircraft", "fgvc-aircraft-2013b/data/images", _THREE, options=("annotation_level",)),
+    Published(
+        name="FGVCAircraft", images="fgvc-aircraft-2013b/data/images", splits=_THREE, options=("annotation_level",)
+    ),
 )
-_published("gtsrb", Published("GTSRB", "gtsrb/GTSRB", _TWO, samples=_paired, classes=False))
+_published("gtsrb", Published(name="GTSRB", images="gtsrb/GTSRB", splits=_TWO, samples=_paired, classes=False))
 _published(
     "country211",
-    Published("Country211", "country211", {"train": "train", "val": "valid", "test": "test"}, samples=_paired),
+    Published(
+        name="Country211",
+        images="country211",
+        splits={"train": "train", "val": "valid", "test": "test"},
+        samples=_paired,
+    ),
 )
 
 

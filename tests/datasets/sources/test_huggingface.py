@@ -19,7 +19,7 @@ from PIL import Image
 
 from probebench.datasets.base import Dataset
 from probebench.datasets.sources.huggingface.images import table_images
-from probebench.datasets.sources.huggingface.load import Source
+from probebench.datasets.sources.huggingface.load import HubSource
 from probebench.datasets.sources.huggingface.open import open_hf
 from probebench.errors import DatasetError, UsageError
 from tests.conftest import make_images
@@ -169,7 +169,7 @@ def test_ids_are_paths_where_each_image_has_its_own(
 ) -> None:
     cells = [{"bytes": png(number), "path": path} for number, path in enumerate(paths)]
     rows = datasets.Dataset.from_dict({"image": cells}, features=datasets.Features({"image": datasets.Image()}))
-    source = Source("cars", "/data/cars", local=True)
+    source = HubSource(text="cars", place="/data/cars", local=True)
     ids, _ = table_images(rows, "image", "test", source, tmp_path / "digests.npz")
     assert list(ids) == (expected or ["test-000000", "test-000001", "test-000002"])
 

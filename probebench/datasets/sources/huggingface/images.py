@@ -15,7 +15,7 @@ from PIL import Image
 from probebench.arrays import Positions
 from probebench.datasets.base import decode, digests_fingerprint, file_looks_whole, looks_whole
 from probebench.datasets.digest_cache import files_stamp, read_arrays, write_arrays
-from probebench.datasets.sources.huggingface.load import Source
+from probebench.datasets.sources.huggingface.load import HubSource
 from probebench.errors import DatasetError
 from probebench.fingerprint import file_sha256
 
@@ -70,7 +70,7 @@ class TableImages:
 
 
 def table_images(
-    rows: Any, column: str, split: str, source: Source, digest_cache: Path
+    rows: Any, column: str, split: str, source: HubSource, digest_cache: Path
 ) -> tuple[tuple[str, ...], TableImages]:
     """Returns the ids and images of a table.
 

@@ -18,8 +18,8 @@ _HUB = re.compile(r"(?P<place>[\w.-]+(/[\w.-]+)?)(@(?P<revision>[^:@]+))?(:(?P<c
 _SAVED = ("dataset_dict.json", "state.json")
 
 
-@dataclass(frozen=True)
-class Source:
+@dataclass(frozen=True, kw_only=True)
+class HubSource:
     """What a text after ``hf:`` names.
 
     Attributes:
@@ -41,7 +41,7 @@ class Source:
     label: str = ""
 
     @classmethod
-    def parse(cls, text: str) -> "Source":
+    def parse(cls, text: str) -> "HubSource":
         """Reads ``owner/name[@revision][:config]`` or ``FOLDER[:config]``, with ``?image=..&label=..`` behind it.
 
         Raises:
@@ -54,21 +54,21 @@ class Source:
         before, _, config = where.rpartition(":")
         for place, name in ((where, ""), (before, config)):
             if place and (folder := Path(place).expanduser()).is_dir():
-                return cls(text, str(folder.resolve()), True, config=name, **columns)
+                return cls(text=text, place=str(folder.resolve()), local=True, config=name, **columns)
         found = _HUB.fullmatch(where)
         if where.startswith((".", "/", "~")) or found is None:
             raise UsageError(
                 f"data set hf:{text} is neither a folder nor owner/name of the Hub, with @revision and :config behind"
             )
         named = {name: value or "" for name, value in found.groupdict().items()}
-        return cls(text, local=False, **named, **columns)
+        return cls(text=text, local=False, **named, **columns)
 
     def __str__(self) -> str:
         """Returns what errors call it."""
         return f"data set hf:{self.text}"
 
 
-def load(source: Source) -> tuple[dict[str, Any], str]:
+def load(source: HubSource) -> tuple[dict[str, Any], str]:
     """Returns the tables of a source by the names of their splits, and the commit that they come from, if any.
 
     A set saved without splits comes as ``all``.
@@ -91,7 +91,7 @@ def load(source: Source) -> tuple[dict[str, Any], str]:
     return dict(loaded) if isinstance(loaded, dict) else {"all": loaded}, commit
 
 
-def _check_revision(source: Source, commit: str) -> None:
+def _check_revision(source: HubSource, commit: str) -> None:
     """Refuses another revision than the one asked for: without a network, the library takes the newest in its cache."""
     if not source.revision or (len(source.revision) >= 7 and commit.startswith(source.revision)):
         return
@@ -107,7 +107,7 @@ def _check_revision(source: Source, commit: str) -> None:
 
 
 @contextlib.contextmanager
-def _library(source: Source) -> Iterator[None]:
+def _library(source: HubSource) -> Iterator[None]:
     """Lets the library work quietly; out of reach of the Hub, from its cache only, else it would try for minutes."""
     import datasets
 

@@ -12,7 +12,7 @@ from probebench.arrays import Labels
 from probebench.datasets.base import Dataset, Split
 from probebench.datasets.sources.assemble import ANY_SPLIT_NAME, SPLIT_NAMES, assemble, cut, find_splits
 from probebench.datasets.sources.huggingface.images import table_images
-from probebench.datasets.sources.huggingface.load import Source, load
+from probebench.datasets.sources.huggingface.load import HubSource, load
 from probebench.errors import DatasetError, UsageError
 from probebench.fingerprint import fingerprint
 from probebench.registry.names import HF
@@ -39,7 +39,7 @@ def open_hf(text: str, root: Path) -> Dataset:
     """
     if importlib.util.find_spec("datasets") is None:
         raise UsageError(f"data set {HF}{text} needs datasets: pip install 'probebench[datasets]'")
-    source = Source.parse(text)
+    source = HubSource.parse(text)
     tables, commit = load(source)
     features = next(iter(tables.values())).features
     image, label = _image_column(source, features), _label_column(source, features)
@@ -58,14 +58,14 @@ def open_hf(text: str, root: Path) -> Dataset:
     return assemble(f"{HF}{text}", title, names, cut(splits["all"]) if "all" in splits else splits)
 
 
-def _image_column(source: Source, features: Mapping[str, Any]) -> str:
+def _image_column(source: HubSource, features: Mapping[str, Any]) -> str:
     import datasets
 
     known = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
     return _choose(source, "image", source.image, known, known, _IMAGES, features)
 
 
-def _label_column(source: Source, features: Mapping[str, Any]) -> str:
+def _label_column(source: HubSource, features: Mapping[str, Any]) -> str:
     import datasets
 
     classes = [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
@@ -80,7 +80,7 @@ def _label_column(source: Source, features: Mapping[str, Any]) -> str:
 
 
 def _choose(
-    source: Source,
+    source: HubSource,
     kind: str,
     asked: str,
     known: Sequence[str],
@@ -103,7 +103,7 @@ def _choose(
     raise UsageError(f"{source} has no column of {kind}s among {', '.join(features)}; name one as {where}")
 
 
-def _labels(source: Source, name: str, rows: Any, feature: Any, column: str) -> npt.NDArray[Any] | None:
+def _labels(source: HubSource, name: str, rows: Any, feature: Any, column: str) -> npt.NDArray[Any] | None:
     """Returns the labels of a split; None where all are kept back, which they are in many a test split."""
     import datasets
 
@@ -122,7 +122,7 @@ def _labels(source: Source, name: str, rows: Any, feature: Any, column: str) -> 
     return np.array(values)
 
 
-def _splits(source: Source, names: Sequence[str]) -> dict[str, str]:
+def _splits(source: HubSource, names: Sequence[str]) -> dict[str, str]:
     """Returns what the data call train, val and test, or the only split as ``all``."""
     named = [name for name in names if name.lower() in ANY_SPLIT_NAME]
     if len(names) == 1 and (not named or named[0].lower() in SPLIT_NAMES["train"]):

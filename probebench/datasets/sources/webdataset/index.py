@@ -28,14 +28,14 @@ _META = re.compile(r"__[^/]*__($|/)")
 
 
 @dataclass(frozen=True)
-class Index:
+class ShardIndex:
     """The samples of one shard."""
 
     shard: Shard
     samples: Arrays
 
 
-def index_shard(url: str, store: ShardStore, index_folder: Path) -> Index:
+def index_shard(url: str, store: ShardStore, index_folder: Path) -> ShardIndex:
     """Returns the samples of a shard, reading it only where it is not known.
 
     A local shard is known by its path, size, times and inode; a streamed one by its address, and its bytes are
@@ -50,11 +50,11 @@ def index_shard(url: str, store: ShardStore, index_folder: Path) -> Index:
     if known is not None:
         before = known.pop("stamp")[0].decode()
         if not now or before == now:
-            return Index(Shard(url, "" if now else before), known)
+            return ShardIndex(Shard(url, "" if now else before), known)
     with store.whole(url) as (stream, digest):
         samples = _read(url, stream)
     write_arrays(digest_cache, {**samples, "stamp": np.array([os.fsencode(now or digest)])})
-    return Index(Shard(url, digest), samples)
+    return ShardIndex(Shard(url, digest), samples)
 
 
 def _stamp(url: str) -> str:

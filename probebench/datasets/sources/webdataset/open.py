@@ -14,7 +14,7 @@ from PIL import Image
 from probebench.arrays import Labels, Positions
 from probebench.datasets.base import Dataset, Split, decode, digests_fingerprint
 from probebench.datasets.sources.assemble import assemble, cut
-from probebench.datasets.sources.webdataset.index import Index, index_shard
+from probebench.datasets.sources.webdataset.index import ShardIndex, index_shard
 from probebench.datasets.sources.webdataset.shards import class_names, named_shards
 from probebench.datasets.sources.webdataset.store import Shard, ShardStore
 from probebench.errors import DatasetError, UsageError
@@ -24,7 +24,7 @@ from probebench.registry.names import WDS
 _AT_ONCE = 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ShardImages:
     """Images that lie in shards: arrays only, so that a million take little room and decoding processes share them.
 
@@ -49,7 +49,7 @@ class ShardImages:
     whole: npt.NDArray[np.bool_]
 
     @classmethod
-    def of(cls, indices: Sequence[Index], store: ShardStore) -> "ShardImages":
+    def of(cls, indices: Sequence[ShardIndex], store: ShardStore) -> "ShardImages":
         """Takes the samples of shards, in their order."""
         counts = [len(index.samples["keys"]) for index in indices]
         columns = {
@@ -57,7 +57,7 @@ class ShardImages:
             for name in ("keys", "offsets", "sizes", "digests", "whole")
         }
         which = np.repeat(np.arange(len(indices), dtype=np.int32), counts)
-        return cls(store, tuple(index.shard for index in indices), which, **columns)
+        return cls(store=store, shards=tuple(index.shard for index in indices), which=which, **columns)
 
     def name(self, position: int) -> str:
         """Returns what an error calls an image."""
@@ -108,9 +108,9 @@ def open_wds(text: str, root: Path) -> Dataset:
     return assemble(f"{WDS}{text}", name, names, splits if "all" not in splits else cut(splits["all"]))
 
 
-def _indices(urls: Mapping[str, Sequence[str]], store: ShardStore, index_folder: Path) -> dict[str, list[Index]]:
+def _indices(urls: Mapping[str, Sequence[str]], store: ShardStore, index_folder: Path) -> dict[str, list[ShardIndex]]:
     every = [(split, url) for split, names in urls.items() for url in names]
-    indices: dict[str, list[Index]] = {split: [] for split in urls}
+    indices: dict[str, list[ShardIndex]] = {split: [] for split in urls}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         found = pool.map(lambda one: index_shard(one[1], store, index_folder), every)
         for (split, _), index in zip(every, found, strict=True):
@@ -118,7 +118,7 @@ def _indices(urls: Mapping[str, Sequence[str]], store: ShardStore, index_folder:
     return indices
 
 
-def _refuse_repeated_keys(indices: Sequence[Index]) -> None:
+def _refuse_repeated_keys(indices: Sequence[ShardIndex]) -> None:
     keys = np.concatenate([index.samples["keys"] for index in indices])
     order = np.argsort(keys, kind="stable")
     again = np.flatnonzero(keys[order][1:] == keys[order][:-1])
@@ -131,7 +131,7 @@ def _refuse_repeated_keys(indices: Sequence[Index]) -> None:
         )
 
 
-def _name_classes(indices: Mapping[str, Sequence[Index]], names: Sequence[str]) -> tuple[str, ...]:
+def _name_classes(indices: Mapping[str, Sequence[ShardIndex]], names: Sequence[str]) -> tuple[str, ...]:
     """Returns the names of the classes; without a list of them, the numbers that occur, which then count from 0."""
     every = [index for shards in indices.values() for index in shards]
     if not names:
@@ -150,7 +150,7 @@ def _name_classes(indices: Mapping[str, Sequence[Index]], names: Sequence[str]) 
     return tuple(names)
 
 
-def _split(name: str, indices: Sequence[Index], store: ShardStore) -> Split:
+def _split(name: str, indices: Sequence[ShardIndex], store: ShardStore) -> Split:
     images = ShardImages.of(indices, store)
     before = "" if name == "all" else f"{name}/"
     labels: Labels = np.concatenate([index.samples["labels"] for index in indices])
