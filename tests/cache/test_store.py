@@ -287,6 +287,7 @@ def test_a_file_is_hashed_at_its_first_opening_and_when_it_has_changed(
 ) -> None:
     from probebench.cache import store
 
+    write(path, [10])
     hashed: list[Path] = []
 
     def sealed(file: RawFile, _: object) -> bool:
