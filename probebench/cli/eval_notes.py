@@ -13,7 +13,9 @@ def warn_about(result: Any, prescribed: bool) -> None:
         result: The result.
         prescribed: Whether the protocol itself fixes the strength.
     """
-    what = f"{result.model} on {result.dataset}, {result.shots if result.shots == 'full' else f'{result.shots} shots'}"
+    from probebench.results.cells import shots_text
+
+    what = f"{result.model} on {result.dataset}, {shots_text(result.shots)}"
     if result.short_classes and result.shots != "full":
         fewest = min(short.train for short in result.short_classes)
         bare = sum(short.validation == 0 for short in result.short_classes)

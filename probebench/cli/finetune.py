@@ -198,9 +198,10 @@ def run_finetune(
 
 
 def _cost(task: "FinetuneTask", expected: "Cost") -> str:
-    shots = "full" if task.shots == "full" else f"{task.shots} shots"
+    from probebench.results.cells import shots_text
+
     return (
-        f"{task.model} on {task.dataset.id}, {shots}, {task.mode}: {expected.trainings} trainings of "
+        f"{task.model} on {task.dataset.id}, {shots_text(task.shots)}, {task.mode}: {expected.trainings} trainings of "
         f"{expected.epochs} epochs, {expected.images} images at {expected.rate:.0f} images/s: "
         f"about {duration(expected.seconds)}"
     )
@@ -233,11 +234,16 @@ def _failed(result: Any) -> str | None:
     errors = [trial.error for trial in result.trials if trial.error]
     if not errors:
         return None
-    return f"{result.model} on {result.dataset}, {result.shots}: a training failed, so there is no score: {errors[0]}"
+    from probebench.results.cells import shots_text
+
+    what = f"{result.model} on {result.dataset}, {shots_text(result.shots)}"
+    return f"{what}: a training failed, so there is no score: {errors[0]}"
 
 
 def _warn_about(result: Any) -> None:
-    what = f"{result.model} on {result.dataset}, {result.shots if result.shots == 'full' else f'{result.shots} shots'}"
+    from probebench.results.cells import shots_text
+
+    what = f"{result.model} on {result.dataset}, {shots_text(result.shots)}"
     rates = sorted({rate for trial in result.trials for rate in trial.unconverged})
     if rates and result.mean is not None:
         warn(f"{what}: training diverged at rate {', '.join(f'{rate:g}' for rate in rates)}; others were chosen from")

@@ -6,7 +6,7 @@ import click
 
 from probebench.cli.console import print_json, print_table
 from probebench.cli.options import json_option, out_option
-from probebench.cli.tables import load_results, load_stored, print_results
+from probebench.cli.tables import load_results, load_stored, print_results, score_text
 from probebench.errors import UsageError, did_you_mean
 
 
@@ -25,7 +25,8 @@ def compare_results(first: str, second: str, out: Path, as_json: bool) -> None:
 
     The difference comes with its 95% interval, and with a p-value that holds for all rows at once (Holm).
     """
-    from probebench.results.compare import comparable, compare
+    from probebench.results.compare import comparable_cells, compare
+    from probebench.results.scores import score_of
     from probebench.results.store import read_predictions
 
     stored = load_stored(out)
@@ -33,12 +34,11 @@ def compare_results(first: str, second: str, out: Path, as_json: bool) -> None:
     for name in (first, second):
         if name not in known:
             raise UsageError(f"no results of {name!r} in {out}{did_you_mean(name, known)} (probebench results list)")
-    ours, theirs = ([one for one in stored if one[1].model == name] for name in (first, second))
+    files = {id(result): path for path, result in stored}
+    ours, theirs = ([result for _, result in stored if result.model == name] for name in (first, second))
     pairs = [
-        ((a, read_predictions(path_a, a)), (b, read_predictions(path_b, b)))
-        for path_a, a in ours
-        for path_b, b in theirs
-        if comparable(a, b)
+        ((a, read_predictions(files[id(a)], a)), (b, read_predictions(files[id(b)], b)))
+        for a, b in comparable_cells(ours, theirs)
     ]
     if not pairs:
         raise UsageError(
@@ -53,7 +53,7 @@ def compare_results(first: str, second: str, out: Path, as_json: bool) -> None:
                     "input_sizes": [pair.first.input_size, pair.second.input_size],
                     "protocol": pair.first.protocol,
                     "shots": pair.first.shots,
-                    "means": [pair.first.mean, pair.second.mean],
+                    "means": [score_of(pair.first).mean, score_of(pair.second).mean],
                     "difference": pair.comparison.difference,
                     "ci95": pair.comparison.ci95,
                     "p_value": pair.comparison.p_value,
@@ -72,8 +72,8 @@ def compare_results(first: str, second: str, out: Path, as_json: bool) -> None:
                 "/".join(dict.fromkeys(str(size or "?") for size in (pair.first.input_size, pair.second.input_size))),
                 pair.first.protocol,
                 str(pair.first.shots),
-                f"{100 * (pair.first.mean or 0):.1f}",
-                f"{100 * (pair.second.mean or 0):.1f}",
+                score_text(pair.first, interval=False),
+                score_text(pair.second, interval=False),
                 f"{100 * pair.comparison.difference:+.1f} "
                 f"[{100 * pair.comparison.ci95[0]:+.1f}, {100 * pair.comparison.ci95[1]:+.1f}]",
                 f"{pair.holm:.2g}",

@@ -36,15 +36,15 @@ def load_stored(out: Path) -> list[tuple[Path, Any]]:
     return results
 
 
-def score_text(result: Any) -> str:
+def score_text(result: Any, *, interval: bool = True) -> str:
     """Returns recomputed mean and 95% interval in percent, or "failed"."""
     from probebench.results.scores import score_of
 
     score = score_of(result)
     if score.mean is None:
         return "failed"
-    interval = f" [{100 * score.ci95[0]:.1f}, {100 * score.ci95[1]:.1f}]" if score.ci95 else ""
-    return f"{100 * score.mean:.1f}{interval}"
+    ends = f" [{100 * score.ci95[0]:.1f}, {100 * score.ci95[1]:.1f}]" if score.ci95 and interval else ""
+    return f"{100 * score.mean:.1f}{ends}"
 
 
 def print_results(results: Sequence[Any]) -> None:

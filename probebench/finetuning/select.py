@@ -12,6 +12,7 @@ from probebench.finetuning.model import Starts
 from probebench.finetuning.task import FinetuneTask
 from probebench.progress import Progress, Silent
 from probebench.registry.schema import ProtocolSpec
+from probebench.results.cells import shots_text
 from probebench.training import loop as train
 from probebench.training.checkpoint import Epoch
 from probebench.training.classification import Classification
@@ -163,5 +164,4 @@ def frozen(task: FinetuneTask, starts: Starts, images: ImageSubset) -> FeatureIt
 
 def _name(task: FinetuneTask, draw: Draw, seeds: Seeds, rate: float) -> str:
     which = f"seed {seeds.training}" if draw.seed is None else f"draw {draw.seed}"
-    shots = "full" if task.shots == "full" else f"{task.shots} shots"
-    return f"{task.model} on {task.dataset.id}, {shots}, {task.mode}, {which}, rate {rate:g}"
+    return f"{task.model} on {task.dataset.id}, {shots_text(task.shots)}, {task.mode}, {which}, rate {rate:g}"
