@@ -4,6 +4,8 @@ from pathlib import Path
 from probebench.results.store import read_predictions, read_result, result_files
 from tests.conftest import Ran
 
+SHIPPED = Path(__file__).parents[2] / "leaderboard" / "results"
+
 
 def test_the_real_main_job(run: Callable[..., Ran], tmp_path: Path) -> None:
     """Real ImageNet weights on real digits: what anyone gets from `make quickstart`."""
@@ -25,6 +27,19 @@ def test_the_real_main_job(run: Callable[..., Ran], tmp_path: Path) -> None:
     for path in result_files(tmp_path / "results"):
         one, stored = read_result(path), read_predictions(path, read_result(path))
         assert one.mean == (stored.y_pred == stored.y_true).mean()
+    # The same cells are shipped, and README shows those (test_golden.py). The twin's weights come of a seed, from which
+    # a CPU of other instructions draws others.
+    known = {read_result(path).weights_digest for path in SHIPPED.glob("*/digits/probe-*.json")}
+    paths = [path for path in result_files(tmp_path / "results") if read_result(path).weights_digest in known]
+    assert len(paths) in (12, 16)
+    for path in paths:
+        shipped = SHIPPED / path.relative_to(tmp_path / "results")
+        ours, theirs = (read_predictions(one, read_result(one)) for one in (path, shipped))
+        assert ours.test_ids == theirs.test_ids and (ours.y_pred == theirs.y_pred).mean() > 0.98
+    for one in results.values():
+        assert one.mean is not None and one.ci95 is not None
+        cell = f"{one.mean:.1%} [{one.ci95[0]:.1%}, {one.ci95[1]:.1%}]".replace("%", "")
+        assert cell in done.out, done.out
     assert "[95% interval]" in done.out and "try next" in done.out.splitlines()[-1]
     page = (tmp_path / "site" / "index.html").read_text()
     assert "efficientnet_lite2_in1k" in page and "cannot say which pre-training data" in page
