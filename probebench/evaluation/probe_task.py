@@ -7,10 +7,9 @@ from probebench.cache.index import FeatureGroup
 from probebench.cache.key import FeatureKey
 from probebench.fingerprint import fingerprint
 from probebench.probes.grid import fits_planned
-from probebench.registry.entry import Shots
+from probebench.registry.entry import Metric, Shots
 from probebench.registry.probes import PROBES
 from probebench.registry.schema import CheckpointSpec, ProtocolSpec, Selection
-from probebench.results.metrics import Metric
 from probebench.results.store import result_path
 
 # Raise it when the same cache and protocol would give other numbers.

@@ -6,10 +6,10 @@ from typing import Any, Protocol
 
 from probebench.cache.key import FeatureKey
 from probebench.datasets.draws import Draw, TrainingSplit, short_classes
-from probebench.registry.entry import Shots
+from probebench.registry.entry import Metric, Shots
 from probebench.registry.schema import CheckpointSpec
 from probebench.results.environment import environment
-from probebench.results.metrics import Metric, image_scores, mean_score
+from probebench.results.metrics import image_scores, mean_score
 from probebench.results.schema import CheckpointFacts, Result, Trial
 from probebench.results.stats import interval
 from probebench.results.store import Predictions

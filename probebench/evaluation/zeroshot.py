@@ -19,9 +19,8 @@ from probebench.evaluation.record import Measured
 from probebench.evaluation.stored import stored_or_compute
 from probebench.fingerprint import fingerprint
 from probebench.network import quiet_libraries
-from probebench.registry.entry import Shots
+from probebench.registry.entry import Metric, Shots
 from probebench.registry.schema import CheckpointSpec
-from probebench.results.metrics import Metric
 from probebench.results.schema import Result, Trial
 from probebench.results.store import Predictions, result_path
 

@@ -9,9 +9,8 @@ from probebench.cache.key import FeatureKey
 from probebench.datasets.base import Dataset
 from probebench.datasets.draws import Draw, TrainingSplit
 from probebench.fingerprint import fingerprint
-from probebench.registry.entry import Shots
+from probebench.registry.entry import Metric, Shots
 from probebench.registry.schema import CheckpointSpec, DatasetSpec, FinetuneProtocol
-from probebench.results.metrics import Metric
 from probebench.results.store import result_path
 from probebench.training.options import TrainingOptions
 from probebench.training.seeds import Seeds

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from probebench.registry.architectures import canonical_architecture
 from probebench.registry.entry import Shots
 from probebench.results.cells import Cell, DataSet, Entrant, Setting, in_order, selected_on_test, source_name
 from probebench.results.schema import CheckpointFacts
@@ -65,7 +66,7 @@ def answers(checkpoints: Iterable[CheckpointFacts]) -> tuple[bool, str]:
     for facts in checkpoints:
         methods.add(facts.method)
         if facts.method != "none":
-            sources[facts.method, facts.architecture].add(source_name(facts))
+            sources[facts.method, canonical_architecture(facts.architecture)].add(source_name(facts))
     if any(len(names) > 1 for names in sources.values()):
         return True, "Compare sources only within one method and one architecture; the table below sorts by any column."
     return False, (

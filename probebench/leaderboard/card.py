@@ -9,6 +9,7 @@ from shlex import join
 from typing import Any
 
 from probebench.leaderboard.text import plain, sources_text, web_link
+from probebench.registry.architectures import canonical_architecture
 from probebench.registry.probes import OF_KIND
 from probebench.registry.schema import CheckpointSpec
 from probebench.results.cells import in_order, source_samples
@@ -17,7 +18,7 @@ from probebench.results.schema import Result
 
 @cache
 def _parameters() -> dict[str, int]:
-    """Parameters of the architectures of shipped entries (``make docs``)."""
+    """Parameters of shipped architectures by canonical name (``make docs``)."""
     counts: dict[str, int] = loads(Path(__file__).with_name("parameters.json").read_text())
     return counts
 
@@ -42,7 +43,7 @@ def facts(result: Result, entries: Mapping[str, CheckpointSpec]) -> dict[str, An
         "arch": plain(said.architecture),
         "layer": plain(said.layer),
         "features": said.features,
-        "parameters": _parameters().get(said.architecture),
+        "parameters": _parameters().get(canonical_architecture(said.architecture)),
         "px": result.input_size,
         "dtype": result.dtype,
         "digest": result.weights_digest,

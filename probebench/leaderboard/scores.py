@@ -8,9 +8,10 @@ import numpy.typing as npt
 
 from probebench.errors import ResultError
 from probebench.leaderboard.ranking import CellScore, Paired, why_unranked
+from probebench.registry.entry import Metric
 from probebench.results.cells import Cell
 from probebench.results.compare import comparable
-from probebench.results.metrics import Metric, image_scores
+from probebench.results.metrics import image_scores
 from probebench.results.schema import Result
 from probebench.results.scores import counted_predictions, has_score, score_of
 from probebench.results.stats import Comparison, paired

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from probebench.registry.entry import Entry, Id, PositiveInt, Text, check_unverified
+from probebench.registry.entry import Entry, Id, Metric, PositiveInt, Text, check_unverified
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Md5 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
@@ -66,7 +66,7 @@ class DatasetSpec(Entry):
     citation: Text = "unknown"
     unverified: tuple[Text, ...] = ()
     loader: Id
-    metric: Literal["accuracy", "mean-per-class"]
+    metric: Metric
     quirks: tuple[Text, ...] = ()
     fingerprint: Sha256 | Literal["unknown"] = "unknown"
     folder: Id | None = None

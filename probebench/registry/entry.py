@@ -9,6 +9,8 @@ from pydantic.dataclasses import dataclass
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=100)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=2000, strip_whitespace=True)]
 PositiveInt = Annotated[int, Field(ge=1)]
+# How a data set is scored: the share of test images that are right, or its mean over classes.
+Metric = Literal["accuracy", "mean-per-class"]
 Count = Annotated[int, Field(ge=0)] | Literal["unknown"]
 # Labelled images of each class; 0 is zero-shot's, so a protocol that trains asks for one or more.
 Shots = Annotated[int, Field(ge=0)] | Literal["full"]

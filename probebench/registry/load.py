@@ -11,6 +11,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from probebench.errors import RegistryError, UsageError, did_you_mean, one_line
+from probebench.registry.architectures import TABLE, read_architectures
 from probebench.registry.names import expand
 from probebench.registry.schema import CheckpointSpec, DatasetSpec, Entry, FinetuneProtocol, ProtocolSpec, SuiteSpec
 
@@ -217,7 +218,8 @@ def _get(kind: str, entries: Mapping[str, E_], name: str, listing: str) -> E_:
 def validate_path(path: Path) -> list[str]:
     """Checks one entry file, or every entry under a folder, and returns one line per problem.
 
-    A file's kind follows from its folder (checkpoints, datasets, protocols, suites); elsewhere it is a checkpoint.
+    A file's kind follows from its folder (checkpoints, datasets, protocols, suites); elsewhere it is a checkpoint, or
+    by its name the table of architectures.
 
     Raises:
         UsageError: There is nothing to check at ``path``.
@@ -235,6 +237,9 @@ def validate_path(path: Path) -> list[str]:
     for file in files:
         kind = file.parent.name if file.parent.name in KINDS else "checkpoints"
         try:
+            if file.name == TABLE and file.parent.name != kind:
+                read_architectures(file)
+                continue
             read_entry(file, _schema_of(file, kind))
         except RegistryError as error:
             problems.append(str(error))

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from probebench.fingerprint import canonical_json, fingerprint
-from probebench.registry.entry import Shots
-from probebench.results.metrics import Metric
+from probebench.registry.entry import Metric, Shots
 from probebench.results.schema import CheckpointFacts, Result
 from probebench.results.scores import COUNTED_DRAWS, counted_trials, has_score
 

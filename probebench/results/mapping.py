@@ -9,9 +9,9 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from probebench.errors import UsageError, did_you_mean
-from probebench.registry.entry import Count, Shots
+from probebench.registry.checkpoint import Method
+from probebench.registry.entry import Count, Metric, Shots
 from probebench.registry.probes import ResultKind
-from probebench.results.metrics import Metric
 
 Role = Literal[
     "method", "architecture", "source", "samples", "epochs", "labels", "curation", "dataset", "shots", "score", "n_test"
@@ -35,7 +35,7 @@ class MethodWord(_Part):
         without: Wide columns whose figures mean something else for this word and are passed over.
     """
 
-    method: Literal["supervised", "language-image", "image-image", "none"]
+    method: Method
     objective: str
     kind: ResultKind | None = None
     mode: str | None = None

@@ -4,10 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from probebench.registry.entry import Count, ShortClass, Shots
+from probebench.registry.entry import Count, Metric, ShortClass, Shots
 from probebench.registry.probes import ResultKind
 from probebench.registry.schema import Architecture, CheckpointSpec
-from probebench.results.metrics import Metric
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 UnitScore = Annotated[float, Field(ge=0, le=1)]

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probebench.results.metrics import Metric, image_scores, mean_score
+from probebench.registry.entry import Metric
+from probebench.results.metrics import image_scores, mean_score
 from probebench.results.schema import Result, Trial
 from probebench.results.stats import interval
 from probebench.results.store import Predictions

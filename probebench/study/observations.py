@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from probebench.registry.architectures import canonical_architecture
 from probebench.registry.entry import Shots
 from probebench.results.cells import Cell, gather, source_name, source_samples
 from probebench.results.schema import Result
@@ -104,7 +105,8 @@ def _shared(cell: Cell) -> Hashable:
     key, facts = cell.key, cell.result.checkpoint
     if key.entrant.provenance == "measured":
         return key
-    known = (facts.method, facts.objective, facts.architecture, source_name(facts), source_samples(facts))
+    network = canonical_architecture(facts.architecture)
+    known = (facts.method, facts.objective, network, source_name(facts), source_samples(facts))
     return key.setting, key.metric, key.dataset, key.shots, known, facts.labels, facts.curation
 
 
@@ -126,7 +128,7 @@ def _best(dataset: str, group: Sequence[Cell]) -> Observation | None:
         ),
         method=facts.method,
         objective=facts.objective,
-        architecture=facts.architecture,
+        architecture=canonical_architecture(facts.architecture),
         source=source_name(facts),
         samples=source_samples(facts),
         labels=facts.labels,

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from probebench.registry import Registry
+from probebench.registry.architectures import canonical_architecture
 from probebench.registry.schema import Architecture
 
 
@@ -32,10 +33,20 @@ def _count(module: Any) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
+def canonical(architecture: Architecture) -> tuple[str, Architecture]:
+    """Returns an architecture's canonical name and the network of that name, which all equivalents are counted by."""
+    own = f"{architecture.library}/{architecture.name}"
+    name = canonical_architecture(own)
+    if name == own:
+        return own, architecture
+    library, _, rest = name.partition("/")
+    return name, Architecture.model_validate({"library": library, "name": rest})
+
+
 def main() -> None:
-    """Prints the parameters of every architecture of the shipped entries as JSON."""
+    """Prints the parameters of every architecture of the shipped entries as JSON, by canonical name."""
     specs = Registry.load(environ={}).checkpoints.values()
-    known = {f"{spec.architecture.library}/{spec.architecture.name}": spec.architecture for spec in specs}
+    known = dict(canonical(spec.architecture) for spec in specs)
     counts = {name: parameters(architecture) for name, architecture in sorted(known.items())}
     json.dump(counts, sys.stdout, indent=1)
     sys.stdout.write("\n")

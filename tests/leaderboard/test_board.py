@@ -71,3 +71,8 @@ def test_what_results_can_answer_is_computed() -> None:
     assert answers([])[1] == "There are no results yet."
     assert not answers([ours, elsewhere])[0]
     assert answers([ours, theirs])[0]
+    # Whatever library built the network.
+    names = ("timm/resnet50", "torchvision/resnet50")
+    pairs = zip((ours, theirs), names, strict=True)
+    one, other_one = (facts.model_copy(update={"architecture": name}) for facts, name in pairs)
+    assert answers([one, other_one])[0]

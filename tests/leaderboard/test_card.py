@@ -5,6 +5,7 @@ import pytest
 
 from probebench.leaderboard.card import commands, facts
 from probebench.registry import Registry
+from probebench.registry.architectures import canonical_architecture
 from tests.results.make import checkpoint, result, trial
 
 DRAWS = [trial(seed) for seed in range(5)]
@@ -31,6 +32,11 @@ def test_unknown_facts_stay_unknown() -> None:
     shown = facts(result(checkpoint=mixed), {})
     assert shown["samples"] is None and shown["seen"] is None and shown["parameters"] is None
     assert facts(result(checkpoint=checkpoint(method="none", sources=[])), {})["sources"] == ["none"]
+
+
+@pytest.mark.parametrize("name", ["timm/resnet50", "torchvision/resnet50"])
+def test_an_architecture_has_one_count_whatever_library_built_it(name: str) -> None:
+    assert facts(result(checkpoint=checkpoint(architecture=name)), {})["parameters"] == 23_508_032
 
 
 def test_commands_make_the_results_again() -> None:
@@ -69,5 +75,6 @@ def test_every_shipped_architecture_has_its_parameters(shipped: Registry) -> Non
     import probebench.leaderboard
 
     counts = loads(Path(probebench.leaderboard.__file__).with_name("parameters.json").read_text())
-    known = {f"{one.architecture.library}/{one.architecture.name}" for one in shipped.checkpoints.values()}
+    named = {f"{one.architecture.library}/{one.architecture.name}" for one in shipped.checkpoints.values()}
+    known = {canonical_architecture(name) for name in named}
     assert set(counts) == known, "run make docs"

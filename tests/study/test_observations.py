@@ -65,6 +65,12 @@ def test_what_is_measured_in_another_way_is_another_cell(change: dict[str, objec
     assert len(observations([result(), result(**change)])) == 2
 
 
+def test_one_architecture_of_two_libraries_is_one() -> None:
+    names = ("torchvision/resnet50", "timm/resnet50")
+    (cell,) = observations([published(checkpoint=checkpoint(architecture=name)) for name in names])
+    assert (cell.architecture, cell.settings) == ("timm/resnet50", 2)
+
+
 def test_one_name_with_two_fingerprints_is_two_data_sets() -> None:
     assert len({cell.dataset for cell in observations([result(), result(dataset_fingerprint="1" * 64)])}) == 2
 
