@@ -1,4 +1,4 @@
-"""Which names mean one network: torchvision's resnet50 is timm's, so results of both are of one architecture."""
+"""Which names mean one network: torchvision's resnet50 is timm's, so both have results of one architecture."""
 
 import tomllib
 from functools import cache

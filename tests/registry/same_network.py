@@ -23,7 +23,7 @@ class Unfilled(torch.overrides.TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        target = args[0] if args else kwargs.get("tensor")
+        target: Any = args[0] if args else kwargs.get("tensor")
         name = getattr(func, "__name__", "")
         if name.endswith("_") and not name.endswith("__") and name != "requires_grad_":
             if isinstance(target, torch.nn.Parameter):
@@ -48,7 +48,9 @@ def build(name: str, outputs: int, side: int | None) -> Any:
     import torchvision
 
     library, _, architecture = name.partition("/")
-    sized = {} if side is None else {"timm": {"img_size": side}, "torchvision": {"image_size": side}}.get(library, {})
+    sized: dict[str, Any] = (
+        {} if side is None else {"timm": {"img_size": side}, "torchvision": {"image_size": side}}.get(library, {})
+    )
     with Unfilled(), doubles():
         if library == "timm":
             return timm.create_model(architecture, num_classes=outputs, **sized)
@@ -142,7 +144,7 @@ def side_of(canonical: str) -> tuple[int | None, int]:
     patch = re.search(r"(?:vit|eva|eva02)_\w*?patch(\d+)_", canonical)
     if patch:
         return (3 * int(patch[1]),) * 2
-    if re.search(r"resnet\w+_clip|vitamin|vit_base_mci", canonical):
+    if re.search(r"resnet\w+_clip|vit_base_mci", canonical):
         return 64, 64
     # Windows that do not fit are another matter in each library.
     window = re.search(r"swin\w*_window(\d+)_", canonical)
