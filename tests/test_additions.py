@@ -43,7 +43,8 @@ def fit_paths(trains, strengths, on_progress=lambda fits: None):
         path = []
         for share in strengths:
             moved = (1 - share) * means + share * means.mean(axis=0)
-            path.append(Means(float(share), classes, moved, -(moved**2).sum(axis=1) / 2))
+            bias = -(moved**2).sum(axis=1) / 2
+            path.append(Means(strength=float(share), classes=classes, coef=moved, intercept=bias))
         paths.append(path)
         on_progress(len(strengths))
     return paths

@@ -176,7 +176,7 @@ def test_an_interrupted_data_set_does_not_stand_in_the_way_of_others(run: Run, i
     bad.unlink()
     assert run("extract", "--model", "tiny", "--dataset", images).code == 0
     done = run("eval", "--shots", "1", "--draws", "2")
-    assert done.code == 0 and "lacks the test part and is passed over" in done.err
+    assert done.code == 0 and "lacks the test split and is passed over" in done.err
 
 
 def test_user_weights_are_registered_once(run: Run, images: str, own: Path, tmp_path: Path) -> None:

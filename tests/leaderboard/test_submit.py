@@ -101,7 +101,7 @@ def test_an_older_result_beside_a_current_one_does_not_matter(shipped: Registry,
     assert older.name not in {path.name for path in folder.rglob("*")}
 
 
-def test_of_two_sizes_one_must_be_named_and_of_two_results_one_removed(
+def test_of_two_sizes_one_must_be_named_and_of_two_backends_one_counts(
     shipped: Registry, results: Path, tmp_path: Path
 ) -> None:
     (path,) = (results / MODEL / "digits").glob("probe-default-5-*.json")
@@ -115,6 +115,11 @@ def test_of_two_sizes_one_must_be_named_and_of_two_results_one_removed(
     _, gathered = submit(asked, results, tmp_path / "out", shipped, tmp_path)
     assert any("has results at 224 and 96 px; say which with --input-size" in one for one in gathered.problems)
     asked = SubmissionRequest(shipped.checkpoint(MODEL), ("digits",), input_size=96)
+    _, gathered = submit(asked, results, tmp_path / "out", shipped, tmp_path)
+    assert gathered.problems == [] and path in gathered.results
+    assert any("1 other result of cells that are shown once" in note for note in gathered.notes)
+    # Results that differ in more than their solver are for their author to choose from.
+    other.write_text(json.dumps(values | {"dtype": "bf16"}))
     _, gathered = submit(asked, results, tmp_path / "out", shipped, tmp_path)
     assert any("has several results; keep one: rm " in one for one in gathered.problems)
 

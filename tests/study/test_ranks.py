@@ -59,7 +59,8 @@ def test_planted_agreement_is_found() -> None:
 
 
 def test_no_agreement_is_reported_where_every_data_set_ranks_by_itself() -> None:
-    assert alarms([answer(seed, 0.0).found for seed in range(200)]) <= 16
+    # At 5%, 97.5% of such experiments have at most 29 alarms; over 1,000 seeds there are 50.
+    assert alarms([answer(seed, 0.0).found for seed in range(400)]) <= 29
 
 
 def test_the_best_source_and_whether_its_lead_is_beyond_noise() -> None:

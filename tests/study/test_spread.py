@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from probebench.results.schema import Result
 from probebench.study.answer import Answer, Estimate
 from probebench.study.observations import observations
 from probebench.study.spread import spread_answer
@@ -113,8 +114,15 @@ def test_only_data_sets_and_sources_at_every_number_of_shots_count() -> None:
 
 def test_the_best_of_several_settings_is_marked_as_selected_on_test() -> None:
     made = results(np.random.default_rng(0), GRID, planted(STEADY), datasets=["dtd"])
-    again = [one.model_copy(update={"mean": (one.mean or 0) - 0.1, "model": one.model + "_lr2"}) for one in made]
-    failed = [one.model_copy(update={"mean": None, "model": one.model + "_lr3"}) for one in made]
+
+    def tuned(one: Result, rate: str, less: float | None) -> Result:
+        """A run of a published table: what sets tunings of one checkpoint apart are its hyper-parameters."""
+        mean = None if less is None else (one.mean or 0) - less
+        published = {"provenance": "published", "trials": [], "environment": {"settings": {"lr": rate}}}
+        return one.model_copy(update={**published, "mean": mean})
+
+    again, failed = [tuned(one, "0.2", 0.1) for one in made], [tuned(one, "0.3", None) for one in made]
+    made = [tuned(one, "0.1", 0.0) for one in made]
     found = spread_answer(observations([*failed, *again, *made]))
     table = found.table("datasets")
     assert table is not None
