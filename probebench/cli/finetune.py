@@ -192,7 +192,7 @@ def run_finetune(
     for result in results:
         _warn_about(result)
     if results:
-        print_results(results)
+        print_results(results, out)
         click.echo(f"results are in {out}")
     raise_all(failures)
 

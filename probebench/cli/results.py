@@ -93,7 +93,7 @@ def list_results(out: Path, as_json: bool) -> None:
     if as_json:
         print_json([result.model_dump(mode="json") for result in results])
     else:
-        print_results(results)
+        print_results(results, out)
 
 
 @command.command(name="export")

@@ -120,7 +120,7 @@ def run_eval(
             results.append(result)
         progress.finish()
     if results:
-        print_results(results)
+        print_results(results, out)
         if len(protocols) > 1:
             print_rank_shifts(results, protocols)
         if said := edges(results):

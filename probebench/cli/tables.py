@@ -1,5 +1,6 @@
 """Results as the command line shows them."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,19 +37,32 @@ def load_stored(out: Path) -> list[tuple[Path, Any]]:
     return results
 
 
-def score_text(result: Any, *, interval: bool = True) -> str:
-    """Returns recomputed mean and 95% interval in percent, or "failed"."""
-    from probebench.results.scores import score_of
+def score_text(result: Any, out: Path | None = None, *, interval: bool = True) -> str:
+    """Returns recomputed mean and 95% interval in percent, or "failed".
 
-    score = score_of(result)
+    Of a result with more draws than count, the interval takes the predictions, which lie below ``out``.
+    """
+    from probebench.results.scores import counted_trials, score_of
+    from probebench.results.store import beside_file, read_predictions
+
+    predictions = None
+    if out is not None and len(counted_trials(result)) < len(result.trials):
+        with contextlib.suppress(ResultError, OSError):
+            predictions = read_predictions(beside_file(out, result), result)
+    score = score_of(result, predictions)
     if score.mean is None:
         return "failed"
     ends = f" [{100 * score.ci95[0]:.1f}, {100 * score.ci95[1]:.1f}]" if score.ci95 and interval else ""
     return f"{100 * score.mean:.1f}{ends}"
 
 
-def print_results(results: Sequence[Any]) -> None:
-    """Prints one row a checkpoint, data set and setting, one column a number of shots; and what is beside it."""
+def print_results(results: Sequence[Any], out: Path) -> None:
+    """Prints one row a checkpoint, data set and setting, one column a number of shots; and what is beside it.
+
+    Args:
+        results: All of them.
+        out: The folder that holds them.
+    """
     from probebench.leaderboard.board import board_rows, shots_columns
     from probebench.results.cells import beside, entrant_names, gather, shots_text
 
@@ -60,14 +74,21 @@ def print_results(results: Sequence[Any]) -> None:
         columns + [(shots_text(one), "right") for one in shots],
         [
             [names[row.entrant], row.dataset.name, str(row.entrant.input_size or "?")]
-            + [f"{row.setting.protocol} v{row.setting.version}"]
-            + [score_text(row.cells[one].result) if one in row.cells else "not run" for one in shots]
+            + [f"{row.setting.protocol} v{row.setting.version}{_mode(row.setting)}"]
+            + [score_text(row.cells[one].result, out) if one in row.cells else "not run" for one in shots]
             for row in rows
         ],
         title="test accuracy in percent [95% interval]",
     )
     for line in beside(cells):
         click.echo(line)
+
+
+def _mode(setting: Any) -> str:
+    """Returns the mode where it says more than the kind, as "lp-ft" does of a fine-tune."""
+    from probebench.registry.probes import PLAIN_MODES
+
+    return "" if setting.mode in {*PLAIN_MODES, setting.kind, "full"} else f" ({setting.mode})"
 
 
 def print_rank_shifts(results: list[Any], protocols: Sequence[str]) -> None:

@@ -62,7 +62,7 @@ def command(
         except ProbebenchError as error:
             failures.append(str(error))
     if results:
-        print_results(results)
+        print_results(results, out)
         click.echo(f"results are in {out}")
     raise_all(failures)
 

@@ -13,7 +13,7 @@ from typing import Literal
 from probebench.fingerprint import canonical_json, fingerprint
 from probebench.registry.entry import Metric, Shots
 from probebench.results.schema import CheckpointFacts, Result
-from probebench.results.scores import COUNTED_DRAWS, counted_trials, has_score
+from probebench.results.scores import COUNTED_DRAWS, counted_trials, has_score, score_of
 
 # Of results that differ in their solver alone, the first of these counts: ours is certified to be at the optimum.
 BACKENDS = ("torch", "sklearn", "cuml")
@@ -186,32 +186,33 @@ def selected_on_test(result: Result) -> bool:
 def beside(cells: Sequence[Cell]) -> list[str]:
     """Says in a line each what there is beside the results that count: failed runs, and results of other backends."""
     failed = [cell for cell in cells if cell.failed and has_score(cell.result)]
-    others = [cell for cell in cells if len(cell.others) > cell.failed]
+    others = [(cell, scored) for cell in cells if (scored := [one for one in cell.others if has_score(one)])]
     more = [cell for cell in cells if len(cell.result.trials) > len(counted_trials(cell.result))]
     lines = []
     if failed:
         runs = sum(cell.failed for cell in failed)
-        lines.append(f"{counted(runs, 'failed run')} beside results that count: {_named(failed)}")
+        told = _told([str(cell.key) for cell in failed])
+        lines.append(f"{counted(runs, 'failed run')} beside results that count: {told}")
     if others:
-        count = sum(len(cell.others) - cell.failed for cell in others)
-        lines.append(f"{counted(count, 'other result')} of cells that are shown once: {_named(others)}")
+        count = sum(len(scored) for _, scored in others)
+        told = _told([f"{cell.key} ({_which(cell.result, scored)})" for cell, scored in others])
+        lines.append(f"{counted(count, 'other result')} of cells that are shown once: {told}")
     if more:
         lines.append(
             f"{counted(len(more), 'cell')} with more draws, scored on draws 0 to {COUNTED_DRAWS - 1} "
-            f"as all others are: {_named(more)}"
+            f"as all others are: {_told([str(cell.key) for cell in more])}"
         )
     return lines
 
 
-def _named(cells: Sequence[Cell]) -> str:
-    backends = [
-        " (" + ", ".join(dict.fromkeys(str(one.backend or "no backend") for one in (cell.result, *cell.others))) + ")"
-        if len({one.backend for one in (cell.result, *cell.others)}) > 1
-        else ""
-        for cell in cells
-    ]
-    told = "; ".join(f"{cell.key}{which}" for cell, which in zip(cells[:3], backends, strict=False))
-    return f"{told}; and {len(cells) - 3} more" if len(cells) > 3 else told
+def _told(texts: Sequence[str]) -> str:
+    return "; ".join(texts[:3]) + (f"; and {len(texts) - 3} more" if len(texts) > 3 else "")
+
+
+def _which(counts: Result, others: Sequence[Result]) -> str:
+    """Says which result counts, and the scores of the others."""
+    scores = [f"{one.backend or 'another'} {100 * (score_of(one).mean or 0):.1f}" for one in others]
+    return f"{counts.backend or 'the first'} counts, beside it {', '.join(scores)}"
 
 
 def pretraining_facts(facts: CheckpointFacts) -> tuple[object, ...]:

@@ -83,6 +83,12 @@ def read_predictions(path: Path, result: Result) -> Predictions:
         ) from error
 
 
+def beside_file(out: Path, result: Result) -> Path:
+    """Returns where the JSON of a measured result lies below a results folder, by the name of its predictions."""
+    name = Path((result.predictions or {}).get("file", "")).name
+    return out / result.model / result.dataset.replace(":", "-") / Path(name).with_suffix(".json")
+
+
 def result_files(out: Path) -> Iterator[Path]:
     """Lists the JSON files of all runs under a results folder, in the order of their names."""
     return iter(sorted(path for path in out.glob("*/*/*.json") if not path.name.startswith(".")))

@@ -493,3 +493,24 @@ def test_ray_that_is_not_there_is_one_line(run: Run, images: str, monkeypatch: p
 def test_the_last_line_says_what_was_waited_for(run: Run, images: str) -> None:
     done = run("extract", "--model", "tiny", "--dataset", images, "--workers", "0")
     assert re.search(r"\(\d+ images/s; waited for decode \d+%, forward \d+%, disk \d+%\)", done.out)
+
+
+def test_more_draws_than_count_are_scored_on_the_first_five_with_their_interval(
+    run: Callable[..., Ran], home: Path, tmp_path: Path
+) -> None:
+    """From the predictions beside the result: the interval that it tells is of all its draws."""
+    from probebench.results.scores import score_of
+    from probebench.results.store import read_predictions, read_result, result_files
+    from tests.evaluation.conftest import store
+
+    for split, each in (("train", 12), ("test", 10)):
+        store(home, split, np.tile(np.arange(3), each), ("train", "test"), len(split))
+    said = run("eval", "--shots", "2", "--draws", "7").out
+    (path,) = result_files(tmp_path / "results")
+    result = read_result(path)
+    score = score_of(result, read_predictions(path, result))
+    assert len(result.trials) == 7 and score.mean is not None and score.ci95 is not None
+    low, high = score.ci95
+    assert f"{100 * score.mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]" in said
+    assert "1 cell with more draws, scored on draws 0 to 4" in said
+    assert score.ci95 != result.ci95

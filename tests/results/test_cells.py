@@ -44,7 +44,7 @@ def test_of_two_backends_ours_counts_and_the_other_is_listed() -> None:
     assert counting(theirs, ours) == ours
     (cell,) = gather([theirs, ours])
     assert cell.others == (theirs,) and cell.failed == 0
-    assert "1 other result" in beside([cell])[0] and "(torch, sklearn)" in beside([cell])[0]
+    assert "1 other result" in beside([cell])[0] and "(torch counts, beside it sklearn 80.0)" in beside([cell])[0]
 
 
 def test_most_draws_count_and_beyond_five_all_are_equal() -> None:

@@ -42,7 +42,7 @@ const PB = (() => {
     { field: "parameters", name: "Parameters", title: "Params", number: short, width: 94 },
     { field: "samples", title: "Images", number: short, width: 94, hidden: true, tip: "Size of the pre-training data", saved: "pretraining_images" },
     { field: "features", name: "Features", card: (one) => `${one.features}, ${one.layer}` },
-    { field: "px", name: "Input", card: (one) => (one.px ? `${one.px} px` : "unknown") },
+    { field: "px", name: "Input", card: (one) => [one.px ? `${one.px} px` : "unknown size", one.dtype].filter(Boolean).join(", ") },
     { field: "paper", name: "Paper", link: (one) => one.links?.paper },
     { field: "links", name: "Page", card: (one) => one.links?.url, link: (one) => one.links?.url },
     { field: "licence", name: "Licence" },
