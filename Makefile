@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+SITE_STAMP := $(VENV)/.installed-docs
 
-.PHONY: setup quickstart test faults check format docs constraints clean
+.PHONY: setup quickstart test faults check format docs site constraints clean
 
 setup: $(STAMP)
 
@@ -42,10 +43,10 @@ format: $(STAMP)
 # Writes the versions that a fresh resolution takes; names versions only, no index.
 constraints:
 	PATH="$(CURDIR)/$(BIN):$$PATH" uv pip compile --quiet --upgrade --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
-	  --universal --python-version 3.11 --extra dev --output-file constraints.txt pyproject.toml
+	  --universal --python-version 3.11 --extra dev --extra docs --output-file constraints.txt pyproject.toml
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist site/docs
 
 # Moved into place when it is whole, so that a failure empties no file.
 written = $(BIN)/python -m probebench.tools.$(1) > $(2).part && mv $(2).part $(2) || { rm -f $(2).part; exit 1; }
@@ -55,3 +56,14 @@ docs: $(STAMP)
 	$(call written,model_table,docs/models.md)
 	$(call written,parameter_table,probebench/leaderboard/parameters.json)
 	$(BIN)/python -m probebench.tools.dataset_table docs/datasets.md
+
+# The documentation with the leaderboard in it, at site/docs/index.html. A warning or a broken link fails.
+site: $(STAMP) $(SITE_STAMP)
+	rm -rf site/docs
+	$(BIN)/probebench leaderboard build --results leaderboard/results --out site/docs/board
+	$(BIN)/python -m sphinx -W --keep-going -n -q docs site/docs
+	@echo "wrote site/docs/index.html; open it in a browser"
+
+$(SITE_STAMP): $(STAMP)
+	PATH="$(CURDIR)/$(BIN):$$PATH" uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[dev,docs]'
+	@touch $@

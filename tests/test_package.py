@@ -4,10 +4,14 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
+
+import probebench
 
 ROOT = Path(__file__).parents[1]
 
@@ -54,7 +58,61 @@ def test_constraints_name_versions_and_nothing_else() -> None:
         assert "//" not in line and "@" not in line
 
 
-def test_links_in_the_documents_lead_somewhere() -> None:
-    for page in ROOT.glob("*.md"):
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
-            assert (ROOT / target).exists(), f"{page.name}: {target}"
+def test_constraints_pin_what_every_make_command_installs() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    pinned = {line.partition("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    for needed in (*project["dependencies"], *extras["dev"], *extras["docs"]):
+        name = re.split(r"[><=\[; ]", needed)[0].lower().replace("_", "-")
+        assert name in pinned, f"run make constraints: {name}"
+
+
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_in_the_documents_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_citation_has_what_its_format_asks_for_and_tells_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
+    assert citation["cff-version"] == "1.2.0" and citation["type"] == "software" and citation["license"] == "Apache-2.0"
+    # The keys of version 1.2.0 that may be used; any other makes the file invalid.
+    assert set(citation) <= {
+        *("abstract", "authors", "cff-version", "commit", "contact", "date-released", "doi", "identifiers", "keywords"),
+        *("license", "license-url", "message", "preferred-citation", "references", "repository", "repository-artifact"),
+        *("repository-code", "title", "type", "url", "version"),
+    }
+    for reference in citation["references"]:
+        assert {"authors", "title", "type"} <= set(reference)
+    for author in (*citation["authors"], *(one for work in citation["references"] for one in work["authors"])):
+        assert set(author) in ({"name"}, {"family-names", "given-names"})
+    assert citation["version"] == probebench.__version__
+    released = f"## {citation['version']} ({citation['date-released'].isoformat()})"
+    assert released in (ROOT / "CHANGELOG.md").read_text().splitlines()
+
+
+def test_forms_for_issues_can_be_read() -> None:
+    forms = [path for path in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml") if path.name != "config.yml"]
+    assert len(forms) == 3
+    for path in forms:
+        form = yaml.safe_load(path.read_text())
+        assert {"name", "description", "body"} <= set(form), path.name
+        names = [part["id"] for part in form["body"]]
+        assert len(names) == len(set(names))
+        for part in form["body"]:
+            assert part["type"] in ("input", "textarea") and part["attributes"]["label"], path.name
+
+
+def test_a_commit_is_checked_by_what_checks_the_project() -> None:
+    (local,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    (hook,) = local["hooks"]
+    assert local["repo"] == "local" and hook["language"] == "system" and not hook["pass_filenames"]
+    assert hook["entry"] == "make check"
+    for name in ("probebench/cli/main.py", "pyproject.toml", "docs/conf.py"):
+        assert re.search(hook["files"], name)
+    for target in ("check", "test", "site", "docs", "constraints"):
+        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 WORKFLOW = Path(__file__).parents[2] / ".github" / "workflows" / "submissions.yml"
 
