@@ -12,58 +12,16 @@ from probebench.registry.schema import CheckpointSpec, Input
 
 
 @dataclass(frozen=True)
-class Backbone:
-    """A network in evaluation mode that maps images (B, 3, S, S) to features (B, D).
+class OwnTransform:
+    """A module's own transform as decoding calls it: given RGB, and its result as float32, contiguous.
 
     Attributes:
-        spec: The registry entry that it was built from.
-        input: The preprocessing in force, at the input size that was asked for.
-        module: Called with a normalised float batch; gives features.
-        weights_digest: sha256 over every tensor of the whole checkpoint (head and text tower included).
-        transform: A module's own, from an RGB image to a tensor (channels, S, S); None is that of ``input``.
-        channels: What the module sees of an image; 3 but for a module's own transform.
+        transform: From an RGB image to a tensor (channels, S, S).
+        channels: What the module sees of an image.
     """
 
-    spec: CheckpointSpec
-    input: Input
-    module: torch.nn.Module
-    weights_digest: str
-    transform: Callable[[Image.Image], torch.Tensor] | None = None
-    channels: int = 3
-
-    @property
-    def features(self) -> int:
-        """The feature width D."""
-        return self.spec.output.features
-
-    @property
-    def prepare(self) -> Callable[[Image.Image], torch.Tensor]:
-        """From an image to what travels to the device: uint8 pixels (S, S, 3), or what the own transform gives."""
-        return Pixels(self.input) if self.transform is None else OwnTransform(self.transform)
-
-    @property
-    def normalise(self) -> torch.nn.Module:
-        """From a batch of these to what the module is called with, on the device."""
-        return Normalise(self.input) if self.transform is None else torch.nn.Identity()
-
-    def blank(self) -> torch.Tensor:
-        """Returns what stands for an image that cannot be read."""
-        side = self.input.size
-        if self.transform is None:
-            return torch.zeros(side, side, 3, dtype=torch.uint8)
-        return torch.zeros(self.channels, side, side)
-
-    def noise(self, count: int) -> torch.Tensor:
-        """Returns made-up images as ``prepare`` gives them, for timing."""
-        blank = self.blank()
-        return torch.randint(0, 256, (count, *blank.shape), dtype=torch.uint8).to(blank.dtype)
-
-
-@dataclass(frozen=True)
-class OwnTransform:
-    """A module's own transform as decoding calls it: given RGB, and its result as float32, contiguous."""
-
     transform: Callable[[Image.Image], torch.Tensor]
+    channels: int = 3
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
         """Returns the tensor (channels, S, S).
@@ -80,3 +38,49 @@ class OwnTransform:
             what = tuple(given.shape) if isinstance(given, torch.Tensor) else type(given).__name__
             raise FeatureError(f"the transform gave {what}; it must give one tensor (channels, side, side) an image")
         return given.detach().to("cpu", torch.float32).contiguous()
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network in evaluation mode that maps images (B, 3, S, S) to features (B, D).
+
+    Attributes:
+        spec: The registry entry that it was built from.
+        input: The preprocessing in force, at the input size that was asked for.
+        module: Called with a normalised float batch; gives features.
+        weights_digest: sha256 over every tensor of the whole checkpoint (head and text tower included).
+        transform: A module's own; None is that of ``input``.
+    """
+
+    spec: CheckpointSpec
+    input: Input
+    module: torch.nn.Module
+    weights_digest: str
+    transform: OwnTransform | None = None
+
+    @property
+    def features(self) -> int:
+        """The feature width D."""
+        return self.spec.output.features
+
+    @property
+    def prepare(self) -> Callable[[Image.Image], torch.Tensor]:
+        """From an image to what travels to the device: uint8 pixels (S, S, 3), or what the own transform gives."""
+        return self.transform or Pixels(self.input)
+
+    @property
+    def normalise(self) -> torch.nn.Module:
+        """From a batch of these to what the module is called with, on the device."""
+        return Normalise(self.input) if self.transform is None else torch.nn.Identity()
+
+    def blank(self) -> torch.Tensor:
+        """Returns what stands for an image that cannot be read."""
+        side = self.input.size
+        if self.transform is None:
+            return torch.zeros(side, side, 3, dtype=torch.uint8)
+        return torch.zeros(self.transform.channels, side, side)
+
+    def noise(self, count: int) -> torch.Tensor:
+        """Returns made-up images as ``prepare`` gives them, for timing."""
+        blank = self.blank()
+        return torch.randint(0, 256, (count, *blank.shape), dtype=torch.uint8).to(blank.dtype)

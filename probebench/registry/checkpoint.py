@@ -29,7 +29,7 @@ MODULE = "module"
 class Architecture(Entry):
     """The network, by the name that its library gives it; ``module`` is one of a Python session, named by its class."""
 
-    library: Library | Literal["module"]
+    library: Literal[Library, "module"]
     name: Text
     kwargs: dict[str, Any] = {}
 
@@ -44,7 +44,7 @@ class Source(Entry):
 class Pretraining(Entry):
     """How the checkpoint came to be: the facts that the study groups by."""
 
-    method: Method | Literal["unknown"]
+    method: Literal[Method, "unknown"]
     objective: Text
     sources: tuple[Source, ...]
     samples_seen: Count
