@@ -78,7 +78,7 @@ def evaluate(
             if isinstance(result, UsageError):
                 raise result
             if isinstance(result, ProbebenchError):
-                problems.append(str(result))
+                problems.append(result)
                 continue
             done.append((task.path(folder), result))
             _say_failure(task, result)
@@ -102,7 +102,7 @@ def _draws(draws: int | None) -> int | None:
 
 def _groups(
     registry: "Registry", features: FeaturesLike, dataset: DataName | None, input_size: int | None
-) -> "tuple[list[FeatureGroup], list[str]]":
+) -> "tuple[list[FeatureGroup], list[str | ProbebenchError]]":
     """Returns the extractions that were asked for, and a line for each that is not there."""
     from probebench.api.models import model_id
     from probebench.evaluation.extractions import choose_extractions
@@ -169,7 +169,7 @@ def zeroshot(
             task = ZeroshotTask(group, registry.checkpoint(group.model), prompts, metric, home())
             done.append((task.path(folder), classify(task, folder)[0]))
         except ProbebenchError as error:
-            problems.append(str(error))
+            problems.append(error)
     raise_first(problems)
     return Results(done)
 

@@ -91,13 +91,13 @@ def finetune(
     tasks = [task for one in models for task in tasks_of(request, registry.checkpoint(one), sets, home())]
     probe = registry.protocol("default") if any(task.head == "probe" for task in tasks) else None
     done: list[tuple[Path, Result]] = []
-    problems = []
+    problems: list[str | ProbebenchError] = []
     with watched(progress, "images") as told:
         for task, found in zip(tasks, finetune_all(tasks, folder, probe, told), strict=True):
             if isinstance(found, UsageError):
                 raise found
             if isinstance(found, ProbebenchError):
-                problems.append(f"{task.model} on {task.dataset.id}: {found}")
+                problems.append(type(found)(f"{task.model} on {task.dataset.id}: {found}"))
                 continue
             for alpha, result in zip(task.alphas, found, strict=True):
                 done.append((task.path(folder, alpha), result))

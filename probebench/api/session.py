@@ -58,16 +58,16 @@ def warn(message: str) -> None:
     warnings.warn(message, UserWarning, stacklevel=3)
 
 
-def raise_first(problems: Sequence[str]) -> None:
+def raise_first(problems: "Sequence[str | ProbebenchError]") -> None:
     """Raises for the first of some problems and counts the others; what could be done is done by then.
 
     Raises:
-        ProbebenchError: There is one.
+        ProbebenchError: There is one; of the kind of the first.
     """
-    distinct = list(dict.fromkeys(problems))
-    if distinct:
-        more = f" (and {len(distinct) - 1} more)" if distinct[1:] else ""
-        raise ProbebenchError(distinct[0] + more)
+    lines = dict.fromkeys(str(problem) for problem in problems)
+    if problems:
+        kind = type(problems[0]) if isinstance(problems[0], ProbebenchError) else ProbebenchError
+        raise kind(next(iter(lines)) + (f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""))
 
 
 class _Bar(Silent):

@@ -209,7 +209,7 @@ def test_data_that_cannot_be_used_is_one_line() -> None:
         ([("same", image, label) for image, label in items()], DatasetError, "ids repeat"),
     ):
         with pytest.raises(error, match=line) as caught:
-            pb.extract(Tiny(), held, transform=transform)  # type: ignore[arg-type]
+            pb.extract(Tiny(), held, transform=transform)
         assert "\n" not in str(caught.value)
 
 

@@ -1,6 +1,7 @@
 """Checkpoints that have no entry yet: a library's, and a weights file."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -39,7 +40,7 @@ def test_a_librarys_name_gets_an_entry_of_its_own(home: Path, monkeypatch: pytes
     made = timm.create_model
     asked: list[tuple[str, object]] = []
 
-    def create(name: str, pretrained: bool = False, **options: object) -> torch.nn.Module:
+    def create(name: str, pretrained: bool = False, **options: Any) -> torch.nn.Module:
         asked.append((name, pretrained))
         return made(name, pretrained=False, **options)
 
