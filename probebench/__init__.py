@@ -1,3 +1,76 @@
-"""Which pre-training data and method transfers best, with few labels and with many?"""
+"""Which pre-training data and method transfers best, with few labels and with many.
+
+``import probebench as pb`` is the front door; every name below loads what it needs when it is first used:
+
+- ``pb.extract``, ``pb.load_features``: features of a checkpoint, or a module of yours, on a data set, cached once;
+- ``pb.evaluate``, ``pb.zeroshot``, ``pb.finetune``: results on fixed draws, with intervals;
+- ``pb.load_results``, ``pb.compare``, ``pb.run_study``, ``pb.build_leaderboard``: what results say;
+- ``pb.LogisticProbe``, ``pb.logistic_sweep``: the solver, on arrays of your own.
+
+Each error that a user can mend is a ``pb.ProbebenchError`` of one line. docs/python.md walks through all of it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from probebench.api.evaluate import evaluate, zeroshot
+    from probebench.api.extract import extract, load_features
+    from probebench.api.features import Features
+    from probebench.api.finetune import finetune
+    from probebench.api.report import build_leaderboard, compare, load_results, run_study
+    from probebench.api.tables import Results
+    from probebench.errors import ProbebenchError, UsageError
+    from probebench.probes.estimator import LogisticProbe
+    from probebench.probes.logistic import logistic_sweep
 
 __version__ = "0.2.0"
+
+_PLACES = {
+    "extract": "api.extract",
+    "load_features": "api.extract",
+    "Features": "api.features",
+    "evaluate": "api.evaluate",
+    "zeroshot": "api.evaluate",
+    "finetune": "api.finetune",
+    "Results": "api.tables",
+    "compare": "api.report",
+    "load_results": "api.report",
+    "run_study": "api.report",
+    "build_leaderboard": "api.report",
+    "LogisticProbe": "probes.estimator",
+    "logistic_sweep": "probes.logistic",
+    "ProbebenchError": "errors",
+    "UsageError": "errors",
+}
+
+__all__ = [
+    "Features",
+    "LogisticProbe",
+    "ProbebenchError",
+    "Results",
+    "UsageError",
+    "build_leaderboard",
+    "compare",
+    "evaluate",
+    "extract",
+    "finetune",
+    "load_features",
+    "load_results",
+    "logistic_sweep",
+    "run_study",
+    "zeroshot",
+]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        """Loads a name of the front door when it is first asked for."""
+        if name not in _PLACES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -13,6 +13,7 @@ from probebench.backbones.user_weights import UserWeights, require_weights
 from probebench.backbones.weights import load_into, state_digest
 from probebench.errors import RegistryError, UsageError, WeightsError, did_you_mean, one_line
 from probebench.network import quiet_libraries
+from probebench.registry.checkpoint import MODULE
 from probebench.registry.schema import Architecture, CheckpointSpec
 
 
@@ -160,6 +161,8 @@ def construct(
     Raises:
         RegistryError: The library does not know the architecture, or it cannot be built with these arguments.
     """
+    if architecture.library == MODULE:
+        raise RegistryError(f"{architecture.name} is a module of a Python session, which no library builds")
     build = {"timm": _timm, "open_clip": _open_clip, "torchvision": _torchvision}[architecture.library]
     with torch.random.fork_rng(devices=[]), quiet_libraries():
         torch.manual_seed(seed)

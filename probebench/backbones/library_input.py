@@ -1,6 +1,7 @@
 """What a library itself does to images before one of its networks, in the terms of an entry."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,22 +11,34 @@ from probebench.errors import RegistryError
 from probebench.registry.checkpoint import Architecture
 
 
-def library_input(architecture: Architecture) -> dict[str, Any]:
+def library_input(architecture: Architecture, tag: str | None = None) -> dict[str, Any]:
     """Returns the evaluation preprocessing that a library gives an architecture, as the keys of an entry's input.
 
+    Args:
+        architecture: Library and name.
+        tag: The library's name for weights, which may have a preprocessing of their own; None: its default ones.
+
     Raises:
-        RegistryError: The library has a preprocessing that an entry cannot say.
+        RegistryError: The library has a preprocessing that an entry cannot say, or does not know the tag.
     """
     return {"timm": _timm_input, "open_clip": _open_clip_input, "torchvision": _torchvision_input}[
         architecture.library
-    ](architecture)
+    ](architecture, tag)
 
 
-def _timm_input(architecture: Architecture) -> dict[str, Any]:
+def _timm_input(architecture: Architecture, tag: str | None) -> dict[str, Any]:
+    import timm
     from timm.data.config import resolve_data_config
 
     with torch.device("meta"):
-        config = resolve_data_config(model=construct(architecture))  # type: ignore[no-untyped-call]
+        network = construct(architecture)
+    own = None
+    if tag:
+        if f"{architecture.name}.{tag}" not in (known := timm.list_pretrained(f"{architecture.name}.*")):
+            raise _no_tag(architecture, tag, [name.partition(".")[2] for name in known])
+        chosen = timm.get_pretrained_cfg(f"{architecture.name}.{tag}")
+        own = chosen.to_dict() if chosen else None  # type: ignore[no-untyped-call]
+    config = resolve_data_config(pretrained_cfg=own, model=network)  # type: ignore[no-untyped-call]
     resize = {"center": "shortest", "squash": "squash"}.get(config["crop_mode"])
     if resize is None or config["input_size"][1] != config["input_size"][2]:
         raise RegistryError(
@@ -42,10 +55,23 @@ def _timm_input(architecture: Architecture) -> dict[str, Any]:
     }
 
 
-def _open_clip_input(architecture: Architecture) -> dict[str, Any]:
+def _no_tag(architecture: Architecture, tag: str, known: Sequence[str]) -> RegistryError:
+    there = ", ".join(known) or "none"
+    return RegistryError(f"{architecture.library} has no weights {tag!r} of {architecture.name}; it has: {there}")
+
+
+def _open_clip_input(architecture: Architecture, tag: str | None) -> dict[str, Any]:
+    import open_clip
+
     with torch.device("meta"):
         config: Any = construct(architecture).visual
     chosen = config.preprocess_cfg
+    if tag:
+        known = open_clip.get_pretrained_cfg(architecture.name, tag)
+        if not known:
+            raise _no_tag(architecture, tag, open_clip.list_pretrained_tags_by_model(architecture.name))
+        own = {"mean": "mean", "std": "std", "interpolation": "interpolation", "resize_mode": "resize_mode"}
+        chosen = {**chosen, **{name: known[key] for name, key in own.items() if key in known}}
     size = chosen["size"] if isinstance(chosen["size"], int) else chosen["size"][0]
     return {
         "size": size,
@@ -57,10 +83,13 @@ def _open_clip_input(architecture: Architecture) -> dict[str, Any]:
     }
 
 
-def _torchvision_input(architecture: Architecture) -> dict[str, Any]:
+def _torchvision_input(architecture: Architecture, tag: str | None) -> dict[str, Any]:
     from torchvision.models import get_model_weights
 
-    chosen = next(iter(get_model_weights(architecture.name))).transforms()
+    weights = get_model_weights(architecture.name)
+    if tag and tag not in weights.__members__:
+        raise _no_tag(architecture, tag, list(weights.__members__))
+    chosen = (weights[tag] if tag else next(iter(weights))).transforms()
     size, resized = chosen.crop_size[0], chosen.resize_size[0]
     # An entry states the resize as floor(size / crop).
     crop = size / resized if math.floor(size / (size / resized)) == resized else size / (resized + 0.5)

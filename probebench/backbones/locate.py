@@ -15,6 +15,7 @@ from probebench.backbones.pins import check_pin
 from probebench.errors import UsageError, WeightsError, one_line
 from probebench.fingerprint import file_sha256
 from probebench.network import hub_offline, quiet_libraries, reachable
+from probebench.registry.checkpoint import MODULE
 from probebench.registry.schema import CheckpointSpec
 
 _HUB = "https://huggingface.co"
@@ -60,9 +61,11 @@ def check_given(spec: CheckpointSpec, path: Path) -> None:
     """Checks that a user's file is there and that its checkpoint takes one. Loads no torch.
 
     Raises:
-        UsageError: The checkpoint is random by definition.
+        UsageError: The checkpoint is random by definition, or a module of a Python session.
         WeightsError: The file is missing.
     """
+    if spec.weights.scheme == MODULE:
+        raise UsageError(f"{spec.id} is a module of a Python session and takes no weights file; leave out --weights")
     if spec.weights.scheme == "random":
         raise UsageError(f"{spec.id} is a random-init twin and takes no weights file; leave out --weights")
     require_file(path)

@@ -37,7 +37,7 @@ class Pixels:
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
         """Returns the pixels, uint8 (size, size, 3)."""
-        return torch.from_numpy(np.array(self._fit(_to_rgb(image))))
+        return torch.from_numpy(np.array(self._fit(to_rgb(image))))
 
 
 class Normalise(torch.nn.Module):
@@ -71,7 +71,8 @@ def build_transform(spec: Input) -> Callable[[Image.Image], torch.Tensor]:
     return transform
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Returns an image of any kind as RGB."""
     if image.mode == "RGB":
         return image
     with warnings.catch_warnings():

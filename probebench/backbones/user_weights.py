@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from probebench.errors import UsageError, WeightsError, one_line
 from probebench.files import replacing, write_whole
 from probebench.fingerprint import canonical_json
+from probebench.registry.checkpoint import MODULE
 from probebench.registry.schema import CheckpointSpec
 
 if TYPE_CHECKING:
@@ -18,9 +19,14 @@ def require_weights(spec: CheckpointSpec, home: Path) -> None:
     """Checks that a checkpoint whose weights only a user can give has got them. Loads no torch.
 
     Raises:
-        UsageError: The entry takes a user's file and none was given yet.
+        UsageError: The entry takes a user's file and none was given yet, or is of a module of a Python session.
         WeightsError: The registered file is damaged or gone.
     """
+    if spec.weights.scheme == MODULE:
+        raise UsageError(
+            f"{spec.id} is a module of a Python session, which alone can run it; extract it there: "
+            f"probebench.extract(module, dataset, transform=..., name={spec.id!r})"
+        )
     if spec.weights.scheme == "user" and UserWeights.find(home, spec.id) is None:
         raise UsageError(
             f"the weights of {spec.id} were never published; give a file once: "

@@ -3,16 +3,15 @@
 import contextlib
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader, default_collate
 
-from probebench.backbones.preprocess import Pixels
 from probebench.datasets.base import Images
 from probebench.errors import DatasetError, FeatureError, OutOfReachError
-from probebench.registry.schema import Input
 
 # Batches that each process has ready, or at work, ahead of the network.
 AHEAD = 2
@@ -22,7 +21,10 @@ LEAVE_OUT = "--on-error skip leaves them out and records it"
 
 @dataclass(frozen=True)
 class PixelBatch:
-    """Pixels (n, S, S, 3), uint8; ``failed`` says why the images at some positions in it are blank."""
+    """Pixels (n, S, S, 3), uint8, or what a module's own transform gives of n images.
+
+    ``failed`` says why the images at some positions in it are blank.
+    """
 
     pixels: torch.Tensor
     failed: dict[int, str] = field(default_factory=dict)
@@ -32,8 +34,11 @@ class PixelBatch:
         return PixelBatch(self.pixels.pin_memory(), self.failed)
 
 
+Prepare = Callable[[Image.Image], torch.Tensor]
+
+
 class OutOfReach(str):
-    """The error line of an image that could not be fetched now: leaving it out would be wrong."""
+    """The error line of an image that could not be fetched now, or transformed: leaving it out would be wrong."""
 
 
 class _Decoded(torch.utils.data.Dataset["tuple[torch.Tensor, str | None]"]):
@@ -42,20 +47,23 @@ class _Decoded(torch.utils.data.Dataset["tuple[torch.Tensor, str | None]"]):
     Raising in a decoding process would wrap the error in that process's traceback.
     """
 
-    def __init__(self, images: Images, spec: Input, start: int, stop: int) -> None:
-        self._images, self._pixels, self._start, self._stop = images, Pixels(spec), start, stop
-        self._blank = torch.zeros(spec.size, spec.size, 3, dtype=torch.uint8)
+    def __init__(self, images: Images, prepare: Prepare, blank: torch.Tensor, start: int, stop: int) -> None:
+        self._images, self._prepare, self._blank, self._start, self._stop = images, prepare, blank, start, stop
 
     def __len__(self) -> int:
         return self._stop - self._start
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, str | None]:
         try:
-            return self._pixels(self._images.load(self._start + index)), None
-        except OutOfReachError as error:
+            prepared = self._prepare(self._images.load(self._start + index))
+        except (OutOfReachError, FeatureError) as error:
             return self._blank, OutOfReach(error)
         except DatasetError as error:
             return self._blank, str(error)
+        if prepared.shape != self._blank.shape:
+            shapes = f"{tuple(prepared.shape)} for one image and {tuple(self._blank.shape)} for others"
+            return self._blank, OutOfReach(f"the transform gave {shapes}; it must give one shape")
+        return prepared, None
 
 
 def _collate(items: Sequence[tuple[torch.Tensor, str | None]]) -> PixelBatch:
@@ -73,15 +81,33 @@ def _begin(_: int) -> None:
 
 
 def decoded(
-    images: Images, spec: Input, start: int, stop: int, batch_size: int, workers: int, pin: bool
+    images: Images,
+    prepare: Prepare,
+    blank: torch.Tensor,
+    start: int,
+    stop: int,
+    *,
+    batch_size: int,
+    workers: int,
+    pin: bool,
 ) -> Iterator[PixelBatch]:
     """Yields the images from ``start`` to ``stop``, ready for the network, in batches of ``batch_size``.
+
+    Args:
+        images: Of a split.
+        prepare: From an image to what the network takes (``Backbone.prepare``).
+        blank: What stands for one that cannot be read.
+        start: Position of the first.
+        stop: Position after the last.
+        batch_size: Images a batch.
+        workers: Processes that decode; 0 decodes in this one.
+        pin: Whether batches come in page-locked memory, for a GPU.
 
     Raises:
         FeatureError: A decoding process died.
     """
     loader: DataLoader[tuple[torch.Tensor, str | None]] = DataLoader(
-        _Decoded(images, spec, start, stop),
+        _Decoded(images, prepare, blank, start, stop),
         batch_size=batch_size,
         num_workers=workers,
         collate_fn=_collate,

@@ -46,7 +46,7 @@ class Forward:
     ) -> None:
         """Moves the backbone to the device."""
         self.device, self.batch_size, self.compiled = device, batch_size, compiled
-        self._dtype, self._id, self._side = dtype, backbone.spec.id, backbone.input.size
+        self._dtype, self._id, self._side, self._noise = dtype, backbone.spec.id, backbone.input.size, backbone.noise
         if device == "cpu":
             keep_freed_memory()
         network = Network(backbone, fold, dtype == "bf16").eval().to(device).to(memory_format=torch.channels_last)
@@ -129,7 +129,7 @@ class Forward:
 
     def seconds_a_batch(self) -> float:
         """Runs a made-up batch twice and times the second; a batch size that does not fit is halved on the way."""
-        pixels = torch.randint(0, 256, (self.batch_size, self._side, self._side, 3), dtype=torch.uint8)
+        pixels = self._noise(self.batch_size)
         self(pixels)
         pixels = pixels[: self.batch_size]
         began = time.perf_counter()

@@ -11,7 +11,6 @@ from torch import fx
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from probebench.backbones.base import Backbone
-from probebench.backbones.preprocess import Normalise
 
 # Rounding averages out over the terms of a sum; convolutions over fewer of them stay in float32 under bf16. On
 # EfficientNet-Lite0 (digits, 96 px) that takes the error of the features from 10.5% of their spread to 4.5%.
@@ -38,8 +37,9 @@ class Network(torch.nn.Module):
             bf16: Whether it will run under autocast to bf16.
         """
         super().__init__()
-        self.normalise = Normalise(backbone.input)
-        module = _folded(backbone) if fold else None
+        self.normalise = backbone.normalise
+        # What a module of the user's does is its own affair: nothing in it is traced or changed.
+        module = _folded(backbone) if fold and backbone.transform is None else None
         self.folded = module is not None
         if bf16:
             module = _small_sums_in_float32(module or copy.deepcopy(backbone.module))

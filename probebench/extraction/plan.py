@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from probebench.backbones.base import Backbone
-from probebench.backbones.preprocess import Pixels
 from probebench.datasets.base import Dataset, Split
 from probebench.datasets.check import check_images
 from probebench.device import cores
@@ -62,10 +61,10 @@ def plan(backbone: Backbone, dataset: Dataset, home: Path, options: ExtractionOp
 def _seconds_an_image(backbone: Backbone, split: Split, options: ExtractionOptions) -> float:
     forward = Forward(backbone, options.device, options.dtype, options.first_batch(backbone.input.size))
     computing = forward.seconds_a_batch() / forward.batch_size
-    pixels, positions = Pixels(backbone.input), np.linspace(0, len(split) - 1, min(_SAMPLE, len(split))).astype(int)
+    prepare, positions = backbone.prepare, np.linspace(0, len(split) - 1, min(_SAMPLE, len(split))).astype(int)
     began = time.perf_counter()
     for position in positions.tolist():
-        pixels(split.images.load(position))
+        prepare(split.images.load(position))
     decoding = (time.perf_counter() - began) / len(positions)
     if options.device == "cpu":
         # Both want the same cores.

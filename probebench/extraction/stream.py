@@ -83,7 +83,16 @@ class LocalExecutor:
         forward = self._under(settings)
         asked = forward.batch_size
         workers = self._options.decoders(stop - start, asked)
-        batches = decoded(images, self._backbone.input, start, stop, asked, workers, pin=settings["device"] == "cuda")
+        batches = decoded(
+            images,
+            self._backbone.prepare,
+            self._backbone.blank(),
+            start,
+            stop,
+            batch_size=asked,
+            workers=workers,
+            pin=settings["device"] == "cuda",
+        )
         failed: deque[dict[int, str]] = deque()
 
         def pixels() -> Iterator[torch.Tensor]:

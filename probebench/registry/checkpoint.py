@@ -10,7 +10,7 @@ from probebench.registry.entry import Count, Entry, Id, Text, check_unverified
 Three = tuple[float, float, float]
 
 _URI = re.compile(
-    r"^(pkg://[\w.-]+/.+|timm://\S+|open_clip://\S+|hf://[^/\s]+/[^/\s]+/\S+|https://\S+|file:.+|user|random:\d{1,18})$"
+    r"^(pkg://[\w.-]+/.+|timm://\S+|open_clip://\S+|hf://[^/\s]+/[^/\s]+/\S+|https://\S+|file:.+|user|module|random:\d{1,18})$"
 )
 
 
@@ -22,12 +22,14 @@ Keys = Literal[
 
 Library = Literal["timm", "open_clip", "torchvision"]
 Method = Literal["supervised", "language-image", "image-image", "none"]
+# The library, and the uri, of a torch.nn.Module that lives in a Python session and that no entry can build.
+MODULE = "module"
 
 
 class Architecture(Entry):
-    """The network, by the name that its library gives it."""
+    """The network, by the name that its library gives it; ``module`` is one of a Python session, named by its class."""
 
-    library: Library
+    library: Literal[Library, "module"]
     name: Text
     kwargs: dict[str, Any] = {}
 
@@ -42,7 +44,7 @@ class Source(Entry):
 class Pretraining(Entry):
     """How the checkpoint came to be: the facts that the study groups by."""
 
-    method: Method
+    method: Literal[Method, "unknown"]
     objective: Text
     sources: tuple[Source, ...]
     samples_seen: Count
@@ -72,7 +74,7 @@ class Weights(Entry):
         if not _URI.match(uri):
             raise ValueError(
                 f"{uri!r} is none of pkg://package/path, timm://tag, open_clip://tag, hf://owner/repo/file, "
-                "https://..., file:path, user, random:SEED"
+                "https://..., file:path, user, random:SEED, module"
             )
         return uri
 
@@ -85,7 +87,7 @@ class Weights(Entry):
 
     @model_validator(mode="after")
     def _a_sha256_is_of_a_file(self) -> "Weights":
-        if self.scheme in ("timm", "open_clip", "random") and self.sha256 not in ("unknown", "none"):
+        if self.scheme in ("timm", "open_clip", "random", MODULE) and self.sha256 not in ("unknown", "none"):
             raise ValueError(
                 f"sha256 is of one file; {self.scheme}:// lets its library fetch and its tensors are pinned instead: "
                 'write "unknown", or name the file by hf:// or https://'
@@ -111,11 +113,12 @@ class Input(Entry):
     """Preprocessing at evaluation, in this order: resize, centre crop, scale to [0, 1], normalise.
 
     ``resize = "shortest"`` brings the shorter side to ``floor(size / crop)`` pixels and keeps the aspect ratio;
-    ``"squash"`` brings both sides there. The crop is ``size`` x ``size`` pixels.
+    ``"squash"`` brings both sides there. The crop is ``size`` x ``size`` pixels. ``"own"`` is the transform of a module
+    of a Python session, which no entry can say: it gives ``size`` pixels a side, and the other keys say nothing.
     """
 
     size: Annotated[int, Field(ge=1, le=4096)]
-    resize: Literal["shortest", "squash"]
+    resize: Literal["shortest", "squash", "own"]
     crop: Annotated[float, Field(gt=0, le=1)]
     interpolation: Literal["nearest", "bilinear", "bicubic"]
     mean: Three
@@ -164,6 +167,13 @@ class CheckpointSpec(Entry):
     def _random_is_untrained(self) -> "CheckpointSpec":
         if (self.weights.scheme == "random") != (self.pretraining.method == "none"):
             raise ValueError('method "none" and uri "random:SEED" go together')
+        return self
+
+    @model_validator(mode="after")
+    def _a_module_is_all_its_own(self) -> "CheckpointSpec":
+        own = {self.architecture.library == MODULE, self.weights.scheme == MODULE, self.input.resize == "own"}
+        if len(own) > 1:
+            raise ValueError('library "module", uri "module" and resize "own" go together')
         return self
 
     @model_validator(mode="after")

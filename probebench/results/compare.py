@@ -86,6 +86,29 @@ class ComparedPair:
     comparison: Comparison
     holm: float
 
+    def as_row(self) -> dict[str, object]:
+        """Returns it as a flat row: where, both means, their difference with its 95% interval, and p-values."""
+        low, high = self.comparison.ci95
+        return {
+            "first": self.first.model,
+            "second": self.second.model,
+            "dataset": self.first.dataset,
+            "kind": self.first.kind,
+            "mode": self.first.mode,
+            "protocol": self.first.protocol,
+            "protocol_version": self.first.protocol_version,
+            "shots": self.first.shots,
+            "first_input_size": self.first.input_size,
+            "second_input_size": self.second.input_size,
+            "first_mean": score_of(self.first).mean,
+            "second_mean": score_of(self.second).mean,
+            "difference": self.comparison.difference,
+            "low": low,
+            "high": high,
+            "p_value": self.comparison.p_value,
+            "p_holm": self.holm,
+        }
+
 
 def comparable(first: Result, second: Result) -> bool:
     """Says whether two results are of the same draws and the same test images under the same protocol."""

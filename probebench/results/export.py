@@ -10,6 +10,24 @@ from probebench.errors import UsageError
 from probebench.results.cells import source_name, source_samples
 from probebench.results.schema import Result
 
+COLUMNS = (
+    *("provenance", "model", "method", "objective", "sources", "samples", "samples_seen", "labels", "curation"),
+    *("architecture", "layer", "input_size", "dtype", "weights_digest", "dataset", "dataset_fingerprint"),
+    *(
+        "kind",
+        "mode",
+        "protocol",
+        "protocol_version",
+        "backend",
+        "shots",
+        "labels_spent",
+        "selection",
+        "draws",
+        "chosen",
+    ),
+    *("metric", "n_test", "mean", "low", "high"),
+)
+
 
 def tidy_row(result: Result) -> dict[str, Any]:
     """Returns one result as a flat row; what is not known is None.
@@ -32,6 +50,8 @@ def tidy_row(result: Result) -> dict[str, Any]:
         "architecture": facts.architecture,
         "layer": facts.layer,
         "input_size": result.input_size,
+        "dtype": result.dtype,
+        "weights_digest": result.weights_digest,
         "dataset": result.dataset,
         "dataset_fingerprint": result.dataset_fingerprint,
         "kind": result.kind,
@@ -64,7 +84,7 @@ def encode(results: Sequence[Result], form: str) -> bytes:
     if form == "parquet":
         return _parquet(rows)
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return stream.getvalue().encode()

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import click
 
 from probebench.registry import CheckpointSpec, Registry
+from probebench.registry.checkpoint import MODULE
 
 _METHODS = {
     "language-image": "Language-image",
@@ -93,9 +94,8 @@ def _lists(specs: Sequence[CheckpointSpec]) -> Iterator[str]:
 
 def where(spec: CheckpointSpec) -> str:
     """Says in a word or two where a checkpoint's weights come from."""
-    return {"pkg": "installed package", "random": "random init", "user": "your file", "file": "local file"}.get(
-        spec.weights.scheme, "network"
-    )
+    places = {"pkg": "installed package", "random": "random init", "user": "your file", "file": "local file"}
+    return {**places, MODULE: "Python session"}.get(spec.weights.scheme, "network")
 
 
 def _count(samples: int | str) -> str:

@@ -13,12 +13,13 @@ from probebench.extraction.decode import decoded
 from probebench.registry.schema import Input
 
 SPEC = Input(size=8, resize="shortest", crop=1.0, interpolation="bicubic", mean=(0, 0, 0), std=(1, 1, 1))
+BLANK = torch.zeros(8, 8, 3, dtype=torch.uint8)
 PIXELS = np.random.default_rng(0).integers(0, 255, (23, 12, 10, 3), np.uint8)
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_batches_come_in_order_whatever_the_number_of_processes(workers: int) -> None:
-    batches = list(decoded(ArrayImages(PIXELS), SPEC, 2, 23, 4, workers, pin=False))
+    batches = list(decoded(ArrayImages(PIXELS), Pixels(SPEC), BLANK, 2, 23, batch_size=4, workers=workers, pin=False))
     assert [len(batch.pixels) for batch in batches] == [4, 4, 4, 4, 4, 1]
     expected = torch.stack([Pixels(SPEC)(Image.fromarray(array)) for array in PIXELS[2:]])
     assert torch.equal(torch.cat([batch.pixels for batch in batches]), expected)
@@ -34,7 +35,7 @@ class Some(ArrayImages):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_unreadable_image_is_handed_over_as_its_line(workers: int) -> None:
-    batches = list(decoded(Some(PIXELS), SPEC, 0, 12, 4, workers, pin=False))
+    batches = list(decoded(Some(PIXELS), Pixels(SPEC), BLANK, 0, 12, batch_size=4, workers=workers, pin=False))
     assert [batch.failed for batch in batches] == [
         {3: "image 3 cannot be read"},
         {},
@@ -51,4 +52,4 @@ class Deadly(ArrayImages):
 
 def test_a_killed_decoding_process_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(FeatureError, match="with fewer --workers"):
-        list(decoded(Deadly(PIXELS), SPEC, 0, 12, 4, 1, pin=False))
+        list(decoded(Deadly(PIXELS), Pixels(SPEC), BLANK, 0, 12, batch_size=4, workers=1, pin=False))

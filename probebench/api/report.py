@@ -1,0 +1,141 @@
+"""What results say: as a table, side by side, in the study, and on the leaderboard's page."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from probebench.api.evaluate import Path_
+from probebench.api.session import listed, open_registry, warn
+from probebench.api.tables import Comparisons, Results
+from probebench.errors import ResultError, UsageError, describe_os_error
+
+if TYPE_CHECKING:
+    import pandas
+
+    from probebench.api.features import Features
+    from probebench.results.schema import Result
+    from probebench.study.ask import Section
+
+# A results folder or several, or results that are at hand.
+ResultsLike = Path_ | Sequence[Path_] | Results
+
+
+def read_results(results: ResultsLike) -> Results:
+    """Reads every result of some folders; a damaged one is warned about and passed over.
+
+    Raises:
+        UsageError: There is no such folder.
+    """
+    if isinstance(results, Results):
+        return results
+    from probebench.results.store import read_result, result_files
+
+    found: list[tuple[Path, Result]] = []
+    for folder in dict.fromkeys(Path(os.fspath(one)) for one in listed(results)):
+        if not folder.is_dir():
+            raise UsageError(f"results folder {folder} does not exist; run probebench.evaluate first, or name it")
+        for path in result_files(folder):
+            try:
+                found.append((path, read_result(path)))
+            except ResultError as error:
+                warn(str(error))
+            except OSError as error:
+                warn(describe_os_error(error))
+    return Results(found)
+
+
+def load_results(folder: ResultsLike = "results") -> "pandas.DataFrame":
+    """Returns all results of a folder, or of several, as a table: one row a result (``Results.to_frame``).
+
+    Args:
+        folder: Results folders.
+
+    Raises:
+        UsageError: There is no such folder.
+    """
+    return read_results(folder).to_frame()
+
+
+def compare(a: "str | Features", b: "str | Features", *, results: ResultsLike = "results") -> Comparisons:
+    """Compares two checkpoints on the same draws and test images, wherever both have results.
+
+    Differences are paired over draws and images, and come with 95% intervals and p-values adjusted for all pairs
+    (Holm).
+
+    Args:
+        a: Id of the first checkpoint, or its features.
+        b: Of the second.
+        results: Results folders, or results at hand.
+
+    Raises:
+        UsageError: One has no results there, or they share no draws.
+        ResultError: Predictions are missing or damaged.
+    """
+    from probebench.errors import did_you_mean
+    from probebench.results.compare import comparable_cells
+    from probebench.results.compare import compare as pair_up
+    from probebench.results.store import read_predictions
+
+    held = read_results(results)
+    files = {id(result): path for path, result in zip(held.paths, held, strict=True)}
+    names = [one if isinstance(one, str) else one.model for one in (a, b)]
+    known = {result.model for result in held}
+    for name in names:
+        if name not in known:
+            raise UsageError(f"no results of {name!r} there{did_you_mean(name, known)}")
+    ours, theirs = ([result for result in held if result.model == name] for name in names)
+    pairs = [
+        ((one, read_predictions(files[id(one)], one)), (two, read_predictions(files[id(two)], two)))
+        for one, two in comparable_cells(ours, theirs)
+    ]
+    if not pairs:
+        raise UsageError(f"{names[0]} and {names[1]} share no draws there; evaluate both on the same data set")
+    return Comparisons(pair_up(pairs))
+
+
+def run_study(results: ResultsLike = "results", *, out: Path_ | None = None) -> "list[Section]":
+    """Asks the questions of the paper of results: which pre-training data and method transfers best.
+
+    Args:
+        results: Results folders, or results at hand.
+        out: Folder of the report (study.html, study.md, study.json and figures); None writes none.
+
+    Returns:
+        The answers, of measured results and of published ones apart.
+
+    Raises:
+        UsageError: There are no results with a score.
+    """
+    from probebench.study.ask import study
+    from probebench.study.report import write_report
+
+    sections = study(read_results(results))
+    if not sections:
+        raise UsageError("no results with a score there; run probebench.evaluate first, or name another folder")
+    if out is not None:
+        write_report(sections, Path(out))
+    return sections
+
+
+def build_leaderboard(results: ResultsLike = "results", *, out: Path_ = "site") -> Path:
+    """Writes the leaderboard's page: one file with table, plots and cards, which needs no network.
+
+    Args:
+        results: Results folders, or results at hand.
+        out: Folder of the page.
+
+    Returns:
+        The page.
+
+    Raises:
+        UsageError: There is no such folder.
+        OSError: The folder is full or cannot be written.
+    """
+    from probebench.leaderboard.site import build_site
+    from probebench.results.store import read_predictions
+
+    held = read_results(results)
+    files = {id(result): path for path, result in zip(held.paths, held, strict=True)}
+    entries = open_registry().checkpoints
+    return build_site(list(held), Path(out), lambda result: read_predictions(files[id(result)], result), entries)

@@ -1,0 +1,124 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import probebench as pb
+from probebench.errors import ProbebenchError, ResultError
+from probebench.results.export import COLUMNS, encode, tidy_row
+from probebench.results.schema import Result
+from tests.api.making import Tiny, folder, items, transform
+from tests.cli.test_finetune import RECIPE
+from tests.conftest import Ran, write_entry
+from tests.results.make import result
+
+
+@pytest.fixture
+def features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pb.Features:
+    monkeypatch.chdir(tmp_path)
+    return pb.extract(Tiny(), items(each=12), transform=transform)
+
+
+def test_results_of_a_module_as_a_table(features: pb.Features, run: Callable[..., Ran]) -> None:
+    found = pb.evaluate(features, shots=["full", 1], draws=2, protocol=["default", "knn"])
+    assert len(found) == 4 and all(path.is_file() for path in found.paths)
+    frame = found.to_frame()
+    assert list(frame.columns) == [*COLUMNS, "counts", "path"]
+    assert frame["counts"].all() and set(frame["model"]) == {"tiny"} and set(frame["architecture"]) == {"module/Tiny"}
+    assert frame.sort_values("shots")["shots"].tolist() == [1, 1, "full", "full"]
+    assert (frame["low"] <= frame["mean"]).all() and frame["path"].tolist() == [str(path) for path in found.paths]
+    stored = pb.load_results().sort_values(["protocol", "shots"])
+    assert stored["mean"].tolist() == frame.sort_values(["protocol", "shots"])["mean"].tolist()
+    listed = json.loads(run("results", "export", "--format", "json").out)
+    assert [row["mean"] for row in listed] == pb.load_results()["mean"].tolist()
+    assert len(found[1:]) == 3 and found[1:].paths == found.paths[1:] and "tiny" in repr(found)
+    stamps = [path.stat().st_mtime_ns for path in found.paths]
+    again = pb.evaluate("tiny", dataset=features.dataset, shots=[1, "full"], draws=2, protocol="*nn")
+    assert {path.stat().st_mtime_ns for path in again.paths} <= set(stamps)
+
+
+def test_the_exports_columns_are_those_of_a_row() -> None:
+    assert tuple(tidy_row(result())) == COLUMNS
+    assert encode([result()], "csv").decode().splitlines()[0] == ",".join(COLUMNS)
+
+
+def test_which_result_counts_and_failed_ones(tmp_path: Path) -> None:
+    few, many = result(backend="sklearn"), result(backend="torch")
+    failed = result(model="other", mean=None, ci95=None, ci95_covers=None)
+    rows: list[tuple[Path, Result]] = [(Path(str(place)), one) for place, one in enumerate((few, many, failed))]
+    frame = pb.Results(rows).to_frame()
+    assert frame["counts"].tolist() == [False, True, True]
+    assert frame["mean"].isna().tolist() == [False, False, True]
+    assert pb.Results([]).to_frame().empty and repr(pb.Results([])) == "Results(none)"
+
+
+def test_what_cannot_be_evaluated_is_told_in_one_line(features: pb.Features) -> None:
+    cases: list[tuple[Callable[[], object], str]] = [
+        (lambda: pb.evaluate(features, shots=0), "shots= takes positive"),
+        (lambda: pb.evaluate(features, shots=[1, True]), "shots= takes positive"),
+        (lambda: pb.evaluate(features, draws=0), "draws= takes"),
+        (lambda: pb.evaluate(features, protocol="defualt"), "unknown protocol"),
+        (lambda: pb.evaluate(features, protocol="quick"), "fine-tunes"),
+        (lambda: pb.evaluate(features, dataset="digits"), "dataset= and input_size= are for checkpoints by id"),
+        (lambda: pb.evaluate([]), "features= takes"),
+        (lambda: pb.evaluate("tiny", dataset="digits"), "no features of tiny on digits"),
+        (lambda: pb.zeroshot(features, templates="a photo"), "needs {} once"),
+        (lambda: pb.zeroshot(features), "text can be compared with projected ones only"),
+        (lambda: pb.finetune("tiny", "digits"), "is a module of a Python session"),
+    ]
+    for call, line in cases:
+        with pytest.raises(ProbebenchError, match=line) as caught:
+            call()
+        assert "\n" not in str(caught.value)
+
+
+def test_what_can_be_done_is_done_before_a_failure_is_told(features: pb.Features) -> None:
+    with pytest.raises(ProbebenchError, match="no features of tiny on digits"):
+        pb.evaluate("tiny", dataset=["digits", features.dataset], shots=1, draws=1)
+    assert len(pb.load_results()) == 1
+
+
+def test_two_checkpoints_side_by_side(features: pb.Features) -> None:
+    other = pb.extract(Tiny(seed=1), items(each=12), transform=transform, name="other")
+    pb.evaluate([features, other], shots=[1, 2], draws=2)
+    frame = pb.compare(features, "other").to_frame()
+    assert frame["shots"].tolist() == [1, 2] and set(frame["first"]) == {"tiny"}
+    assert ((frame["low"] <= frame["difference"]) & (frame["difference"] <= frame["high"])).all()
+    with pytest.raises(pb.UsageError, match="no results of 'othr' there; did you mean other"):
+        pb.compare("tiny", "othr")
+    apart = [(Path(name), result(model=name, dataset=name)) for name in ("tiny", "other")]
+    with pytest.raises(pb.UsageError, match="share no draws"):
+        pb.compare("tiny", "other", results=pb.Results(apart))
+
+
+def test_study_and_page_of_results(features: pb.Features, tmp_path: Path) -> None:
+    with pytest.raises(pb.UsageError, match="does not exist"):
+        pb.run_study()
+    found = pb.evaluate(features, shots=1, draws=1)
+    assert pb.run_study(found)[0].results == 1 and not (tmp_path / "study").exists()
+    pb.run_study(["results"], out="study")
+    assert (tmp_path / "study" / "study.html").is_file()
+    assert pb.build_leaderboard(found, out=tmp_path / "site") == tmp_path / "site" / "index.html"
+    found.paths[0].with_suffix(".npz").unlink()
+    with pytest.raises(ResultError, match="missing"):
+        pb.evaluate(features, shots=1, draws=1)
+    found.paths[0].write_text("{}")
+    with pytest.warns(UserWarning, match="damaged or of another schema"):
+        assert pb.load_results().empty
+
+
+def test_finetune_gives_what_the_command_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., Ran], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_entry(tmp_path / "own")
+    (tmp_path / "own" / "protocols").mkdir()
+    (tmp_path / "own" / "protocols" / "short.toml").write_text(RECIPE.format(id="short"))
+    monkeypatch.setenv("PROBEBENCH_REGISTRY", str(tmp_path / "own"))
+    place = folder(tmp_path / "images")
+    found = pb.finetune("tiny", place, protocol="short", shots=1, mode="linear", workers=0, progress=True)
+    (only,) = found
+    assert only.kind == "finetune" and only.shots == 1 and "images" in capsys.readouterr().err
+    ran = run("finetune", "--model", "tiny", "--dataset", f"folder:{place}", "--protocol", "short", "--shots", "1",
+              "--mode", "linear", "--dry-run")  # fmt: skip
+    assert "nothing to train" in ran.out

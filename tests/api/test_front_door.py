@@ -1,0 +1,87 @@
+"""What ``import probebench`` promises: it starts at once, and no package ever takes the place of a function."""
+
+import inspect
+import random
+import subprocess
+import sys
+
+import pytest
+
+import probebench as pb
+
+HEAVY = ("torch", "numpy", "pandas", "pydantic", "h5py", "sklearn", "PIL")
+ORDER = """
+import importlib, pkgutil, random, sys
+import probebench as pb
+def names():
+    return {name: getattr(pb, name) for name in random.sample(pb.__all__, len(pb.__all__))}
+random.seed(int(sys.argv[1]))
+before = names() if int(sys.argv[1]) % 2 else {}
+modules = [one.name for one in pkgutil.walk_packages(pb.__path__, "probebench.") if "__main__" not in one.name]
+random.shuffle(modules)
+for module in modules:
+    importlib.import_module(module)
+first, again = names(), names()
+assert first == again and (not before or before == first)
+for name, value in first.items():
+    assert callable(value) and value.__name__ == name, (name, value)
+for place in ("no/such/folder", "no/such/folder"):
+    for call in (pb.load_results, pb.run_study, pb.build_leaderboard):
+        try:
+            call(place)
+        except pb.UsageError:
+            pass
+        else:
+            raise AssertionError(call)
+    for call in (lambda: pb.compare("a", "b", results=place), lambda: pb.extract("no-model", "digits"),
+                 lambda: pb.load_features("no-model", "digits"), lambda: pb.evaluate("no-model"),
+                 lambda: pb.zeroshot("no-model"), lambda: pb.finetune("no-model", "digits")):
+        try:
+            call()
+        except pb.UsageError:
+            pass
+        else:
+            raise AssertionError(call)
+"""
+
+
+def python(code: str, *arguments: object) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    assert not done.returncode, done.stderr
+    return done.stdout
+
+
+def test_it_starts_at_once() -> None:
+    code = "import time; t = time.perf_counter(); import probebench, sys; print(time.perf_counter() - t)"
+    code += f"; assert not [name for name in {HEAVY} if name in sys.modules]"
+    assert min(float(python(code)) for _ in range(5)) < 0.05
+
+
+def test_pandas_loads_only_when_it_is_asked_for() -> None:
+    python(
+        # scikit-learn, of which LogisticProbe is an estimator, loads pandas itself where it is installed.
+        "import probebench as pb, sys; [getattr(pb, name) for name in pb.__all__ if name != 'LogisticProbe']; "
+        "assert 'pandas' not in sys.modules; pb.Results([]).to_frame(); assert 'pandas' in sys.modules"
+    )
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_names_stay_functions_whatever_is_imported_in_any_order(seed: int) -> None:
+    python(ORDER, seed)
+
+
+def test_every_name_is_listed_typed_and_documented() -> None:
+    assert set(pb.__all__) <= set(dir(pb)) and pb.__version__
+    for name in random.sample(pb.__all__, len(pb.__all__)):
+        value = getattr(pb, name)
+        assert value is getattr(pb, name) and inspect.getdoc(value), name
+        if inspect.isfunction(value):
+            parameters = inspect.signature(value).parameters.values()
+            assert all(one.annotation is not inspect.Parameter.empty for one in parameters), name
+            if value.__module__.startswith("probebench.api"):
+                documented = inspect.getdoc(value) or ""
+                assert not [one.name for one in parameters if f"{one.name}:" not in documented], name
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        getattr(pb, "nonsense")  # noqa: B009
