@@ -174,8 +174,6 @@ class CheckpointSpec(Entry):
         own = {self.architecture.library == MODULE, self.weights.scheme == MODULE, self.input.resize == "own"}
         if len(own) > 1:
             raise ValueError('library "module", uri "module" and resize "own" go together')
-        if self.pretraining.method == "unknown" and self.weights.scheme != MODULE:
-            raise ValueError('pretraining.method may be "unknown" of a module of a Python session only; name it')
         return self
 
     @model_validator(mode="after")
