@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+import probebench as pb
 from probebench.backbones.builders import build_language_image
 from probebench.backbones.preprocess import build_transform
 from probebench.cache.index import read_index
@@ -75,6 +76,23 @@ def test_other_words_or_another_metric_are_another_result(
     assert len(list(result_files(out))) == 3
 
 
+def test_python_gives_what_the_command_gives(extracted: CheckpointSpec, run: Run, tmp_path: Path) -> None:
+    features = pb.load_features("tiny", tmp_path / "images", registry=tmp_path / "registry")
+    own = {"registry": tmp_path / "registry", "out": tmp_path / "results", "templates": "a {}"}
+    (first,) = found = pb.zeroshot(features, **own)  # type: ignore[arg-type]
+    expected = by_hand(
+        extracted, sorted((tmp_path / "images").rglob("*.png")), Prompts(features.class_names, ("a {}",))
+    )
+    predictions = read_predictions(found.paths[0], first)
+    images = [path.relative_to(tmp_path / "images").as_posix() for path in sorted((tmp_path / "images").rglob("*.png"))]
+    assert predictions.y_pred[0].tolist() == [expected[images.index(name)] for name in predictions.test_ids]
+    (again,) = pb.zeroshot("tiny", dataset=tmp_path / "images", **own)  # type: ignore[arg-type]
+    ran = run(
+        "--registry", "registry", "zeroshot", "--model", "tiny", "--dataset", "folder:images", "--template", "a {}"
+    )
+    assert ran.code == 0 and again == first and len(list(result_files(tmp_path / "results"))) == 1
+
+
 def test_embeddings_are_unit_vectors(home: Path, tmp_path: Path) -> None:
     spec = read_entry(write_entry(tmp_path, **FACTS), CheckpointSpec)
     clip, _ = build_language_image(spec, home)
@@ -112,7 +130,7 @@ def test_the_command(extracted: CheckpointSpec, run: Run, shipped: Registry) -> 
         (("--template", "a photo"), 2, "needs {} once"),
         (("--template", "{} and {}"), 2, "needs {} once"),
         (("--template", "{0.__class__}"), 2, "needs {} once"),
-        ((), 1, "name it by --dataset folder:PATH"),
+        ((), 1, "name it by where it lies (folder:PATH"),
     ],
 )
 def test_wrong_use(extracted: CheckpointSpec, run: Run, arguments: tuple[str, ...], code: int, said: str) -> None:
