@@ -309,31 +309,33 @@ def layers_of(spec: CheckpointSpec) -> dict[str, int]:
 
 
 def measured(spec: CheckpointSpec) -> tuple[dict[str, int], list[int], bool]:
-    """Finds what the network of an entry offers, without weights or arithmetic.
-
-    Returns:
-        Width of each layer that is no block, width of each block, and whether blocks have a class token.
+    """Finds what the network of an entry offers, without weights or arithmetic; as ``offered_by``.
 
     Raises:
         RegistryError: The library does not know the architecture.
     """
-    with torch.device("meta"), torch.inference_mode():
+    with torch.device("meta"):
         tower = Headless(spec, construct(spec.architecture)).tower().eval()
-        images = torch.empty(1, 3, spec.input.size, spec.input.size)
+        return offered_by(tower, torch.empty(1, 3, spec.input.size, spec.input.size))
+
+
+def offered_by(tower: Tower, images: torch.Tensor) -> tuple[dict[str, int], list[int], bool]:
+    """Runs a network once, on images (B, 3, S, S), to see what it offers.
+
+    Returns:
+        Width of each layer that is no block, width of each block, and whether blocks have a class token.
+    """
+    with torch.inference_mode():
         try:
             outputs = tower.outputs(images, range(tower.depth))
         except (AssertionError, TypeError, ValueError, NotImplementedError):
             # Its library gives no blocks of it, or has another way to ask for them.
             outputs = tower.outputs(images, ())
-    named = {
-        name: int(ends.shape[-1])
-        for name, ends in (("pooled", outputs.pooled), ("projected", outputs.projected))
-        if ends is not None
-    }
+    ends = {"pooled": outputs.pooled, "projected": outputs.projected}
+    named = {name: int(rows.shape[-1]) for name, rows in ends.items() if rows is not None}
     last, blocks = outputs.last, [int(one.pooled(None).shape[-1]) for one in outputs.blocks.values()]
     has_class_token = last is not None and last.cls is not None
     tokens = ["mean"] if last is not None else []
     if has_class_token:
         tokens += ["cls", "cls+mean", *(["last4"] if len(blocks) >= _LAST else [])]
-    named |= {name: int(outputs.layer(name).shape[-1]) for name in tokens}
-    return named, blocks, has_class_token
+    return named | {name: int(outputs.layer(name).shape[-1]) for name in tokens}, blocks, has_class_token

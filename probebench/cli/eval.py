@@ -8,6 +8,7 @@ import click
 from probebench.cli.options import (
     engine_option,
     input_size_option,
+    layer_option,
     out_option,
     parse_shots,
     registry_folders,
@@ -35,6 +36,7 @@ def _listed(words: Sequence[str], last: str) -> str:
     multiple=True,
     help="Data set id, suite, folder:PATH, wds:SHARDS or hf:NAME; repeats, takes comma lists and globs.",
 )
+@layer_option
 @click.option(
     "--shots",
     default=None,
@@ -74,6 +76,7 @@ def _listed(words: Sequence[str], last: str) -> str:
 def command(
     models: tuple[str, ...],
     datasets: tuple[str, ...],
+    layers: tuple[str, ...],
     shots: str | None,
     draws: int | None,
     probe: str | None,
@@ -86,7 +89,7 @@ def command(
     """Fit probes on few-shot draws and on full data, and score them on the whole test part.
 
     The strength of regularisation, or the number of neighbours, is chosen on validation images only. Results that are
-    there already are kept.
+    there already are kept. Without --layer, every cached layer is evaluated, or the one that the protocol takes.
     """
     from probebench.evaluation.plan import choose_protocols, plan_probes
     from probebench.registry import Registry
@@ -95,6 +98,6 @@ def command(
     chosen = choose_protocols(registry, probe, protocols)
     asked = parse_shots(shots) if shots else None
     with started(engine) as cluster:
-        groups, problems = chosen_extractions(registry, models, datasets, input_size)
-        plan = plan_probes(registry, groups, chosen, shots=asked, draws=draws, backend=backend)
+        groups, problems = chosen_extractions(registry, models, datasets, input_size, layers)
+        plan = plan_probes(registry, groups, chosen, shots=asked, draws=draws, backend=backend, any_layer=bool(layers))
         run_eval(plan.tasks, out, [*problems, *plan.problems], chosen, cluster)

@@ -11,6 +11,7 @@ from probebench.cli.options import (
     device_option,
     engine_option,
     input_size_option,
+    layer_option,
     model_option,
     registry_folders,
     registry_option,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     help="Data set id, suite, folder:PATH, wds:SHARDS or hf:NAME; repeats, takes comma lists and globs.  [default: the "
     "suite study once its sets are prepared, else offline]",
 )
+@layer_option
 @click.option(
     "--weights",
     type=click.Path(path_type=Path),
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
 def command(
     models: tuple[str, ...],
     datasets: tuple[str, ...],
+    layers: tuple[str, ...],
     weights: Path | None,
     device: str,
     dtype: str,
@@ -90,16 +93,21 @@ def command(
 ) -> None:
     """Run every image of a data set through a checkpoint, once, and keep the features.
 
-    A second call finds them and does nothing; an interrupted one goes on where it stopped.
+    A second call finds them and does nothing; an interrupted one goes on where it stopped. Of each image one forward
+    pass gives all layers that are asked for; without --layer, the one that stands for the checkpoint.
     """
     from probebench.datasets.open import default_suite
     from probebench.registry import Registry
+    from probebench.registry.layers import check_offered, check_patterns
 
     registry = Registry.load(registry_folders())
     chosen = expand_models(registry, models)
     if weights is not None and len(chosen) != 1:
         raise UsageError(f"--weights is for one model, and {len(chosen)} were named")
     names = expand_datasets(registry, datasets or (default_suite(registry, home() / "datasets"),))
+    wanted = check_patterns(layers)
+    for name in chosen if wanted else ():
+        check_offered(registry.checkpoint(name), wanted)
     # All that is missing is told before torch is loaded, which takes seconds.
     if weights is not None:
         from probebench.backbones.locate import check_given
@@ -121,9 +129,9 @@ def command(
         gpus = cluster.gpus if cluster else None
         options = ExtractionOptions.resolve(device, dtype, batch_size, workers, on_error, compile, gpus)
         if dry_run:
-            print_plan(registry, chosen, opened, input_size, options)
+            print_plan(registry, chosen, opened, input_size, options, wanted)
         else:
-            run_extract(registry, chosen, opened, input_size, options, cluster)
+            run_extract(registry, chosen, opened, input_size, options, cluster, wanted)
 
 
 def print_plan(
@@ -132,6 +140,7 @@ def print_plan(
     datasets: "Sequence[Dataset]",
     input_size: int | None,
     options: "ExtractionOptions",
+    layers: Sequence[str],
 ) -> None:
     """Prints what extracting every model on every data set would take.
 
@@ -142,12 +151,13 @@ def print_plan(
     from probebench.extraction.space import free_space, require_space
 
     rows, needed, seconds = [], 0, 0.0
-    for one in plan_many([registry.checkpoint(model) for model in models], datasets, home(), options, input_size):
+    specs = [registry.checkpoint(model) for model in models]
+    for one in plan_many(specs, datasets, home(), options, input_size, layers):
         planned = one.plan
         needed, seconds = needed + planned.bytes, seconds + planned.seconds
         images = " + ".join(f"{count} {split}" for split, count in planned.images.items())
         cached = sum(planned.images.values()) - sum(planned.left.values())
-        width = f"{one.features} {'float32' if options.dtype == 'fp32' else 'float16'}"
+        width = f"{' + '.join(map(str, one.layers.values()))} {'float32' if options.dtype == 'fp32' else 'float16'}"
         row = [one.model, one.dataset, str(one.input_size), images, str(cached), width]
         rows.append([*row, f"{planned.bytes / 1e6:.1f}", duration(planned.seconds)])
     columns = [("model", "left"), ("data set", "left"), ("px", "right"), ("images", "left"), ("cached", "right")]

@@ -37,6 +37,7 @@ def run_extract(
     input_size: int | None,
     options: "ExtractionOptions",
     engine: "Ray | None" = None,
+    layers: Sequence[str] = (),
 ) -> None:
     """Extracts every model on every data set, here or on an engine; one that fails does not stop the others.
 
@@ -49,10 +50,10 @@ def run_extract(
     failures: list[ProbebenchError] = []
     with ProgressLines("images") as progress:
         for done in extract_many(
-            specs, datasets, home(), options, input_size=input_size, progress=progress, engine=engine
+            specs, datasets, home(), options, input_size=input_size, layers=layers, progress=progress, engine=engine
         ):
             if not isinstance(done, tuple):
-                _tell(done)
+                _tell(done, named=bool(layers))
                 continue
             spec, error = done
             if len(models) == 1:
@@ -64,10 +65,11 @@ def run_extract(
         raise type(max(failures, key=lambda failure: failure.exit_code))(summary)
 
 
-def _tell(done: "Extraction") -> None:
+def _tell(done: "Extraction", named: bool) -> None:
     rows, computed = sum(split.rows for split in done.splits), sum(split.computed for split in done.splits)
     skipped = sum(split.skipped for split in done.splits)
-    where = f"{done.model} on {done.dataset} at {done.input_size} px: "
+    which = f", {', '.join(done.layers)}" if named else ""
+    where = f"{done.model} on {done.dataset} at {done.input_size} px{which}: "
     if not computed:
         click.echo(f"{where}{rows} images, all cached already")
     else:
@@ -144,12 +146,16 @@ def write_page(folders: Sequence[Path], out: Path) -> Path:
 
 
 def chosen_extractions(
-    registry: "Registry", models: Sequence[str], datasets: Sequence[str], input_size: int | None
+    registry: "Registry",
+    models: Sequence[str],
+    datasets: Sequence[str],
+    input_size: int | None,
+    layers: Sequence[str] = (),
 ) -> "tuple[list[FeatureGroup], list[str]]":
     """Returns the cached extractions that were asked for and what is not there, and warns of what is passed over."""
     from probebench.evaluation.extractions import choose_extractions
 
-    found = choose_extractions(registry, home(), models, datasets, input_size)
+    found = choose_extractions(registry, home(), models, datasets, input_size, layers)
     for warning in found.warnings:
         warn(warning)
     return list(found.groups), list(found.problems)

@@ -44,6 +44,7 @@ def command(
 
     Only open_clip checkpoints have one. Nothing is trained and nothing is chosen.
     """
+    from probebench.evaluation.extractions import projected_only
     from probebench.evaluation.zeroshot import ZeroshotTask, zeroshot
     from probebench.registry import Registry
 
@@ -52,7 +53,7 @@ def command(
     groups, failures = chosen_extractions(registry, models, datasets, input_size)
     sources = {name: pattern for pattern in datasets if is_source(pattern) for name in [_opened_id(registry, pattern)]}
     results = []
-    for group in groups:
+    for group in projected_only(groups):
         try:
             checkpoint = registry.checkpoint(group.model)
             prompts = _prompts(registry, group.dataset, sources.get(group.dataset), templates)

@@ -65,9 +65,7 @@ def check_entry(folder: Path, registry: Registry) -> tuple[CheckpointSpec | None
     return known, [f"differs from the registry's entry in {', '.join(changed)}"]
 
 
-def check_manifest(
-    folder: Path, manifest: Manifest, entered: Sequence[ResultFile], layer: str | None
-) -> Iterator[str]:
+def check_manifest(folder: Path, manifest: Manifest, entered: Sequence[ResultFile], layer: str | None) -> Iterator[str]:
     """Yields where a manifest and the results beside it disagree, and what a complete set lacks.
 
     Complete is what has all of ``layer``, which stands for the checkpoint.

@@ -24,7 +24,7 @@ from probebench.leaderboard.rules import (
     protocol_of,
 )
 from probebench.leaderboard.verify import verify
-from probebench.registry.layers import layer_order
+from probebench.registry.layers import fits, layer_order
 from probebench.registry.load import Registry
 from probebench.registry.schema import CheckpointSpec, FinetuneProtocol, ProtocolSpec
 from probebench.registry.write import entry_text
@@ -43,7 +43,7 @@ class SubmissionRequest:
         datasets: Data sets that the submission must cover; it covers no others.
         protocols: Protocols whose results go in; the default one is always among them.
         input_size: Which results, where there are some at several sizes.
-        layers: Layers whose results go in, beside the one that each protocol takes of the checkpoint.
+        layers: Names and globs of layers whose results go in, beside the one that each protocol takes.
     """
 
     entry: CheckpointSpec
@@ -55,7 +55,8 @@ class SubmissionRequest:
     def takes(self, result: Result, spec: ProtocolSpec | FinetuneProtocol | None) -> bool:
         """Says whether a result's layer is one that goes in."""
         own = spec.layer_of(self.entry) if isinstance(spec, ProtocolSpec) else self.entry.output.layer
-        return from_scratch(result) or result.checkpoint.layer in (own, *self.layers)
+        layer = result.checkpoint.layer
+        return from_scratch(result) or layer == own or any(fits(layer, one) for one in self.layers)
 
     def extract(self, dataset: str) -> str:
         """Returns the command that extracts what is missing."""

@@ -99,5 +99,11 @@ def _label(axes: "Axes", end: float, labels: Sequence[tuple[float, str, str]]) -
     for value, text, colour in sorted(labels):
         height = max(value, height + apart)
         axes.annotate(
-            text, (end, height), xytext=(9, 0), textcoords="offset points", color=colour, va="center", annotation_clip=False
+            text,
+            (end, height),
+            xytext=(9, 0),
+            textcoords="offset points",
+            color=colour,
+            va="center",
+            annotation_clip=False,
         )

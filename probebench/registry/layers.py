@@ -5,6 +5,7 @@ torch. backbones/layers.py says what each name means of a network, and finds wha
 """
 
 import fnmatch
+import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -153,3 +154,37 @@ def in_words(names: Sequence[str]) -> str:
         suffixed = "" if not any(name.endswith(":cls") for name in names) else "cls or "
         told.append(f"block:0 to block:{max(blocks)} (with :{suffixed}mean too)")
     return ", ".join(told)
+
+
+_MEANINGS = {
+    "pooled": "what the network ends in, without its classifier or projection",
+    "projected": "the embedding that is compared with text",
+    "cls": "class token of the last block",
+    "mean": "mean of the patch tokens of the last block",
+    "cls+mean": "both joined, as DINOv2's authors probe",
+    "last4": "class tokens of the last four blocks joined, as DINOv2's authors probe",
+}
+
+
+def meanings(offered: Layers, own: str) -> list[tuple[str, int, str]]:
+    """Returns lines for readers: layers, their width, and what they are; blocks of one width share a line.
+
+    Args:
+        offered: What a network offers.
+        own: The layer that stands for the checkpoint.
+    """
+    lines = [
+        (name, width, _MEANINGS[name] + ("; stands for the checkpoint" if name == own else ""))
+        for name, width in offered.items()
+        if name in _MEANINGS
+    ]
+    tokens = any(name.endswith(":cls") for name in offered)
+    text = "class token after that block; :mean is the mean of its patch tokens" if tokens else ""
+    text = text or ("mean of the patch tokens after that block" if "mean" in offered else "mean over feature map N")
+    widths = [width for name, width in offered.items() if (block := block_of(name)) is not None and block[1] is None]
+    first = 0
+    for width, run in itertools.groupby(widths):
+        last = first + len(list(run)) - 1
+        lines.append((f"block:{first}" + (f" to block:{last}" if last > first else ""), width, text))
+        first = last + 1
+    return lines

@@ -92,3 +92,13 @@ def _scores(cells: Sequence[Cell]) -> tuple[LayerScore, ...]:
 
 def _depth_order(layer: str) -> tuple[bool, tuple[int, int, str]]:
     return block_of(layer) is None, layer_order(layer)
+
+
+def narrowed(found: Iterable[Sweep], shots: Sequence[Shots] | None) -> list[Sweep]:
+    """Leaves only some numbers of shots (None: all), and what is a sweep then too."""
+    kept = []
+    for sweep in found:
+        scores = {one: row for one, row in sweep.scores.items() if shots is None or one in shots}
+        if any(one.block for row in scores.values() for one in row):
+            kept.append(replace(sweep, scores=scores))
+    return kept

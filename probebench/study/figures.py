@@ -38,7 +38,9 @@ def draw(answer: Answer, name: str) -> Drawing | None:
         return None
     with styled():
         made = how(answer)
-        return None if made is None else Drawing(name, made[1], image_bytes(made[0], "svg"), image_bytes(made[0], "png"))
+        return (
+            None if made is None else Drawing(name, made[1], image_bytes(made[0], "svg"), image_bytes(made[0], "png"))
+        )
 
 
 def _panels(count: int, width: float = 4.4, height: float = 3.4) -> "tuple[Figure, list[Axes]]":
