@@ -69,7 +69,11 @@ def evaluate(
     registry, folder = open_registry(), Path(out)
     groups, problems = _groups(registry, features, dataset, input_size)
     protocols = registry.expand_protocols(listed(protocol))
-    plan = plan_probes(registry, groups, protocols, shots=shots_of(shots), draws=_draws(draws), backend=backend)
+    # Features were chosen with their layer; of checkpoints by id, a protocol may choose.
+    chosen = all(isinstance(one, Features) for one in listed(features))
+    plan = plan_probes(
+        registry, groups, protocols, shots=shots_of(shots), draws=_draws(draws), backend=backend, any_layer=chosen
+    )
     problems += plan.problems
     done: list[tuple[Path, Result]] = []
     with watched(progress, "fits") as told:
@@ -150,6 +154,7 @@ def zeroshot(
         UsageError: There is no such checkpoint or data set, or a template has no place for the name.
         ProbebenchError: Something that was asked for could not be evaluated; all else is done and written.
     """
+    from probebench.evaluation.extractions import projected_only
     from probebench.evaluation.zeroshot import ZeroshotTask
     from probebench.evaluation.zeroshot import zeroshot as classify
 
@@ -161,7 +166,7 @@ def zeroshot(
     groups, problems = _groups(registry, features, dataset, input_size)
     names = _names(registry, features, dataset)
     done: list[tuple[Path, Result]] = []
-    for group in groups:
+    for group in projected_only(groups):
         try:
             prompts = _prompts(registry, group.dataset, names, texts)
             known = registry.datasets.get(group.dataset)

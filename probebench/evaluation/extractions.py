@@ -2,6 +2,7 @@
 
 import fnmatch
 import itertools
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,17 +192,21 @@ def of_protocol(
     if protocol.layer is None:
         return list(groups), []
     chosen, problems, seen = [], [], set[tuple[object, ...]]()
+    cached: dict[tuple[object, ...], set[str]] = defaultdict(set)
     for group in groups:
-        spec = checkpoints.get(group.model)
+        cached[_less_layer(group)].add(group.key.layer)
+    for group in groups:
+        spec, place = checkpoints.get(group.model), _less_layer(group)
         if spec is None:
             chosen.append(group)
             continue
-        wanted, place = protocol.layer_of(spec), _less_layer(group)
+        wanted = protocol.layer_of(spec)
+        if protocol.layer in cached[place]:
+            # Of a network that the table does not hold, too.
+            wanted = protocol.layer
         if group.key.layer == wanted:
             chosen.append(group)
-        elif place not in seen and not any(
-            other.key.layer == wanted for other in groups if _less_layer(other) == place
-        ):
+        elif wanted not in cached[place] and place not in seen:
             size = group.key.preprocessing.size
             problems.append(
                 f"protocol {protocol.id} takes {wanted} features of {group.model}, which are not cached on "

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 # More are too small to read.
 PANELS = 9
+_TICKS = 13
 _DASHES: dict[str | None, str] = {None: "-", "mean": "--", "cls": ":"}
 
 
@@ -46,8 +47,8 @@ def _order(shots: Shots) -> tuple[bool, int]:
 def _panel(axes: "Axes", sweep: Sweep, colours: dict[Shots, str]) -> None:
     numbers = sorted({block[0] for name in sweep.layers if (block := _block(name)) is not None})
     others = [name for name in sweep.layers if _block(name) is None]
-    # A gap between blocks and the rest.
-    places = {name: numbers[-1] + 2 + place for place, name in enumerate(others)}
+    # A gap between blocks and the rest, which are no place in the depth.
+    places = {name: numbers[-1] + 1.5 + place for place, name in enumerate(others)}
     labels: list[tuple[float, str, str]] = []
     for place, shots in enumerate(sweep.shots):
         colour, marker = colours[shots], MARKERS[place % len(MARKERS)]
@@ -63,12 +64,13 @@ def _panel(axes: "Axes", sweep: Sweep, colours: dict[Shots, str]) -> None:
         _marks(axes, [places[one.layer] for one in rest], rest, colour, marker)
         last = rest[-1] if rest else next(iter(lines.values()))[-1]
         labels.append((100 * last.mean, shots_text(shots), colour))
-    end = max([numbers[-1], *places.values()])
-    _label(axes, end, labels)
-    axes.set_xticks([*numbers, *places.values()], [*map(str, numbers), *others])
-    for tick in axes.get_xticklabels()[len(numbers) :]:
+    _label(axes, max([numbers[-1], *places.values()]), labels)
+    every = -(-len(numbers) // _TICKS)
+    shown = numbers[::every]
+    axes.set_xticks([*shown, *places.values()], [*map(str, shown), *others])
+    for tick in axes.get_xticklabels()[len(shown) :] if len(others) > 1 else []:
         tick.set(rotation=30, ha="right", rotation_mode="anchor")
-    axes.set_xlabel("block" + (", then layers that are no block" if others else ""))
+    axes.set_xlabel("block" + (", then other layers" if others else ""))
     styles = {one.block[1] for row in sweep.scores.values() for one in row if one.block is not None}
     dashes = {"mean": "dashed: mean of patch tokens", "cls": "dotted: class token"}
     told = [text for pooling, text in dashes.items() if pooling in styles and len(styles) > 1]
@@ -84,7 +86,7 @@ def _means(scores: Sequence[LayerScore]) -> list[float]:
     return [100 * one.mean for one in scores]
 
 
-def _marks(axes: "Axes", spots: Sequence[int], scores: Sequence[LayerScore], colour: str, marker: str) -> None:
+def _marks(axes: "Axes", spots: Sequence[float], scores: Sequence[LayerScore], colour: str, marker: str) -> None:
     """Draws scores with their intervals."""
     means = _means(scores)
     below = [mean - 100 * one.ci95[0] if one.ci95 else 0.0 for mean, one in zip(means, scores, strict=True)]
