@@ -24,7 +24,8 @@ ALLOWED = {
     "training": BASE | {"datasets"},
     "finetuning": BASE | {"training", "evaluation", "backbones", "probes", "cache", "results", "datasets"},
     "leaderboard": BASE | {"results"},
-    "study": BASE | {"results"},
+    "plots": BASE | {"results"},
+    "study": BASE | {"results", "plots"},
     "tools": BASE | {"backbones", "cli"},
     "api": BASE
     | {"backbones", "datasets", "cache", "probes", "results", "extraction", "evaluation", "training", "finetuning"}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from probebench.cache.index import FeatureGroup
 from probebench.errors import UsageError
+from probebench.evaluation.extractions import of_protocol
 from probebench.evaluation.probe_task import ProbeTask
 from probebench.probes.backends import backend_name
 from probebench.registry.entry import Shots
@@ -51,6 +52,7 @@ def plan_probes(
     shots: Sequence[Shots] | None = None,
     draws: int | None = None,
     backend: str = "auto",
+    any_layer: bool = False,
 ) -> ProbePlan:
     """Makes a task for each protocol, extraction and number of shots.
 
@@ -61,6 +63,7 @@ def plan_probes(
         shots: Numbers of shots; None: each protocol's own.
         draws: Draws to average over; None: each protocol's own.
         backend: "auto", or a solver of the exact protocols.
+        any_layer: Whether a user named the layers, so that a protocol's own choice among them does not count.
 
     Raises:
         UsageError: A protocol is unknown, or has a solver of its own.
@@ -71,7 +74,9 @@ def plan_probes(
     for spec in specs:
         asked = shots or spec.shots
         problems += [refusal for one in asked if (refusal := spec.refuses(one))]
-        for group in groups:
+        taken, missing = (groups, []) if any_layer else of_protocol(groups, spec, registry.checkpoints)
+        problems += missing
+        for group in taken:
             try:
                 checkpoint = registry.checkpoint(group.model)
             except UsageError as error:

@@ -1,6 +1,12 @@
-"""The only feature-extraction loop: images through a backbone into the cache."""
+"""The only feature-extraction loop: images through a backbone into the cache.
 
-from collections import deque
+A backbone gives several layers side by side, so one pass over the images fills a file for each of them.
+"""
+
+import contextlib
+import itertools
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,25 +25,33 @@ from probebench.errors import DatasetError, FeatureError
 from probebench.extraction.clock import Clock
 from probebench.extraction.decode import LEAVE_OUT, OutOfReach
 from probebench.extraction.forward import first_unusable
-from probebench.extraction.options import ExtractionOptions, OnError
+from probebench.extraction.options import ExtractionOptions
 from probebench.extraction.shards import RayExecutor
 from probebench.extraction.space import require_space, space_needed
 from probebench.extraction.stream import Block, Executor, LocalExecutor
+from probebench.fingerprint import canonical_json
 from probebench.progress import Progress, Silent
 
+# What settings name the layers of one pass by; a file that was filled alone does not say so.
+LAYERS = "layers"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Extracted:
-    """One split's file, and how it came to be.
+    """The file of one split and layer, and how it came to be.
 
     Attributes:
+        split: Its name.
+        layer: Which features.
         path: The file.
         rows: Images with features.
         computed: How many of its images this call computed (0: it was all there).
         skipped: Images that could not be read and were left out.
-        seconds: Time of this call by the stage that was waited for.
+        seconds: Time of this call by the stage that was waited for; files that were filled in one pass share it.
     """
 
+    split: str
+    layer: str
     path: Path
     rows: int
     computed: int
@@ -53,11 +67,14 @@ def extract(
     progress: Progress | None = None,
     engine: Ray | None = None,
 ) -> list[Extracted]:
-    """Fills the cache with a backbone's features of every split of a data set.
+    """Fills the cache with a backbone's features of every split of a data set, all its layers in one pass.
 
-    A split whose file is complete is left alone; an interrupted one goes on at its last committed batch, in the same
-    batches and with the settings that it began with, so its bytes are those of an uninterrupted run. With an engine,
-    shards of a split are computed by its workers; the file is written here, and its bytes are the same.
+    A file that is complete is left alone; an interrupted one goes on at its last committed batch, in the same batches
+    and with the settings that it began with, so its bytes are those of an uninterrupted run. With an engine, shards of
+    a split are computed by its workers; the files are written here, and their bytes are the same.
+
+    Returns:
+        Layer by layer, in the backbone's order, and of each split by split.
 
     Raises:
         DatasetError: An image cannot be read (and is not to be skipped), or none can.
@@ -67,33 +84,38 @@ def extract(
         OSError: The home folder is full or cannot be written; committed rows stay.
     """
     jobs = jobs_for(backbone, dataset, home, options)
-    found = [job.found() for job in jobs]
-    missing = [job for job, there in zip(jobs, found, strict=True) if there is None]
-    if not missing:
-        # No network need be handed to an engine.
-        return [there for there in found if there is not None]
-    if options.on_error == "stop":
-        check_images([job.split for job in missing], LEAVE_OUT)
-    require_space(sum(job.space(backbone.features) for job in missing), home)
-    images = sum(len(job.split) for job in missing)
-    executor = (
-        LocalExecutor(backbone, options, images) if engine is None else RayExecutor(backbone, options, images, engine)
-    )
-    run = _Run(backbone, executor, options.on_error, progress or Silent())
-    return [there or run.finish(job) for job, there in zip(jobs, found, strict=True)]
+    done = {job.path: there for job in jobs if (there := job.found()) is not None}
+    splits = [own for name in dataset.splits if (own := [job for job in jobs if _waits(job, name, done)])]
+    if splits:
+        # Without any, no network need be handed to an engine.
+        missing = [job for own in splits for job in own]
+        if options.on_error == "stop":
+            check_images([own[0].split for own in splits], LEAVE_OUT)
+        require_space(sum(job.space() for job in missing), home)
+        run = _Run(backbone, options, sum(len(own[0].split) for own in splits), engine, progress or Silent())
+        for own in splits:
+            done |= run.finish(own)
+    return [done[job.path] for job in jobs]
+
+
+def _waits(job: "Job", split: str, done: "dict[Path, Extracted]") -> bool:
+    return job.key.split == split and job.path not in done
 
 
 def jobs_for(backbone: Backbone, dataset: Dataset, home: Path, options: ExtractionOptions) -> list["Job"]:
-    """Returns what there is to do for a data set, done or not, split by split."""
-    return [Job.of(backbone, dataset, name, home, options) for name in dataset.splits]
+    """Returns what there is to do for a data set, done or not, layer by layer and split by split."""
+    return [
+        Job.of(backbone, dataset, name, layer, home, options) for layer in backbone.layers for name in dataset.splits
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One split: where its file is and what goes into it.
+    """One split at one layer: where its file is and what goes into it.
 
     Attributes:
         key: The features' key.
+        width: Feature width D.
         path: The file, there or not.
         split: Ids, labels and images.
         splits: Names of all splits.
@@ -102,6 +124,7 @@ class Job:
     """
 
     key: FeatureKey
+    width: int
     path: Path
     split: Split
     splits: tuple[str, ...]
@@ -109,8 +132,10 @@ class Job:
     dataset: str
 
     @classmethod
-    def of(cls, backbone: Backbone, dataset: Dataset, name: str, home: Path, options: ExtractionOptions) -> "Job":
-        """Finds the file of one split."""
+    def of(
+        cls, backbone: Backbone, dataset: Dataset, name: str, layer: str, home: Path, options: ExtractionOptions
+    ) -> "Job":
+        """Finds the file of one split at one of the backbone's layers."""
         key = FeatureKey.of(
             backbone.spec,
             weights_digest=backbone.weights_digest,
@@ -119,9 +144,11 @@ class Job:
             dataset_fingerprint=dataset.fingerprint,
             content=dataset.content,
             split=name,
+            layer=layer,
         )
         return cls(
             key=key,
+            width=backbone.layers[layer],
             path=feature_path(home, backbone.spec.id, dataset.id, key),
             split=dataset.splits[name],
             splits=tuple(dataset.splits),
@@ -139,66 +166,135 @@ class Job:
             return None
         with FeatureFile(self.path) as file:
             mark_as_newest(self.path)
-            return Extracted(self.path, file.rows, 0, len(file.skipped), {})
+            return self.extracted(file.rows, 0, len(file.skipped), {})
+
+    def extracted(self, rows: int, computed: int, skipped: int, seconds: dict[str, float]) -> Extracted:
+        """Describes the file; the arguments are as in ``Extracted``."""
+        return Extracted(
+            split=self.key.split,
+            layer=self.key.layer,
+            path=self.path,
+            rows=rows,
+            computed=computed,
+            skipped=skipped,
+            seconds=seconds,
+        )
 
     def committed(self) -> int:
         """Returns how many rows an interrupted file has."""
         return committed_rows(self.path)
 
-    def space(self, width: int) -> int:
+    def space(self) -> int:
         """Returns the bytes that the file still takes on the disk."""
-        return space_needed(self.path, self.split.ids, width, self.key.dtype)
+        return space_needed(self.path, self.split.ids, self.width, self.key.dtype)
+
+
+@dataclass(frozen=True)
+class _Open:
+    """A file that is being filled, and its columns in what the network gives."""
+
+    job: Job
+    writer: FeatureWriter
+    columns: slice
 
 
 class _Run:
     """Finishes the splits of one data set, one after the other."""
 
-    def __init__(self, backbone: Backbone, executor: Executor, on_error: OnError, progress: Progress) -> None:
-        self._backbone, self._executor, self._on_error, self._progress = backbone, executor, on_error, progress
+    def __init__(
+        self, backbone: Backbone, options: ExtractionOptions, images: int, engine: Ray | None, progress: Progress
+    ) -> None:
+        self._backbone, self._options, self._images = backbone, options, images
+        self._engine, self._progress = engine, progress
+        self._executors: dict[tuple[str, ...], Executor] = {}
 
-    def finish(self, job: Job) -> Extracted:
-        """Computes what is missing of the split's file."""
-        what = f"{job.model} on {job.dataset} ({job.key.split})"
-        with locked(job.path, lambda: self._progress.note(f"{what}: another process is at it; waiting for it")):
-            # Another process may have finished it while this one waited.
-            if (found := job.found()) is not None:
-                discard_leftovers(job.path)
-                return found
-            # An interrupted file has its settings, and the network need not be made ready to choose some.
-            settings = {} if partial_path(job.path).exists() else self._executor.settings(len(job.split))
-            provenance = Provenance(job.key, job.model, job.dataset, job.splits, settings)
-            with FeatureWriter(
-                job.path, provenance, job.split.ids, job.split.labels, self._backbone.features
-            ) as writer:
-                return self._fill(writer, job, what)
+    def finish(self, jobs: Sequence[Job]) -> dict[Path, Extracted]:
+        """Computes what is missing of the files of one split, all of one setting in one pass."""
+        what = f"{jobs[0].model} on {jobs[0].dataset} ({jobs[0].key.split})"
+        note = f"{what}: another process is at it; waiting for it"
+        done: dict[Path, Extracted] = {}
+        with contextlib.ExitStack() as stack:
+            # In an order that all processes share, so that none waits for one that waits for it.
+            for job in sorted(jobs, key=lambda one: one.path):
+                stack.enter_context(locked(job.path, lambda: self._progress.note(note)))
+                # Another process may have finished it while this one waited.
+                if (found := job.found()) is not None:
+                    discard_leftovers(job.path)
+                    done[job.path] = found
+            passes: dict[str, list[_Open]] = defaultdict(list)
+            for file in self._opened([job for job in jobs if job.path not in done], stack):
+                passes[canonical_json(dict(file.writer.settings))].append(file)
+            for files in passes.values():
+                done |= self._fill(files, what)
+        return done
 
-    def _fill(self, writer: FeatureWriter, job: Job, what: str) -> Extracted:
-        if writer.rolled_back:
-            self._progress.note(f"{what}: {writer.rolled_back} rows had not reached the disk whole; computed again")
-        batch = int(writer.settings["batch_size"])
+    def _opened(self, jobs: Sequence[Job], stack: contextlib.ExitStack) -> Iterator[_Open]:
+        """Opens the files of one split; those that were begun have their settings, and others begin together."""
+        new = [job for job in jobs if not partial_path(job.path).exists()]
+        settings: Settings = {}
+        if new:
+            names = tuple(job.key.layer for job in new)
+            together = {LAYERS: ",".join(names)} if len(names) > 1 else {}
+            settings = {**self._executor(names).settings(len(new[0].split)), **together}
+        for job in jobs:
+            provenance = Provenance(job.key, job.model, job.dataset, job.splits, settings if job in new else {})
+            writer = stack.enter_context(
+                FeatureWriter(job.path, provenance, job.split.ids, job.split.labels, job.width)
+            )
+            yield _Open(job, writer, self._columns(job, writer.settings))
+
+    def _columns(self, job: Job, settings: Settings) -> slice:
+        widths = self._backbone.at(_layers(job, settings)).layers
+        before = [width for _, width in itertools.takewhile(lambda one: one[0] != job.key.layer, widths.items())]
+        return slice(sum(before), sum(before) + job.width)
+
+    def _executor(self, layers: tuple[str, ...]) -> Executor:
+        if layers not in self._executors:
+            backbone = self._backbone.at(layers)
+            self._executors[layers] = (
+                LocalExecutor(backbone, self._options, self._images)
+                if self._engine is None
+                else RayExecutor(backbone, self._options, self._images, self._engine)
+            )
+        return self._executors[layers]
+
+    def _fill(self, files: Sequence[_Open], what: str) -> dict[Path, Extracted]:
+        """Fills files that share their settings."""
+        job, writers, settings = files[0].job, [file.writer for file in files], files[0].writer.settings
+        for writer in writers:
+            if writer.rolled_back:
+                self._progress.note(f"{what}: {writer.rolled_back} rows had not reached the disk whole; computed again")
+        batch = int(settings["batch_size"])
         # An interrupted run goes on where a batch began: in other company a row could be rounded otherwise.
-        start = position = writer.committed // batch * batch
-        if start < writer.committed:
-            writer.rewind(start)
-        self._progress.start(what, len(job.split), start)
-        clock = Clock()
-        with _Commits(writer, clock, self._progress) as commits:
-            for block in self._executor.blocks(writer.settings, job.split.images, start, len(job.split), clock):
+        start = position = min(writer.committed for writer in writers) // batch * batch
+        for writer in writers:
+            if start < writer.committed:
+                writer.rewind(start)
+        names = [file.job.key.layer for file in files]
+        self._progress.start(what if len(names) == 1 else f"{what}, {len(names)} layers", len(job.split), start)
+        clock, executor = Clock(), self._executor(_layers(job, settings))
+        with _Commits(files, clock, self._progress) as commits:
+            for block in executor.blocks(settings, job.split.images, start, len(job.split), clock):
                 self._check(block, job, position)
                 if block.batch_size < batch:
                     batch = block.batch_size
-                    commits.record(_halved(writer.settings, batch, position))
+                    commits.record(_halved(writers[0].settings, batch, position))
                 commits.append(block)
                 position += len(block.rows)
-        path = writer.finish()
+        for writer in writers:
+            writer.finish()
         self._progress.finish()
-        skipped = len(writer.skipped)
-        return Extracted(path, len(job.split) - skipped, len(job.split) - start, skipped, clock.seconds)
+        done: dict[Path, Extracted] = {}
+        for file in files:
+            skipped = len(file.writer.skipped)
+            rows, computed = len(job.split) - skipped, len(job.split) - start
+            done[file.job.path] = file.job.extracted(rows, computed, skipped, clock.seconds)
+        return done
 
     def _check(self, block: Block, job: Job, position: int) -> None:
         """Refuses what must not be cached: features that are not finite, and images that were not read if so asked."""
         for line in block.failed.values():
-            if self._on_error == "stop" or isinstance(line, OutOfReach):
+            if self._options.on_error == "stop" or isinstance(line, OutOfReach):
                 raise DatasetError(line)
         for row, why in block.failed.items():
             self._progress.note(f"{job.split.ids[position + row]} is left out: {why}")
@@ -208,6 +304,11 @@ class _Run:
                 f"{job.model} gave NaN or infinite features for image {job.split.ids[position + wrong]}: "
                 f"its weights or its preprocessing may be wrong{hint}"
             )
+
+
+def _layers(job: Job, settings: Settings) -> tuple[str, ...]:
+    """Returns the layers that a file was begun with: what is compiled for them may round otherwise than for others."""
+    return tuple(str(settings.get(LAYERS, job.key.layer)).split(","))
 
 
 def _halved(settings: Settings, batch: int, row: int) -> Settings:
@@ -222,21 +323,25 @@ class _Commits:
 
     _BEHIND = 2
 
-    def __init__(self, writer: FeatureWriter, clock: Clock, progress: Progress) -> None:
-        self._writer, self._clock, self._progress = writer, clock, progress
+    def __init__(self, files: Sequence[_Open], clock: Clock, progress: Progress) -> None:
+        self._files, self._clock, self._progress = files, clock, progress
         self._thread = ThreadPoolExecutor(1)
         self._waiting: deque[tuple[int, Future[None]]] = deque()
 
     def append(self, block: Block) -> None:
-        """Commits a block after those before it."""
-        future = self._thread.submit(self._writer.append, block.rows, tuple(sorted(block.failed)))
-        self._waiting.append((len(block.rows), future))
+        """Commits a block after those before it, each file its columns."""
+        self._waiting.append((len(block.rows), self._thread.submit(self._write, block)))
         self._wait(self._BEHIND)
+
+    def _write(self, block: Block) -> None:
+        for file in self._files:
+            file.writer.append(block.rows[:, file.columns], tuple(sorted(block.failed)))
 
     def record(self, settings: Settings) -> None:
         """Replaces the settings, from the next block on."""
         self._wait(0)
-        self._writer.record(settings)
+        for file in self._files:
+            file.writer.record(settings)
 
     def _wait(self, left: int) -> None:
         while len(self._waiting) > left:

@@ -171,6 +171,7 @@ def cell_of_result(result: Result, entry: CheckpointSpec, protocol: ProtocolSpec
         dataset_fingerprint=dataset.fingerprint,
         content=dataset.content,
         split="train",
+        layer=result.checkpoint.layer,
     )
     group = FeatureGroup(model=result.model, dataset=result.dataset, key=key, paths={}, missing=(), modified=0.0)
     return ProbeTask(

@@ -9,6 +9,7 @@ from probebench.fingerprint import file_sha256
 from probebench.leaderboard.rules import from_scratch, protocol_of
 from probebench.leaderboard.safe import read_arrays
 from probebench.registry.dataset import DatasetSpec
+from probebench.registry.layers import architecture_key, in_words, known_layers
 from probebench.registry.load import Registry
 from probebench.registry.probes import PROBES
 from probebench.registry.schema import CheckpointSpec, FinetuneProtocol, ProtocolSpec
@@ -193,11 +194,24 @@ def _differs(told: float | None, found: float) -> str | None:
 
 
 def check_facts(result: Result, spec: CheckpointSpec) -> Iterator[str]:
-    """Yields the facts that a result states otherwise than its checkpoint's entry."""
+    """Yields the facts that a result states otherwise than its checkpoint's entry, or a layer that this has not."""
     if from_scratch(result):
         return
-    facts = CheckpointFacts.of(spec, spec.architecture, spec.output.layer, spec.output.features)
-    told, entry = result.checkpoint.model_dump(), facts.model_dump()
+    layer, width = result.checkpoint.layer, spec.output.features
+    if layer != spec.output.layer:
+        offered = known_layers(spec.architecture)
+        if offered is None:
+            yield (
+                f"layer {layer!r} is not that of the entry, and the table of layers does not hold "
+                f"{architecture_key(spec.architecture)}; make docs adds it"
+            )
+            return
+        if layer not in offered:
+            yield f"layer is {layer!r}, and {spec.id} offers {in_words(list(offered))}"
+            return
+        width = offered[layer]
+    told, entry = result.checkpoint.model_dump(), CheckpointFacts.of(spec, spec.architecture, layer, width).model_dump()
     for name, value in entry.items():
         if told[name] != value:
-            yield f"{name} is {told[name]!r}, and the entry of {spec.id} says {value!r}"
+            whose = f"the entry of {spec.id}" if name != "features" else f"layer {layer} of {spec.id}"
+            yield f"{name} is {told[name]!r}, and {whose} says {value!r}"

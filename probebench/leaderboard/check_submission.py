@@ -65,8 +65,11 @@ def check_entry(folder: Path, registry: Registry) -> tuple[CheckpointSpec | None
     return known, [f"differs from the registry's entry in {', '.join(changed)}"]
 
 
-def check_manifest(folder: Path, manifest: Manifest, entered: Sequence[ResultFile]) -> Iterator[str]:
-    """Yields where a manifest and the results beside it disagree, and what a complete set lacks."""
+def check_manifest(folder: Path, manifest: Manifest, entered: Sequence[ResultFile], layer: str | None) -> Iterator[str]:
+    """Yields where a manifest and the results beside it disagree, and what a complete set lacks.
+
+    Complete is what has all of ``layer``, which stands for the checkpoint.
+    """
     if manifest.model != folder.name:
         yield f"is of model {manifest.model!r}, which its folder is not"
     if manifest.evaluator_version != (now := evaluator_version()):
@@ -82,7 +85,7 @@ def check_manifest(folder: Path, manifest: Manifest, entered: Sequence[ResultFil
         yield from _differences(what, told, found)
     if not results:
         yield "the submission holds no result that can be read"
-    for dataset, shots, fault in lacking(results, manifest.datasets):
+    for dataset, shots, fault in lacking(results, manifest.datasets, layer):
         yield f"incomplete: {dataset} at {shots_text(shots)} {fault}"
 
 

@@ -104,13 +104,14 @@ def _run(result: Result, verified: Verified, home: Path, folder: Path) -> tuple[
 
     entry = verified.entries[result.model]
     require_weights(entry, home)
-    backbone = build_backbone(entry, home, result.input_size)
+    recorded, layer = _extraction(result), result.checkpoint.layer
+    # With the layers of one pass, as they were computed.
+    backbone = build_backbone(entry, home, result.input_size, (str(recorded.get("layers", layer)),))
     if backbone.weights_digest != result.weights_digest:
         raise ProbebenchError(
             f"the weights of {result.model} on this machine are {backbone.weights_digest[:12]}, "
             f"not {str(result.weights_digest)[:12]}"
         )
-    recorded = _extraction(result)
     batch = recorded.get("batch_size")
     options = ExtractionOptions.resolve(
         dtype=result.dtype or "auto", batch_size=batch if isinstance(batch, int) else None, compile="off"
@@ -118,7 +119,7 @@ def _run(result: Result, verified: Verified, home: Path, folder: Path) -> tuple[
     dataset = verified.here.open(result.dataset)
     assert not isinstance(dataset, str)
     extract(backbone, dataset, folder, options)
-    setting = (entry.id, dataset.id, backbone.input.size, options.dtype, entry.output.layer)
+    setting = (entry.id, dataset.id, backbone.input.size, options.dtype, layer)
     group = next(group for group in read_index(folder).groups if group.setting == setting)
     protocol = verified.here.registry.protocols[result.protocol]
     try:

@@ -45,12 +45,20 @@ class Manifest(Record):
     files: dict[str, Digest]
 
 
-def lacking(results: Iterable[Result], datasets: Iterable[str]) -> list[tuple[str, Shots, str]]:
-    """Returns the cells that a complete set needs and these results lack: data set, shots, and what is wrong."""
+def lacking(
+    results: Iterable[Result], datasets: Iterable[str], layer: str | None = None
+) -> list[tuple[str, Shots, str]]:
+    """Returns the cells that a complete set needs and these results lack: data set, shots, and what is wrong.
+
+    Args:
+        results: Some.
+        datasets: Those that the set covers.
+        layer: The one that stands for the checkpoint; results on others make no set complete. None: any.
+    """
     draws = {
         (result.dataset, result.shots): len(result.trials)
         for result in results
-        if result.kind == "probe" and result.protocol == PROTOCOL
+        if result.kind == "probe" and result.protocol == PROTOCOL and layer in (None, result.checkpoint.layer)
     }
     found: list[tuple[str, Shots, str]] = []
     for dataset in datasets:

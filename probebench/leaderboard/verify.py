@@ -20,6 +20,7 @@ from probebench.leaderboard.check_submission import check_entry, check_files, ch
 from probebench.leaderboard.findings import Findings
 from probebench.leaderboard.rules import MANIFEST, protocol_of
 from probebench.leaderboard.safe import sound_files
+from probebench.registry.layers import is_layer
 from probebench.registry.load import Registry
 from probebench.registry.schema import CheckpointSpec, FinetuneProtocol
 from probebench.results.schema import Result
@@ -139,7 +140,7 @@ class _Verification:
     def _submission(self, folder: Path) -> None:
         self.submissions += 1
         files = sound_files(folder, self.findings)
-        before = len(self.entered)
+        before, entry = len(self.entered), None
         with self.findings.guard(folder / f"{folder.name}.toml"):
             entry, faults = check_entry(folder, self.registry)
             for fault in faults:
@@ -161,7 +162,8 @@ class _Verification:
             return
         for path, fault in check_files(folder, manifest, files):
             self.findings.fail(path, fault)
-        for fault in check_manifest(folder, manifest, self.entered[before:]):
+        own = entry.output.layer if entry is not None else None
+        for fault in check_manifest(folder, manifest, self.entered[before:], own):
             self.findings.fail(folder / MANIFEST, fault)
 
     def _read(self, files: list[Path]) -> list[tuple[Path, Result]]:
@@ -225,6 +227,9 @@ class _Verification:
             self.findings.fail(path, fault)
         protocol = protocol_of(self.registry, result.protocol)
         if entry is None or protocol is None or protocol.version != result.protocol_version:
+            return
+        if not is_layer(result.checkpoint.layer):
+            # check_facts has told, and no key can be made of it.
             return
         if isinstance(protocol, FinetuneProtocol):
             faults = check_finetune(result, protocol, dataset)

@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from probebench.registry.checkpoint import CheckpointSpec
 from probebench.registry.entry import Entry, Id, Shots, Text, TrainingShots
+from probebench.registry.layers import LayerName, known_layers
 from probebench.registry.probes import OWN_FIELDS, PROBES, Parameter, ProbeName
 
 Positive = Annotated[float, Field(gt=0)]
@@ -129,6 +131,7 @@ class ProtocolSpec(Entry):
     Attributes:
         source: The paper or code that it follows.
         selects_on: One sentence for readers: what the choice is made on.
+        layer: The features that it takes of a checkpoint that offers them; None, and of others: whatever is cached.
         probe: Its name in the table of probes: "logistic"; "ridge", least squares on targets of -1 and 1; "knn", a vote
             of the rows nearest by cosine.
         normalize: "l2" divides each row by its norm, first of all.
@@ -151,6 +154,7 @@ class ProtocolSpec(Entry):
     title: Text
     source: Text
     selects_on: Text
+    layer: LayerName | None = Field(default=None, exclude_if=_unset)
     probe: ProbeName
     normalize: Literal["none", "l2"]
     standardize: bool
@@ -214,6 +218,11 @@ class ProtocolSpec(Entry):
         if self.epsilon is not None and not self.standardize:
             raise ValueError("epsilon goes with standardize = true")
         return self
+
+    def layer_of(self, spec: CheckpointSpec) -> str:
+        """Returns the layer of a checkpoint that it is evaluated on where a user names none."""
+        offered = known_layers(spec.architecture) or ()
+        return self.layer if self.layer is not None and self.layer in offered else spec.output.layer
 
     def refuses(self, shots: Shots) -> str | None:
         """Says why a number of shots cannot be chosen on under this protocol; None where it can."""

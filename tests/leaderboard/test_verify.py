@@ -71,6 +71,22 @@ TAMPERED: dict[str, tuple[Tamper, str]] = {
     "a stale protocol": (lambda one: one.edit(protocol_version=1), "stale version 1 of protocol default, now 2"),
     "a future protocol": (lambda one: one.edit(protocol_version=99), "unknown version 99 of protocol default"),
     "an unknown protocol": (lambda one: one.edit(protocol="mine"), "protocol 'mine' is not in the registry"),
+    "a layer that there is not": (
+        lambda one: one.edit(checkpoint=one.values()["checkpoint"] | {"layer": "cls"}),
+        "layer is 'cls', and efficientnet_lite0_in1k offers pooled, block:0 to block:4",
+    ),
+    "what is no layer": (
+        lambda one: one.edit(checkpoint=one.values()["checkpoint"] | {"layer": "head"}),
+        "layer is 'head', and efficientnet_lite0_in1k offers pooled",
+    ),
+    "a layer of another width": (
+        lambda one: one.edit(checkpoint=one.values()["checkpoint"] | {"layer": "block:3"}),
+        "features is 1280, and layer block:3 of efficientnet_lite0_in1k says 112",
+    ),
+    "a layer whose features these are not": (
+        lambda one: one.edit(checkpoint=one.values()["checkpoint"] | {"layer": "block:3", "features": 112}),
+        "train features are not those of the entry efficientnet_lite0_in1k on these images",
+    ),
     "a duplicated row": (tampering.a_duplicate, "is a duplicate: the same cell as"),
     "a member outside": (tampering.a_member_outside, "its member '../../outside.npy' points outside"),
     "a link outside": (tampering.a_link_outside, "is a symbolic link to /etc/passwd"),
