@@ -92,9 +92,8 @@ def evaluate(
     with started(engine) as cluster, watched(progress, "fits") as told:
         groups, problems = _groups(entries, features, dataset, input_size, layer)
         # Features were chosen with their layer; of checkpoints by id, a protocol may choose.
-        named = bool(listed(layer)) or (
-            features is not None and all(isinstance(one, Features) for one in listed(features))
-        )
+        given = listed(features)
+        named = bool(listed(layer)) or (bool(given) and all(isinstance(one, Features) for one in given))
         plan = plan_probes(entries, groups, protocols, shots=asked, draws=repeats, backend=backend, any_layer=named)
         problems += plan.problems
         told.start("probes", sum(len(task.seeds) * task.fits_a_draw for task in plan.tasks), 0)
@@ -136,9 +135,7 @@ def _groups(
         raise UsageError("features= takes what extract or load_features returned, or ids of checkpoints")
     if groups and not models:
         if dataset is not None or input_size is not None or layer is not None:
-            raise UsageError(
-                "dataset=, layer= and input_size= are for checkpoints by id; features are of one data set, layer and size"
-            )
+            raise UsageError("dataset=, layer= and input_size= are for checkpoints by id; features are of one each")
         return groups, []
     found = choose_extractions(
         registry, home(), models, [place_of(registry, one) for one in listed(dataset)], input_size, listed(layer)
