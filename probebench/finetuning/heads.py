@@ -104,15 +104,13 @@ def text_head(task: FinetuneTask) -> HeadStart:
     """
     from probebench.backbones.builders import build_language_image
     from probebench.backbones.locate import network
-    from probebench.evaluation.zeroshot import DEFAULT_TEMPLATES, Prompts, class_embeddings
+    from probebench.evaluation.zeroshot import class_embeddings
 
     spec = task.checkpoint
     if spec.output.layer != "projected":
         raise UsageError(f"{task.model}: --head text needs a language-image checkpoint with projected features")
-    names = task.names.readable_classes if task.names else task.dataset.class_names
-    templates = (task.names.templates if task.names else ()) or DEFAULT_TEMPLATES
     clip, _ = build_language_image(spec, task.home, task.key.preprocessing.size)
     with network(spec):
-        embeddings = class_embeddings(clip, spec.architecture.name, Prompts(tuple(names), tuple(templates)))
-    weight = (embeddings * float(clip.logit_scale.exp())).astype(np.float32)
+        embeddings = class_embeddings(clip, spec.architecture.name, task.prompts)
+    weight = (embeddings * float(clip.logit_scale.detach().exp())).astype(np.float32)
     return HeadStart(weight, np.zeros(len(weight), dtype=np.float32), unit=True)
