@@ -53,6 +53,7 @@ def probe_head(task: FinetuneTask, draw: Draw, probe_protocol: ProtocolSpec) -> 
     """Returns the probe of a draw as a head: its solution under a protocol, chosen on the draw's validation images.
 
     The probe sees features divided by one number, and the head sees them as they are, so the weight is divided instead.
+    Where the head sees unit features, the probe is solved on them too.
 
     Raises:
         UsageError: The protocol prepares features otherwise, so that the head would not predict what the probe does.
@@ -74,6 +75,8 @@ def probe_head(task: FinetuneTask, draw: Draw, probe_protocol: ProtocolSpec) -> 
         require_splits(group, "val")
         with FeatureFile(group.paths["val"]) as file:
             held = Labelled(file.read(), file.labels)
+    if task.protocol.unit_features:
+        probe_protocol = probe_protocol.model_copy(update={"normalize": "l2"})
     (selected,) = select([SelectionData(train, held)], probe_protocol, fitters(probe_protocol, "torch"))
     probe = selected.probe
     assert isinstance(probe, FittedProbe)
