@@ -22,7 +22,7 @@ from probebench.results.store import Predictions
 # Sums and special functions of other machines and versions differ in the last digits, and no honest number by more.
 CLOSE = 1e-9
 # Zero-shot classification has no choices and no entry in the registry; this is that of evaluation.zeroshot.
-ZEROSHOT, ZEROSHOT_VERSION = "zeroshot", 1
+ZEROSHOT, ZEROSHOT_VERSION = "zeroshot", 2
 
 
 def check_place(path: Path, result: Result) -> Iterator[str]:
