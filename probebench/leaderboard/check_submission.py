@@ -65,7 +65,9 @@ def check_entry(folder: Path, registry: Registry) -> tuple[CheckpointSpec | None
     return known, [f"differs from the registry's entry in {', '.join(changed)}"]
 
 
-def check_manifest(folder: Path, manifest: Manifest, entered: Sequence[ResultFile]) -> Iterator[str]:
+def check_manifest(
+    folder: Path, manifest: Manifest, entered: Sequence[ResultFile], registry: Registry
+) -> Iterator[str]:
     """Yields where a manifest and the results beside it disagree, and what a complete set lacks."""
     if manifest.model != folder.name:
         yield f"is of model {manifest.model!r}, which its folder is not"
@@ -82,7 +84,7 @@ def check_manifest(folder: Path, manifest: Manifest, entered: Sequence[ResultFil
         yield from _differences(what, told, found)
     if not results:
         yield "the submission holds no result that can be read"
-    for dataset, shots, fault in lacking(results, manifest.datasets):
+    for dataset, shots, fault in lacking(results, manifest.datasets, registry):
         yield f"incomplete: {dataset} at {shots_text(shots)} {fault}"
 
 

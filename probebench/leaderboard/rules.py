@@ -45,12 +45,12 @@ class Manifest(Record):
     files: dict[str, Digest]
 
 
-def lacking(results: Iterable[Result], datasets: Iterable[str]) -> list[tuple[str, Shots, str]]:
+def lacking(results: Iterable[Result], datasets: Iterable[str], registry: Registry) -> list[tuple[str, Shots, str]]:
     """Returns the cells that a complete set needs and these results lack: data set, shots, and what is wrong."""
     draws = {
         (result.dataset, result.shots): len(result.trials)
         for result in results
-        if result.kind == "probe" and result.protocol == PROTOCOL
+        if result.kind == "probe" and result.protocol == PROTOCOL and not is_older(registry, result)
     }
     found: list[tuple[str, Shots, str]] = []
     for dataset in datasets:
@@ -67,6 +67,12 @@ def lacking(results: Iterable[Result], datasets: Iterable[str]) -> list[tuple[st
 def from_scratch(result: Result) -> bool:
     """Says whether a result is of a checkpoint's untrained twin, which has weights and facts of its own."""
     return result.kind == "finetune" and result.mode.split(",")[0] == "scratch"
+
+
+def is_older(registry: Registry, result: Result) -> bool:
+    """Says whether a result is of an earlier version of its protocol that is still known: shown, never ranked."""
+    spec = protocol_of(registry, result.protocol)
+    return spec is not None and result.kind != "zeroshot" and result.protocol_version in spec.older
 
 
 def protocol_of(registry: Registry, name: str) -> ProtocolSpec | FinetuneProtocol | None:

@@ -140,7 +140,7 @@ def gather(asked: SubmissionRequest, folder: Path, registry: Registry) -> Gather
             f"{path} is stale: version {result.protocol_version} of protocol {result.protocol} is not the one now; "
             f"run: {asked.eval(folder, result.dataset, result.shots, result.protocol)}"
         )
-    _check_complete(asked, gathered, folder, {_place(result) for result in stale.values()})
+    _check_complete(asked, gathered, folder, {_place(result) for result in stale.values()}, registry)
     return gathered
 
 
@@ -215,11 +215,13 @@ def _check(asked: SubmissionRequest, gathered: Gathered, folder: Path) -> None:
         )
 
 
-def _check_complete(asked: SubmissionRequest, gathered: Gathered, folder: Path, stale: set[tuple[object, ...]]) -> None:
+def _check_complete(
+    asked: SubmissionRequest, gathered: Gathered, folder: Path, stale: set[tuple[object, ...]], registry: Registry
+) -> None:
     """Adds the cells that are missing, less those of which a stale result was told already."""
     known = {cell[0] for cell in stale} | {result.dataset for result in gathered.results.values()}
     told = {(dataset, shots) for dataset, _, _, protocol, shots in stale if protocol == PROTOCOL}
-    for dataset, shots, fault in lacking(gathered.results.values(), asked.datasets):
+    for dataset, shots, fault in lacking(gathered.results.values(), asked.datasets, registry):
         if dataset in known and (dataset, shots) not in told:
             command = asked.eval(folder, dataset, shots)
             gathered.problems.append(f"{dataset} at {shots_text(shots)} {fault}; run: {command}")
