@@ -169,6 +169,11 @@ class Registry:
         entries["protocols"] = dict(sorted(entries["protocols"].items()))
         return cls(**entries, folders=tuple(folders), problems=tuple(problems))  # type: ignore[arg-type]
 
+    @property
+    def versions(self) -> dict[str, int]:
+        """The present version of each protocol."""
+        return {name: spec.version for name, spec in [*self.protocols.items(), *self.finetune_protocols.items()]}
+
     def checkpoint(self, name: str) -> CheckpointSpec:
         """Returns the checkpoint of that id; raises UsageError with the nearest names."""
         return _get("model", self.checkpoints, name, "probebench models list")
