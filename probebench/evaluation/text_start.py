@@ -28,9 +28,9 @@ def start_prompts(
     """Returns the words that heads start from, those of zero-shot; None where they start from none."""
     if dataset is None or not starts_from_text(protocol, checkpoint, layer):
         return None
-    from probebench.evaluation.zeroshot import DEFAULT_TEMPLATES, Prompts
+    from probebench.evaluation.zeroshot import Prompts
 
-    return Prompts(dataset.readable_classes, dataset.templates or DEFAULT_TEMPLATES)
+    return Prompts.of(dataset, dataset.classes)
 
 
 def start_vectors(checkpoint: CheckpointSpec, key: FeatureKey, prompts: "Prompts") -> npt.NDArray[np.float64]:

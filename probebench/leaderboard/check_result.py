@@ -12,6 +12,7 @@ from probebench.registry.dataset import DatasetSpec
 from probebench.registry.layers import architecture_key, in_words, known_layers
 from probebench.registry.load import Registry
 from probebench.registry.probes import PROBES
+from probebench.registry.protocol import ZeroshotProtocol
 from probebench.registry.schema import CheckpointSpec, FinetuneProtocol, ProtocolSpec
 from probebench.results.cells import shots_text
 from probebench.results.metrics import image_scores
@@ -21,8 +22,6 @@ from probebench.results.store import Predictions
 
 # Sums and special functions of other machines and versions differ in the last digits, and no honest number by more.
 CLOSE = 1e-9
-# Zero-shot classification has no choices and no entry in the registry; this is that of evaluation.zeroshot.
-ZEROSHOT, ZEROSHOT_VERSION = "zeroshot", 2
 
 
 def check_place(path: Path, result: Result) -> Iterator[str]:
@@ -55,7 +54,7 @@ def check_rules(result: Result, registry: Registry) -> Iterator[str]:
 
 
 def _check_dataset(
-    result: Result, dataset: DatasetSpec, protocol: ProtocolSpec | FinetuneProtocol | None
+    result: Result, dataset: DatasetSpec, protocol: ProtocolSpec | FinetuneProtocol | ZeroshotProtocol | None
 ) -> Iterator[str]:
     fixed = protocol.metric if isinstance(protocol, ProtocolSpec) else None
     if result.metric != (fixed or dataset.metric):
@@ -68,24 +67,23 @@ def _check_dataset(
 
 
 def _check_protocol(result: Result, registry: Registry) -> Iterator[str]:
-    if result.kind == "zeroshot":
-        known, version = ZEROSHOT, ZEROSHOT_VERSION
+    spec = protocol_of(registry, result.protocol)
+    if spec is None:
+        yield f"protocol {result.protocol!r} is not in the registry"
+        return
+    if isinstance(spec, ZeroshotProtocol):
+        kind = spec.id
     else:
-        spec = protocol_of(registry, result.protocol)
-        if spec is None:
-            yield f"protocol {result.protocol!r} is not in the registry"
-            return
-        known, version = spec.id, spec.version
-        if result.kind != (PROBES[spec.probe].kind if isinstance(spec, ProtocolSpec) else spec.probe):
-            yield f"kind {result.kind}, which protocol {result.protocol} is not for"
-        if is_older(registry, result):
-            # Its rules were others; the numbers are still checked against the predictions.
-            return
+        kind = PROBES[spec.probe].kind if isinstance(spec, ProtocolSpec) else spec.probe
+    if result.kind != kind:
+        yield f"kind {result.kind}, which protocol {result.protocol} is not for"
+    if is_older(registry, result):
+        # Its rules were others; the numbers are still checked against the predictions.
+        return
+    if result.protocol_version != spec.version:
+        yield f"unknown version {result.protocol_version} of protocol {spec.id}, now {spec.version}; run it again"
+    if not isinstance(spec, ZeroshotProtocol):
         yield from _check_selection(result, spec)
-    if result.protocol != known:
-        yield f"protocol {result.protocol!r}, where {known!r} belongs"
-    elif result.protocol_version != version:
-        yield f"unknown version {result.protocol_version} of protocol {known}, now {version}; run it again"
 
 
 def _check_selection(result: Result, spec: ProtocolSpec | FinetuneProtocol) -> Iterator[str]:

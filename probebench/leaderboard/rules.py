@@ -7,6 +7,7 @@ from pydantic import Field
 
 from probebench.registry.entry import Id, Shots
 from probebench.registry.load import Registry
+from probebench.registry.protocol import ZEROSHOT, ZeroshotProtocol
 from probebench.registry.schema import FinetuneProtocol, ProtocolSpec
 from probebench.results.schema import Digest, Record, Result
 
@@ -84,9 +85,11 @@ def from_scratch(result: Result) -> bool:
 def is_older(registry: Registry, result: Result) -> bool:
     """Says whether a result is of an earlier version of its protocol that is still known: shown, never ranked."""
     spec = protocol_of(registry, result.protocol)
-    return spec is not None and result.kind != "zeroshot" and result.protocol_version in spec.older
+    return spec is not None and result.protocol_version in spec.older
 
 
-def protocol_of(registry: Registry, name: str) -> ProtocolSpec | FinetuneProtocol | None:
-    """Returns the protocol or the fine-tuning recipe of that id; None where the registry knows neither."""
+def protocol_of(registry: Registry, name: str) -> ProtocolSpec | FinetuneProtocol | ZeroshotProtocol | None:
+    """Returns the protocol of that id, of whatever kind; None where nobody knows it."""
+    if name == ZEROSHOT.id:
+        return ZEROSHOT
     return registry.protocols.get(name) or registry.finetune_protocols.get(name)

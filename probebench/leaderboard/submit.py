@@ -24,9 +24,10 @@ from probebench.leaderboard.rules import (
     protocol_of,
 )
 from probebench.leaderboard.verify import verify
+from probebench.registry.entry import Versioned
 from probebench.registry.layers import fits, layer_order
 from probebench.registry.load import Registry
-from probebench.registry.schema import CheckpointSpec, FinetuneProtocol, ProtocolSpec
+from probebench.registry.schema import CheckpointSpec, ProtocolSpec
 from probebench.registry.write import entry_text
 from probebench.results.cells import Cell, beside, shots_text
 from probebench.results.cells import gather as gather_cells
@@ -52,7 +53,7 @@ class SubmissionRequest:
     input_size: int | None = None
     layers: tuple[str, ...] = ()
 
-    def takes(self, result: Result, spec: ProtocolSpec | FinetuneProtocol | None) -> bool:
+    def takes(self, result: Result, spec: Versioned | None) -> bool:
         """Says whether a result's layer is one that goes in."""
         own = spec.layer_of(self.entry) if isinstance(spec, ProtocolSpec) else self.entry.output.layer
         layer = result.checkpoint.layer

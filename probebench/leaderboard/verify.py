@@ -1,6 +1,6 @@
 """Verifies results and submissions: everything that can be computed again is, and every fault is told."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from probebench.leaderboard.rules import MANIFEST, is_older, protocol_of
 from probebench.leaderboard.safe import sound_files
 from probebench.registry.layers import is_layer
 from probebench.registry.load import Registry
-from probebench.registry.schema import CheckpointSpec, FinetuneProtocol
+from probebench.registry.schema import CheckpointSpec, FinetuneProtocol, ProtocolSpec
 from probebench.results.schema import Result
 from probebench.results.store import Predictions, read_result
 
@@ -239,9 +239,10 @@ class _Verification:
         if not is_layer(result.checkpoint.layer):
             # check_facts has told, and no key can be made of it.
             return
+        faults: Iterable[str] = ()
         if isinstance(protocol, FinetuneProtocol):
             faults = check_finetune(result, protocol, dataset)
-        else:
+        elif isinstance(protocol, ProtocolSpec):
             faults = check_probe(path, result, entry, protocol, dataset, self.registry.datasets.get(result.dataset))
         for fault in faults:
             self.findings.fail(path, fault)

@@ -259,3 +259,15 @@ class ProtocolSpec(Versioned):
         if shots == 1 and self.few_shot.method in ("k-fold", "holdout"):
             return f"protocol {self.id} chooses inside the draw and needs 2 shots or more; one image cannot do both"
         return None
+
+
+class ZeroshotProtocol(Versioned):
+    """Zero-shot classification, which has nothing to choose and so no entry of its own."""
+
+    id: Id
+
+
+# The version rises when the same cache gives other numbers: by the procedure, or by prompts of shipped entries.
+ZEROSHOT = ZeroshotProtocol(
+    id="zeroshot", version=2, older={1: "other templates or names in words for ImageNet, SVHN, PCAM, Pets and SUN397"}
+)
