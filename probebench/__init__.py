@@ -7,7 +7,9 @@
 - ``pb.load_results``, ``pb.compare``, ``pb.run_study``, ``pb.build_leaderboard``: what results say;
 - ``pb.LogisticProbe``, ``pb.logistic_sweep``: the solver, on arrays of your own.
 
-Each error that a user can mend is a ``pb.ProbebenchError`` of one line. docs/python.md walks through all of it.
+Each error that a user can mend is a ``pb.ProbebenchError`` of one line; where some of several things could not be done,
+it is a ``pb.UnfinishedError``, which holds the others. What a reader of results should know is a
+``pb.ProbebenchWarning``. docs/python.md walks through all of it.
 """
 
 from importlib import import_module
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from probebench.api.finetune import finetune
     from probebench.api.report import build_leaderboard, compare, load_results, run_study
     from probebench.api.tables import Results
-    from probebench.errors import ProbebenchError, UsageError
+    from probebench.errors import ProbebenchError, ProbebenchWarning, UnfinishedError, UsageError
     from probebench.probes.estimator import LogisticProbe
     from probebench.probes.logistic import logistic_sweep
 
@@ -41,6 +43,8 @@ _PLACES = {
     "LogisticProbe": "probes.estimator",
     "logistic_sweep": "probes.logistic",
     "ProbebenchError": "errors",
+    "ProbebenchWarning": "errors",
+    "UnfinishedError": "errors",
     "UsageError": "errors",
 }
 
@@ -48,7 +52,9 @@ __all__ = [
     "Features",
     "LogisticProbe",
     "ProbebenchError",
+    "ProbebenchWarning",
     "Results",
+    "UnfinishedError",
     "UsageError",
     "build_leaderboard",
     "compare",

@@ -3,6 +3,7 @@
 import difflib
 import errno
 from collections.abc import Iterable
+from typing import Any
 
 
 class ProbebenchError(Exception):
@@ -43,6 +44,26 @@ class CacheError(ProbebenchError):
 
 class ResultError(ProbebenchError):
     """A result file is damaged or does not agree with its predictions."""
+
+
+class UnfinishedError(ProbebenchError):
+    """Some of what was asked for could not be done; all else is done and written.
+
+    Attributes:
+        done: What is done, as it would have been returned.
+        problems: A line for each thing that could not be done.
+    """
+
+    def __init__(self, done: Any, problems: Iterable[object]) -> None:
+        """Takes what is done, and the problems: lines or errors."""
+        self.done = done
+        self.problems = tuple(dict.fromkeys(str(problem) for problem in problems))
+        more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
+        super().__init__(self.problems[0] + more)
+
+
+class ProbebenchWarning(UserWarning):
+    """Something that a reader of results should know; the command line prints it as a line."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -33,3 +33,10 @@ class Silent:
 
     def note(self, message: str) -> None:
         """Says nothing."""
+
+
+def duration(seconds: float) -> str:
+    """Writes a time as people say it: 40 s, 12 min, 3.5 h."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

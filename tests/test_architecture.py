@@ -119,6 +119,24 @@ def test_no_command_imports_another() -> None:
     assert not found
 
 
+@pytest.mark.parametrize("name", ["extract", "eval", "zeroshot", "finetune", "quickstart", "results", "study", "steps"])
+def test_a_command_that_has_a_function_of_the_front_door_calls_it(name: str) -> None:
+    tree = ast.parse((ROOT / "cli" / f"{name}.py").read_text())
+    used = {*imported(tree)}
+    assert name == "eval" or any(one.startswith("probebench.api.") for one in used)
+    computing = (
+        "extraction.extract",
+        "evaluation",
+        "finetuning",
+        "training",
+        "probes",
+        "backbones",
+        "datasets",
+        "cache",
+    )
+    assert not [one for one in used for package in computing if one.startswith(f"probebench.{package}")]
+
+
 def test_functions_and_packages_have_names_of_their_own() -> None:
     assert not FUNCTIONS & {package(path) for path in modules()}
 

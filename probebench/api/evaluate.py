@@ -1,58 +1,77 @@
 """From features in the cache to results: probes, and class names in words."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from probebench.api.data import place_of
 from probebench.api.features import Features
-from probebench.api.session import listed, open_registry, raise_first, shots_of, warn, watched
+from probebench.api.session import (
+    EngineName,
+    Folders,
+    Path_,
+    finished,
+    listed,
+    open_registry,
+    shots_of,
+    started,
+    warn,
+    watched,
+)
 from probebench.api.tables import Results
 from probebench.errors import ProbebenchError, UsageError
 from probebench.files import home
+from probebench.progress import Progress
 
 if TYPE_CHECKING:
     from probebench.cache.index import FeatureGroup
-    from probebench.evaluation import ProbeTask
     from probebench.evaluation.zeroshot import Prompts
     from probebench.registry import Registry
     from probebench.results.schema import Result
 
 Shots = int | Literal["full"]
-Path_ = str | os.PathLike[str]
 FeaturesLike = Features | str | Sequence[Features | str]
-DataName = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+DataName = Path_ | Sequence[Path_]
 
 
 def evaluate(
-    features: FeaturesLike,
+    features: FeaturesLike | None = None,
     *,
     dataset: DataName | None = None,
+    layer: str | Sequence[str] | None = None,
     shots: Shots | Sequence[Shots] | None = None,
-    protocol: str | Sequence[str] = "default",
+    protocol: str | Sequence[str] | None = None,
+    probe: str | None = None,
     draws: int | None = None,
     backend: Literal["auto", "torch", "sklearn", "cuml"] = "auto",
     input_size: int | None = None,
+    engine: EngineName = "local",
+    registry: Folders = (),
     out: Path_ = "results",
-    progress: bool = False,
+    progress: bool | Progress = False,
 ) -> Results:
     """Fits probes on few-shot draws and on full data, and scores them on the whole test split.
 
     The strength of regularisation, or the number of neighbours, is chosen on validation images only; the test split is
-    opened once all probes are finished. Results that are there already are read and not computed again.
+    opened once all probes are finished. Results that are there already are read and not computed again. What a reader
+    should know before trusting a result (classes short of images, fits that stopped early) is a ``ProbebenchWarning``.
 
     Args:
         features: What ``extract`` or ``load_features`` returned, or ids of checkpoints whose features are cached; one
-            or several, globs too.
+            or several, globs too. None: everything cached.
         dataset: Ids of data sets, folders or other sources, where checkpoints are named by id; None: all cached ones.
+        layer: Of cached features by id, only these layers, globs too; None: all cached ones, or the one that the
+            protocol takes.
         shots: Labelled images a class, or "full"; None: the protocol's.
-        protocol: Ids of protocols, globs too: ``default``, ``ridge``, ``knn``, ...
+        protocol: Ids of protocols, globs too: ``default``, ``ridge``, ``knn``, ...; None: the probe's own.
+        probe: Kind of probe: logistic, ridge or knn; None: the protocol's, else logistic.
         draws: Draws to average over, with seeds 0, 1, ...; None: the protocol's.
-        backend: Solver of the exact logistic protocols.
+        backend: Solver of the exact logistic protocols; auto is torch, our own, on a GPU where there is one.
         input_size: Of cached features by id, only those at this size.
+        engine: Compute here, or on Ray: the cluster of RAY_ADDRESS, else this machine's cores and GPUs.
+        registry: Folders of your own entries.
         out: The results folder.
-        progress: Whether to show a bar.
+        progress: Whether to show a bar, or what hears how far it is.
 
     Returns:
         A result for each protocol, extraction and number of shots. One of which a draw failed has no mean; a warning
@@ -60,42 +79,36 @@ def evaluate(
 
     Raises:
         UsageError: There is no such checkpoint, data set or protocol, or options do not fit together.
-        CacheError: Features are damaged.
-        ProbebenchError: Something that was asked for could not be evaluated; all else is done and written.
+        UnfinishedError: Something that was asked for could not be evaluated; all else is done, written and in ``done``.
     """
     from probebench.evaluation import evaluate_all
-    from probebench.evaluation.plan import plan_probes
+    from probebench.evaluation.notes import failure, notes
+    from probebench.evaluation.plan import choose_protocols, plan_probes
 
-    registry, folder = open_registry(), Path(out)
-    groups, problems = _groups(registry, features, dataset, input_size)
-    protocols = registry.expand_protocols(listed(protocol))
-    # Features were chosen with their layer; of checkpoints by id, a protocol may choose.
-    chosen = all(isinstance(one, Features) for one in listed(features))
-    plan = plan_probes(
-        registry, groups, protocols, shots=shots_of(shots), draws=_draws(draws), backend=backend, any_layer=chosen
-    )
-    problems += plan.problems
+    entries, folder = open_registry(registry), Path(out)
+    protocols = choose_protocols(entries, probe, listed(protocol))
+    asked, repeats = shots_of(shots), _draws(draws)
     done: list[tuple[Path, Result]] = []
-    with watched(progress, "fits") as told:
+    with started(engine) as cluster, watched(progress, "fits") as told:
+        groups, problems = _groups(entries, features, dataset, input_size, layer)
+        # Features were chosen with their layer; of checkpoints by id, a protocol may choose.
+        given = listed(features)
+        named = bool(listed(layer)) or (bool(given) and all(isinstance(one, Features) for one in given))
+        plan = plan_probes(entries, groups, protocols, shots=asked, draws=repeats, backend=backend, any_layer=named)
+        problems += plan.problems
         told.start("probes", sum(len(task.seeds) * task.fits_a_draw for task in plan.tasks), 0)
-        for task, result in zip(plan.tasks, evaluate_all(plan.tasks, folder, told.advance), strict=True):
+        for task, result in zip(plan.tasks, evaluate_all(plan.tasks, folder, told.advance, cluster), strict=True):
             if isinstance(result, UsageError):
                 raise result
             if isinstance(result, ProbebenchError):
                 problems.append(result)
                 continue
             done.append((task.path(folder), result))
-            _say_failure(task, result)
-    raise_first(problems)
-    return Results(done)
-
-
-def _say_failure(task: "ProbeTask", result: "Result") -> None:
-    failed = [trial.error for trial in result.trials if trial.error]
-    if failed:
-        warn(
-            f"{task.model} on {task.dataset_id}, {task.shots} shots: a trial failed, so there is no score: {failed[0]}"
-        )
+            for note in notes(result, prescribed=task.selection.method == "fixed"):
+                warn(note)
+            problems += failure(result)
+        told.finish()
+    return finished(Results(done), problems)
 
 
 def _draws(draws: int | None) -> int | None:
@@ -105,7 +118,11 @@ def _draws(draws: int | None) -> int | None:
 
 
 def _groups(
-    registry: "Registry", features: FeaturesLike, dataset: DataName | None, input_size: int | None
+    registry: "Registry",
+    features: FeaturesLike | None,
+    dataset: DataName | None,
+    input_size: int | None,
+    layer: str | Sequence[str] | None = None,
 ) -> "tuple[list[FeatureGroup], list[str | ProbebenchError]]":
     """Returns the extractions that were asked for, and a line for each that is not there."""
     from probebench.api.models import model_id
@@ -114,16 +131,14 @@ def _groups(
     given = listed(features)
     groups = [one.group for one in given if isinstance(one, Features)]
     models = [model_id(one) for one in given if isinstance(one, str)]
-    if len(groups) + len(models) < len(given) or not given:
+    if len(groups) + len(models) < len(given) or (features is not None and not given):
         raise UsageError("features= takes what extract or load_features returned, or ids of checkpoints")
-    if not models:
-        if dataset is not None or input_size is not None:
-            raise UsageError(
-                "dataset= and input_size= are for checkpoints by id; features are of one data set and size"
-            )
+    if groups and not models:
+        if dataset is not None or input_size is not None or layer is not None:
+            raise UsageError("dataset=, layer= and input_size= are for checkpoints by id; features are of one each")
         return groups, []
     found = choose_extractions(
-        registry, home(), models, [place_of(registry, one) for one in listed(dataset)], input_size
+        registry, home(), models, [place_of(registry, one) for one in listed(dataset)], input_size, listed(layer)
     )
     for warning in found.warnings:
         warn(warning)
@@ -136,6 +151,7 @@ def zeroshot(
     dataset: DataName | None = None,
     templates: str | Sequence[str] | None = None,
     input_size: int | None = None,
+    registry: Folders = (),
     out: Path_ = "results",
 ) -> Results:
     """Classifies cached test features by class names in words, through the checkpoint's own text tower.
@@ -148,11 +164,12 @@ def zeroshot(
         templates: Prompts with {} for the class name, which are averaged; None: the data set's own, else
             "a photo of a {}.".
         input_size: As in ``evaluate``.
+        registry: Folders of your own entries.
         out: The results folder.
 
     Raises:
         UsageError: There is no such checkpoint or data set, or a template has no place for the name.
-        ProbebenchError: Something that was asked for could not be evaluated; all else is done and written.
+        UnfinishedError: Something that was asked for could not be evaluated; all else is done, written and in ``done``.
     """
     from probebench.evaluation.extractions import projected_only
     from probebench.evaluation.zeroshot import ZeroshotTask
@@ -162,31 +179,30 @@ def zeroshot(
     for text in texts:
         if text.count("{}") != 1 or text.count("{") != 1 or text.count("}") != 1:
             raise UsageError(f"template {text!r} needs {{}} once, in the place of the class name")
-    registry, folder = open_registry(), Path(out)
-    groups, problems = _groups(registry, features, dataset, input_size)
-    names = _names(registry, features, dataset)
+    entries, folder = open_registry(registry), Path(out)
+    groups, problems = _groups(entries, features, dataset, input_size)
+    names = _names(entries, features, dataset)
     done: list[tuple[Path, Result]] = []
     for group in projected_only(groups):
         try:
-            prompts = _prompts(registry, group.dataset, names, texts)
-            known = registry.datasets.get(group.dataset)
+            prompts = _prompts(entries, group.dataset, names, texts)
+            known = entries.datasets.get(group.dataset)
             metric = known.metric if known else "accuracy"
-            task = ZeroshotTask(group, registry.checkpoint(group.model), prompts, metric, home())
+            task = ZeroshotTask(group, entries.checkpoint(group.model), prompts, metric, home())
             done.append((task.path(folder), classify(task, folder)[0]))
         except ProbebenchError as error:
             problems.append(error)
-    raise_first(problems)
-    return Results(done)
+    return finished(Results(done), problems)
 
 
 def _names(registry: "Registry", features: FeaturesLike, dataset: DataName | None) -> dict[str, tuple[str, ...]]:
     """Returns the class names of data sets without an entry, as far as they are at hand."""
     from probebench.datasets.open import open_dataset
-    from probebench.registry.names import is_source
+    from probebench.registry.names import is_source, split_list
 
     given = [one for one in listed(features) if isinstance(one, Features)]
     names = {one.dataset: one.class_names for one in given if one.class_names is not None}
-    for place in (place_of(registry, one) for one in listed(dataset)):
+    for place in split_list([place_of(registry, one) for one in listed(dataset)]):
         if is_source(place):
             opened = open_dataset(place, registry, home() / "datasets")
             names[opened.id] = opened.class_names
@@ -203,6 +219,7 @@ def _prompts(
         return Prompts(spec.readable_classes, templates or spec.templates or DEFAULT_TEMPLATES)
     if dataset not in names:
         raise ProbebenchError(
-            f"{dataset}: its class names are not in the cache; pass the features of extract, or its folder"
+            f"{dataset}: its class names are not in the cache; name it by where it lies (folder:PATH, wds: or hf:), or "
+            "pass what extract returned"
         )
     return Prompts(tuple(name.replace("_", " ") for name in names[dataset]), templates or DEFAULT_TEMPLATES)

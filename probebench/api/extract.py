@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 from probebench.api.data import DatasetLike, Ids, open_data, place_of
 from probebench.api.facts import Facts
 from probebench.api.features import Features
-from probebench.api.session import open_registry, warn, watched
+from probebench.api.session import EngineName, Folders, open_registry, started, warn, watched
 from probebench.errors import CacheError, UsageError
 from probebench.files import home
+from probebench.progress import Progress
 
 if TYPE_CHECKING:
     from probebench.api.models import ModelLike, Transform
@@ -32,7 +33,9 @@ def extract(
     workers: int | None = None,
     on_error: Literal["stop", "skip"] = "stop",
     compile: Literal["auto", "on", "off"] = "auto",
-    progress: bool = False,
+    engine: EngineName = "local",
+    registry: Folders = (),
+    progress: bool | Progress = False,
     **facts: Unpack[Facts],
 ) -> Features:
     """Runs every image of a data set through a model, once, and returns the cached features.
@@ -63,7 +66,10 @@ def extract(
         workers: Decoding processes; None: by cores and images.
         on_error: At an image that cannot be read: stop, or leave it out and record its id.
         compile: torch.compile; auto tries it on runs of three minutes or more.
-        progress: Whether to show a bar.
+        engine: Compute here, or on Ray: the cluster of RAY_ADDRESS, else this machine's cores and GPUs. A module of
+            yours is computed here.
+        registry: Folders of your own entries; a new entry goes to the first, or of $PROBEBENCH_REGISTRY, or the home.
+        progress: Whether to show a bar, or what hears how far it is.
         **facts: Of a checkpoint without an entry: ``method``, ``source``, ``samples``, ... (``api.facts.Facts``).
 
     Raises:
@@ -74,17 +80,22 @@ def extract(
     """
     from probebench.api.models import build, note_change
 
-    data = open_data(open_registry(), dataset, ids, dataset_name)
-    backbone = build(model, transform=transform, name=name, layer=layer, input_size=input_size, facts=facts)
+    data = open_data(open_registry(registry), dataset, ids, dataset_name)
+    backbone = build(
+        model, transform=transform, name=name, layer=layer, input_size=input_size, facts=facts, registry=registry
+    )
     from probebench.extraction import ExtractionOptions
     from probebench.extraction import extract as fill
 
     if transform is not None:
+        if engine != "local":
+            raise UsageError("engine= is for checkpoints that other machines can build; a module is computed here")
         note_change(backbone, home() / "features" / backbone.spec.id / data.id.replace(":", "-"))
         workers = workers if _can_travel(transform) else 0
-    options = ExtractionOptions.resolve(device, dtype, batch_size, workers, on_error, compile)
-    with watched(progress, "images") as told:
-        done = fill(backbone, data, home(), options, told)
+    with started(engine) as cluster, watched(progress, "images") as told:
+        gpus = cluster.gpus if cluster else None
+        options = ExtractionOptions.resolve(device, dtype, batch_size, workers, on_error, compile, gpus)
+        done = fill(backbone, data, home(), options, told, cluster)
     paths = dict(zip(data.splits, (one.path for one in done), strict=True))
     return _features(paths, data.class_names)
 
@@ -113,6 +124,7 @@ def load_features(
     layer: str | None = None,
     input_size: int | None = None,
     dtype: Literal["fp32", "bf16", "fp16"] | None = None,
+    registry: Folders = (),
 ) -> Features:
     """Returns cached features; computes nothing and loads no torch.
 
@@ -122,6 +134,7 @@ def load_features(
         layer: Which features, where there are several.
         input_size: Side of the input in pixels, likewise.
         dtype: Arithmetic, likewise.
+        registry: Folders of your own entries.
 
     Raises:
         CacheError: They are not there, or not whole; the line names the call that extracts them.
@@ -130,9 +143,9 @@ def load_features(
     from probebench.api.models import model_id
     from probebench.evaluation.extractions import choose_extractions
 
-    registry = open_registry()
-    place, own = place_of(registry, dataset), model_id(model)
-    found = choose_extractions(registry, home(), [own], [place], input_size)
+    entries = open_registry(registry)
+    place, own = place_of(entries, dataset), model_id(model)
+    found = choose_extractions(entries, home(), [own], [place], input_size)
     for warning in found.warnings:
         warn(warning)
     groups = [group for group in found.groups if layer in (None, group.key.layer) and dtype in (None, group.key.dtype)]
@@ -149,7 +162,7 @@ def load_features(
         there = "; ".join(f"{one} on {where} at {size} px, {last}, {kind}" for one, where, size, kind, last in settings)
         raise UsageError(f"several extractions fit: {there}; say model, dataset, input_size=, layer= or dtype=")
     (group,) = groups
-    return Features(group.model, group.dataset, group.key, group.paths, _class_names(registry, group.dataset, place))
+    return Features(group.model, group.dataset, group.key, group.paths, _class_names(entries, group.dataset, place))
 
 
 def _asked(layer: str | None, input_size: int | None, dtype: str | None) -> tuple[tuple[str, object], ...]:

@@ -5,13 +5,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from probebench.api.data import place_of
-from probebench.api.evaluate import DataName, Path_, Shots
-from probebench.api.session import listed, open_registry, raise_first, shots_of, warn, watched
+from probebench.api.evaluate import DataName, Shots
+from probebench.api.session import (
+    EngineName,
+    Folders,
+    Path_,
+    finished,
+    listed,
+    open_registry,
+    shots_of,
+    started,
+    warn,
+    watched,
+)
 from probebench.api.tables import Results
 from probebench.errors import ProbebenchError, UsageError
 from probebench.files import home
+from probebench.progress import Progress, duration
 
 if TYPE_CHECKING:
+    from probebench.finetuning import FinetuneTask
     from probebench.results.schema import Result
 
 
@@ -30,8 +43,11 @@ def finetune(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     batch_size: int | None = None,
     workers: int | None = None,
+    engine: EngineName = "local",
+    registry: Folders = (),
     out: Path_ = "results",
-    progress: bool = False,
+    dry_run: bool = False,
+    progress: bool | Progress = False,
 ) -> Results:
     """Trains whole networks on few-shot draws and on full data, and scores them on the whole test split.
 
@@ -53,55 +69,86 @@ def finetune(
         device: Where to compute.
         batch_size: Images at once; gradients add up over the protocol's batch. None: what fits.
         workers: Processes that decode and augment; None: by cores.
+        engine: Compute here, or on Ray: the cluster of RAY_ADDRESS, else this machine's cores and GPUs.
+        registry: Folders of your own entries.
         out: The results folder.
-        progress: Whether to show a bar.
+        dry_run: Train nothing and return nothing: only tell ``progress`` what it would take in images and time.
+        progress: Whether to show a bar, or what hears how far it is, and what it will take.
 
     Raises:
         UsageError: There is no such checkpoint, data set or protocol, or options do not fit together.
-        ProbebenchError: Something could not be trained; all else is done and written.
+        UnfinishedError: Something could not be trained; all else is done, written and in ``done``.
     """
     from probebench.backbones.user_weights import require_weights
     from probebench.datasets.open import open_dataset
+    from probebench.evaluation.notes import failure, notes
     from probebench.registry.names import expand_datasets, expand_models, is_source
 
-    registry, folder = open_registry(), Path(out)
-    spec = registry.finetune_protocol(protocol)
-    models = expand_models(registry, listed(model))
-    names = expand_datasets(registry, [place_of(registry, one) for one in listed(dataset)])
+    entries, folder = open_registry(registry), Path(out)
+    spec, asked = entries.finetune_protocol(protocol), shots_of(shots)
+    models = expand_models(entries, listed(model))
+    names = expand_datasets(entries, [place_of(entries, one) for one in listed(dataset)])
+    # All that is missing is told before torch is loaded, which takes seconds.
     for one in models if mode != "scratch" else ():
-        require_weights(registry.checkpoint(one), home())
+        require_weights(entries.checkpoint(one), home())
     sets = [
-        (open_dataset(name, registry, home() / "datasets"), None if is_source(name) else registry.dataset(name))
+        (open_dataset(name, entries, home() / "datasets"), None if is_source(name) else entries.dataset(name))
         for name in names
     ]
     from probebench.finetuning.finetune import finetune_all
     from probebench.finetuning.plan import Request, tasks_of
     from probebench.training.options import TrainingOptions
 
-    request = Request(
-        protocol=spec,
-        mode=mode,
-        head=head,
-        shots=shots_of(shots),
-        draws=draws,
-        alphas=listed(alphas),
-        input_size=input_size,
-        options=TrainingOptions.resolve(device, dtype, batch_size, workers),
-    )
-    tasks = [task for one in models for task in tasks_of(request, registry.checkpoint(one), sets, home())]
-    probe = registry.protocol("default") if any(task.head == "probe" for task in tasks) else None
     done: list[tuple[Path, Result]] = []
-    problems: list[str | ProbebenchError] = []
-    with watched(progress, "images") as told:
-        for task, found in zip(tasks, finetune_all(tasks, folder, probe, told), strict=True):
+    problems: list[object] = []
+    with started(engine) as cluster, watched(progress or dry_run, "images") as told:
+        options = TrainingOptions.resolve(device, dtype, batch_size, workers, cluster.gpus if cluster else None)
+        request = Request(
+            protocol=spec,
+            mode=mode,
+            head=head,
+            shots=asked,
+            draws=draws,
+            alphas=listed(alphas),
+            input_size=input_size,
+            options=options,
+        )
+        tasks = [task for one in models for task in tasks_of(request, entries.checkpoint(one), sets, home())]
+        # With an engine, the work is not done on this machine, and timing it here would say nothing.
+        if (progress or dry_run) and (cluster is None or dry_run):
+            _tell_cost(tasks, folder, told)
+        if dry_run:
+            return Results([])
+        probe = entries.protocol("default") if any(task.head == "probe" for task in tasks) else None
+        for task, found in zip(tasks, finetune_all(tasks, folder, probe, told, cluster), strict=True):
             if isinstance(found, UsageError):
                 raise found
             if isinstance(found, ProbebenchError):
-                problems.append(type(found)(f"{task.model} on {task.dataset.id}: {found}"))
+                problems.append(f"{task.model} on {task.dataset.id}: {found}")
                 continue
             for alpha, result in zip(task.alphas, found, strict=True):
                 done.append((task.path(folder, alpha), result))
-                if failed := [trial.error for trial in result.trials if trial.error]:
-                    warn(f"{task.label(alpha)}: a training failed, so there is no score: {failed[0]}")
-    raise_first(problems)
-    return Results(done)
+                problems += failure(result)
+                for note in notes(result):
+                    warn(note)
+    return finished(Results(done), problems)
+
+
+def _tell_cost(tasks: "Sequence[FinetuneTask]", out: Path, told: Progress) -> None:
+    """Tells what the trainings that are not there yet will take."""
+    from probebench.finetuning.plan import estimate
+    from probebench.results.cells import shots_text
+
+    missing = [task for task in tasks if not all(task.path(out, alpha).exists() for alpha in task.alphas)]
+    seconds = 0.0
+    for task in missing:
+        cost = estimate(task)
+        seconds += cost.seconds
+        told.note(
+            f"{task.model} on {task.dataset.id}, {shots_text(task.shots)}, {task.mode}: {cost.trainings} trainings of "
+            f"{cost.epochs} epochs, {cost.images} images at {cost.rate:.0f} images/s: about {duration(cost.seconds)}"
+        )
+    if len(missing) > 1:
+        told.note(f"in all about {duration(seconds)}")
+    if not missing:
+        told.note("nothing to train: all results are there")

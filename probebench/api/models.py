@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probebench.api.facts import INPUT, OF_A_FILE, SAID, Facts, pretraining_of, refuse, said, says_pretraining
-from probebench.api.session import open_registry, own_entries
-from probebench.errors import UsageError
+from probebench.api.session import Folders, new_entries, open_registry
+from probebench.errors import ProbebenchWarning, UsageError
 from probebench.files import home, write_whole
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def build(
     layer: str | None = None,
     input_size: int | None = None,
     facts: Facts | None = None,
+    registry: Folders = (),
 ) -> "Backbone":
     """Builds whatever a user names.
 
@@ -50,15 +51,16 @@ def build(
         layer: Which features, where the entry's are not wanted.
         input_size: Side of the input in pixels; None: the entry's.
         facts: What is known of a checkpoint without an entry.
+        registry: Folders of a user's own entries.
 
     Raises:
         ProbebenchError: There is no such model, its weights are missing or damaged, or options do not fit it.
     """
-    facts, registry = facts or {}, open_registry()
+    facts, place, entries = facts or {}, new_entries(registry), open_registry(registry)
     if isinstance(model, str | os.PathLike):
         if transform is not None:
             raise UsageError("transform= is for a module; the preprocessing of any other model is its entry's")
-        return _build_entry(_entry(registry, model, name, facts), layer, input_size)
+        return _build_entry(_entry(entries, place, model, name, facts), layer, input_size)
     import torch
 
     if not isinstance(model, torch.nn.Module):
@@ -73,7 +75,7 @@ def build(
             f"{type(model).__name__} is a module and needs its transform: pass transform=, a function from a PIL image "
             "to a tensor (channels, side, side)"
         )
-    return _build_module(registry, model, transform, name or type(model).__name__.lower(), facts)
+    return _build_module(entries, place, model, transform, name or type(model).__name__.lower(), facts)
 
 
 def _build_entry(spec: "CheckpointSpec", layer: str | None, input_size: int | None) -> "Backbone":
@@ -85,7 +87,9 @@ def _build_entry(spec: "CheckpointSpec", layer: str | None, input_size: int | No
     return build_backbone(spec, home(), input_size, () if layer is None else [layer])
 
 
-def _entry(registry: "Registry", model: str | os.PathLike[str], name: str | None, facts: Facts) -> "CheckpointSpec":
+def _entry(
+    registry: "Registry", place: Path, model: str | os.PathLike[str], name: str | None, facts: Facts
+) -> "CheckpointSpec":
     """Returns the entry of a checkpoint, which is written first where there is none."""
     if isinstance(model, str) and model in registry.checkpoints:
         if name is not None or facts:
@@ -94,10 +98,10 @@ def _entry(registry: "Registry", model: str | os.PathLike[str], name: str | None
             )
         return registry.checkpoints[model]
     if isinstance(model, str) and _LIBRARY_NAME.fullmatch(model):
-        return _library_entry(registry, model, name, facts)
+        return _library_entry(registry, place, model, name, facts)
     text = os.fspath(model)
     if not isinstance(model, str) or facts or Path(text).suffix in (".pt", ".pth", ".bin", ".safetensors", ".ckpt"):
-        return _file_entry(registry, Path(text).expanduser(), name, facts)
+        return _file_entry(registry, place, Path(text).expanduser(), name, facts)
     return registry.checkpoint(model)
 
 
@@ -105,7 +109,7 @@ def _id_of(model: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "_", model.lower()).strip("_.")[:100]
 
 
-def _library_entry(registry: "Registry", model: str, name: str | None, facts: Facts) -> "CheckpointSpec":
+def _library_entry(registry: "Registry", place: Path, model: str, name: str | None, facts: Facts) -> "CheckpointSpec":
     """Returns the entry that has a library's weights, or writes one with the facts that were given."""
     found = _LIBRARY_NAME.fullmatch(model)
     assert found is not None
@@ -113,7 +117,7 @@ def _library_entry(registry: "Registry", model: str, name: str | None, facts: Fa
     uri = f"{library}://{tag}"
     for spec in registry.checkpoints.values():
         if (spec.weights.uri, spec.architecture.library, spec.architecture.name) == (uri, library, architecture):
-            return spec if not (name or facts) else _entry(registry, spec.id, name, facts)
+            return spec if not (name or facts) else _entry(registry, place, spec.id, name, facts)
     refuse(facts, OF_A_FILE, f"is the library's to say for {model}")
     from probebench.backbones.builders import feature_width
     from probebench.backbones.library_input import library_input
@@ -148,11 +152,11 @@ def _library_entry(registry: "Registry", model: str, name: str | None, facts: Fa
     )
     output = draft.output.model_copy(update={"features": feature_width(draft)})
     spec = draft.model_copy(update={"output": output})
-    write_entry(spec, own_entries())
+    write_entry(spec, place)
     return spec
 
 
-def _file_entry(registry: "Registry", path: Path, name: str | None, facts: Facts) -> "CheckpointSpec":
+def _file_entry(registry: "Registry", place: Path, path: Path, name: str | None, facts: Facts) -> "CheckpointSpec":
     """Returns the entry that a weights file has, or writes one as ``probebench models add`` does."""
     from probebench.backbones.locate import require_file
     from probebench.fingerprint import file_sha256
@@ -169,7 +173,7 @@ def _file_entry(registry: "Registry", path: Path, name: str | None, facts: Facts
         if says_pretraining(facts) and pretraining_of(facts) != known[0].pretraining:
             raise UsageError(
                 f"{path} is {known[0].id}, whose entry says other facts of its pre-training; mend the entry "
-                f"{_entry_file(registry, known[0].id)}, or give another name="
+                f"{_entry_file(registry, place, known[0].id)}, or give another name="
             )
         return known[0]
     if lacking := [one for one in ("arch", "library", "method", "source") if one not in facts]:
@@ -187,17 +191,17 @@ def _file_entry(registry: "Registry", path: Path, name: str | None, facts: Facts
         taken=frozenset(registry.checkpoints),
         **given,
     )
-    return add_checkpoint(path, entry, home(), own_entries()).spec
+    return add_checkpoint(path, entry, home(), place).spec
 
 
-def _entry_file(registry: "Registry", name: str) -> Path:
+def _entry_file(registry: "Registry", place: Path, name: str) -> Path:
     """Returns the file of an entry; where there is none yet, the one that it will have."""
-    places = [folder / "checkpoints" / f"{name}.toml" for folder in (*registry.folders, own_entries())]
+    places = [folder / "checkpoints" / f"{name}.toml" for folder in (*registry.folders, place)]
     return next((place for place in places if place.is_file()), places[-1])
 
 
 def _build_module(
-    registry: "Registry", module: "Module", transform: "Transform", name: str, facts: Facts
+    registry: "Registry", place: Path, module: "Module", transform: "Transform", name: str, facts: Facts
 ) -> "Backbone":
     """Makes a backbone of a module, and keeps an entry of its facts, so that results of it can be made without it."""
     from probebench.backbones.own import own_backbone
@@ -218,7 +222,7 @@ def _build_module(
         said=said(facts),
     )
     if backbone.spec != before:
-        write_whole(_entry_file(registry, name), entry_text(backbone.spec))
+        write_whole(_entry_file(registry, place, name), entry_text(backbone.spec))
     return backbone
 
 
@@ -243,6 +247,6 @@ def note_change(backbone: "Backbone", folder: Path) -> None:
         warnings.warn(
             f"{backbone.spec.id} is not the module that its cached features on {folder.name} are of: its weights, its "
             "code or its transform give three fixed images other features; it is extracted afresh",
-            UserWarning,
+            ProbebenchWarning,
             stacklevel=3,
         )

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from probebench.api.evaluate import Path_
-from probebench.api.session import listed, open_registry, warn
+from probebench.api.session import Folders, Path_, entry_folders, listed, warn
 from probebench.api.tables import Comparisons, Results
 from probebench.errors import ResultError, UsageError, describe_os_error
 
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
     from probebench.api.features import Features
     from probebench.results.schema import Result
     from probebench.study.ask import Section
+
+_MEND = "run probebench eval first (in Python: probebench.evaluate)"
 
 # A results folder or several, or results that are at hand.
 ResultsLike = Path_ | Sequence[Path_] | Results
@@ -34,7 +35,7 @@ def read_results(results: ResultsLike) -> Results:
     found: list[tuple[Path, Result]] = []
     for folder in dict.fromkeys(Path(os.fspath(one)) for one in listed(results)):
         if not folder.is_dir():
-            raise UsageError(f"results folder {folder} does not exist; run probebench.evaluate first, or name it")
+            raise UsageError(f"results folder {folder} does not exist; {_MEND}, or name it")
         for path in result_files(folder):
             try:
                 found.append((path, read_result(path)))
@@ -43,6 +44,10 @@ def read_results(results: ResultsLike) -> Results:
             except OSError as error:
                 warn(describe_os_error(error))
     return Results(found)
+
+
+def _named(results: ResultsLike) -> str:
+    return "these results" if isinstance(results, Results) else ", ".join(str(one) for one in listed(results))
 
 
 def load_results(folder: ResultsLike = "results") -> "pandas.DataFrame":
@@ -83,14 +88,16 @@ def compare(a: "str | Features", b: "str | Features", *, results: ResultsLike = 
     known = {result.model for result in held}
     for name in names:
         if name not in known:
-            raise UsageError(f"no results of {name!r} there{did_you_mean(name, known)}")
+            raise UsageError(f"no results of {name!r} in {_named(results)}{did_you_mean(name, known)}")
     ours, theirs = ([result for result in held if result.model == name] for name in names)
     pairs = [
         ((one, read_predictions(files[id(one)], one)), (two, read_predictions(files[id(two)], two)))
         for one, two in comparable_cells(ours, theirs)
     ]
     if not pairs:
-        raise UsageError(f"{names[0]} and {names[1]} share no draws there; evaluate both on the same data set")
+        raise UsageError(
+            f"{names[0]} and {names[1]} share no draws in {_named(results)}; evaluate both on the same data set"
+        )
     return Comparisons(pair_up(pairs))
 
 
@@ -112,17 +119,18 @@ def run_study(results: ResultsLike = "results", *, out: Path_ | None = None) -> 
 
     sections = study(read_results(results))
     if not sections:
-        raise UsageError("no results with a score there; run probebench.evaluate first, or name another folder")
+        raise UsageError(f"no results with a score in {_named(results)}; {_MEND}, or name another folder")
     if out is not None:
         write_report(sections, Path(out))
     return sections
 
 
-def build_leaderboard(results: ResultsLike = "results", *, out: Path_ = "site") -> Path:
+def build_leaderboard(results: ResultsLike = "results", *, registry: Folders = (), out: Path_ = "site") -> Path:
     """Writes the leaderboard's page: one file with table, plots and cards, which needs no network.
 
     Args:
         results: Results folders, or results at hand.
+        registry: Folders of your own entries.
         out: Folder of the page.
 
     Returns:
@@ -133,9 +141,11 @@ def build_leaderboard(results: ResultsLike = "results", *, out: Path_ = "site") 
         OSError: The folder is full or cannot be written.
     """
     from probebench.leaderboard.site import build_site
+    from probebench.registry import Registry
     from probebench.results.store import read_predictions
 
     held = read_results(results)
     files = {id(result): path for path, result in zip(held.paths, held, strict=True)}
-    entries = open_registry().checkpoints
+    # A board of results does not fail because some other entry is malformed.
+    entries = Registry.load_leniently(entry_folders(registry)).checkpoints
     return build_site(list(held), Path(out), lambda result: read_predictions(files[id(result)], result), entries)

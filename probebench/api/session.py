@@ -1,34 +1,49 @@
 """What every function of the front door begins with: the registry, and who hears how far it is."""
 
 import contextlib
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from probebench.errors import ProbebenchError, UsageError
+from probebench.errors import ProbebenchError, ProbebenchWarning, UnfinishedError, UsageError
 from probebench.files import home
 from probebench.progress import Progress, Silent
 
 if TYPE_CHECKING:
+    from probebench.api.tables import Results
+    from probebench.engine import Ray
     from probebench.registry import Registry
 
 
-def own_entries() -> Path:
-    """Returns the folder that takes entries of a user's own checkpoints; command line and Python both read it."""
-    return home() / "registry"
+Path_ = str | os.PathLike[str]
+# Folders of a user's own entries, one or several.
+Folders = Path_ | Sequence[Path_]
+EngineName = Literal["local", "ray"]
 
 
-def open_registry(extra: Sequence[Path] = ()) -> "Registry":
-    """Loads the shipped entries, those of $PROBEBENCH_REGISTRY, of ``extra`` folders, and the home's own.
+def entry_folders(registry: Folders = ()) -> tuple[Path, ...]:
+    """Returns the folders of a user's own entries: those that were named, and the home's ``registry``."""
+    own = home() / "registry"
+    return (*(Path(one) for one in listed(registry)), *([own] if own.is_dir() else []))
+
+
+def new_entries(registry: Folders = ()) -> Path:
+    """Returns the folder that takes new entries: the first named, else $PROBEBENCH_REGISTRY's, else the home's."""
+    named = [part for part in os.environ.get("PROBEBENCH_REGISTRY", "").split(os.pathsep) if part]
+    return Path([*listed(registry), *named, home() / "registry"][0])
+
+
+def open_registry(registry: Folders = ()) -> "Registry":
+    """Loads the shipped entries, those of some folders and of $PROBEBENCH_REGISTRY, and the home's own.
 
     Raises:
         RegistryError: An entry is malformed, or two share an id.
     """
     from probebench.registry import Registry
 
-    own = own_entries()
-    return Registry.load((*extra, own) if own.is_dir() else extra)
+    return Registry.load(entry_folders(registry))
 
 
 def listed(values: Any) -> list[Any]:
@@ -55,19 +70,47 @@ def shots_of(shots: Any) -> list[Any] | None:
 
 def warn(message: str) -> None:
     """Warns the caller of the front door, once for each message and place."""
-    warnings.warn(message, UserWarning, stacklevel=3)
+    warnings.warn(message, ProbebenchWarning, stacklevel=3)
 
 
-def raise_first(problems: "Sequence[str | ProbebenchError]") -> None:
-    """Raises for the first of some problems and counts the others; what could be done is done by then.
+def finished(results: "Results", problems: Sequence[object]) -> "Results":
+    """Returns results where there was no problem.
 
     Raises:
-        ProbebenchError: There is one; of the kind of the first.
+        ProbebenchError: The one thing that was asked for failed, so: its own error.
+        UnfinishedError: There are several problems, or results beside them, which it holds.
     """
-    lines = dict.fromkeys(str(problem) for problem in problems)
+    if len(problems) == 1 and not results and isinstance(problems[0], ProbebenchError):
+        raise problems[0]
     if problems:
-        kind = type(problems[0]) if isinstance(problems[0], ProbebenchError) else ProbebenchError
-        raise kind(next(iter(lines)) + (f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""))
+        raise UnfinishedError(results, problems)
+    return results
+
+
+@contextlib.contextmanager
+def started(engine: EngineName) -> "Iterator[Ray | None]":
+    """Joins or starts the engine that was asked for; None is this process.
+
+    Raises:
+        UsageError: Ray is not installed, or its cluster cannot be reached.
+        ProbebenchError: A task lost its worker again and again.
+    """
+    if engine == "local":
+        yield None
+        return
+    if engine != "ray":
+        raise UsageError(f"engine= takes 'local' or 'ray', not {engine!r}")
+    from probebench.engine import EngineError, Ray
+
+    try:
+        cluster = Ray()
+    except EngineError as error:
+        raise UsageError(str(error)) from error
+    with cluster:
+        try:
+            yield cluster
+        except EngineError as error:
+            raise ProbebenchError(str(error)) from error
 
 
 class _Bar(Silent):
@@ -99,8 +142,11 @@ class _Bar(Silent):
 
 
 @contextlib.contextmanager
-def watched(progress: bool, unit: str) -> Iterator[Progress]:
-    """Gives what hears how far a piece of work is: a bar where one was asked for; it is closed after an error too."""
+def watched(progress: bool | Progress, unit: str) -> Iterator[Progress]:
+    """Gives what hears how far a piece of work is; a bar of ours is closed after an error too."""
+    if not isinstance(progress, bool):
+        yield progress
+        return
     bar = _Bar(unit) if progress else Silent()
     try:
         yield bar

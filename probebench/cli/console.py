@@ -1,20 +1,48 @@
 """How the command line talks: results on standard output, everything else on standard error."""
 
+import contextlib
 import json
 import sys
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO, TypeVar
 
 import click
 
-from probebench.errors import ProbebenchError
+from probebench.errors import ProbebenchError, ProbebenchWarning, UnfinishedError
+from probebench.progress import duration
+
+T = TypeVar("T")
 
 
 def warn(message: str) -> None:
     """Writes one warning line."""
     click.echo(f"warning: {message}", err=True)
+
+
+@contextlib.contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Writes our own warnings as lines, each time; those of libraries go their own way."""
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, ProbebenchWarning):
+            warn(str(message))
+        else:
+            usual(message, category, filename, lineno, file, line)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", ProbebenchWarning)
+        usual, warnings.showwarning = warnings.showwarning, show
+        yield
 
 
 def print_json(value: Any) -> None:
@@ -37,13 +65,6 @@ def print_table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]
         table.add_row(*(Text(cell) for cell in row))
     # A pipe has no width; a table cut to 80 columns there would lose text.
     Console(width=None if sys.stdout.isatty() else 200, soft_wrap=False).print(table)
-
-
-def duration(seconds: float) -> str:
-    """Writes a time as people say it: 40 s, 12 min, 3.5 h."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 class ProgressLines:
@@ -123,6 +144,14 @@ class ProgressLines:
         if self._bar and self._task is not None:
             self._bar.remove_task(self._task)
             self._task = None
+
+
+def done_of(call: Callable[[], T]) -> tuple[T, tuple[str, ...]]:
+    """Returns what a call did, and a line for each thing that it could not do."""
+    try:
+        return call(), ()
+    except UnfinishedError as error:
+        return error.done, error.problems
 
 
 def raise_all(failures: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from probebench.api.session import open_registry
 from probebench.cli.console import ProgressLines, print_json, print_table
 from probebench.cli.options import json_option, registry_folders, registry_option
 from probebench.files import home
@@ -31,9 +32,8 @@ def command() -> None:
 def list_datasets(as_json: bool) -> None:
     """List the data sets of the registry."""
     from probebench.datasets.open import record_path
-    from probebench.registry import Registry
 
-    specs, root = Registry.load(registry_folders()).datasets.values(), home() / "datasets"
+    specs, root = open_registry(registry_folders()).datasets.values(), home() / "datasets"
     prepared = {spec.id: record_path(spec.id, root).is_file() for spec in specs}
     if as_json:
         print_json([{**spec.model_dump(mode="json"), "prepared": prepared[spec.id]} for spec in specs])
@@ -65,9 +65,8 @@ def show(dataset: str, check: bool, as_json: bool) -> None:
     from probebench.datasets.facts import entry_facts, found_facts
     from probebench.datasets.named.layout import NotHereError
     from probebench.datasets.open import open_dataset
-    from probebench.registry import Registry
 
-    registry = Registry.load(registry_folders())
+    registry = open_registry(registry_folders())
     spec = registry.datasets.get(dataset)
     facts = entry_facts(spec) if spec else {}
     names = spec.readable_classes if spec else ()
@@ -140,9 +139,8 @@ def prepare(datasets: tuple[str, ...]) -> None:
     from probebench.datasets.named.prepare import placement
     from probebench.datasets.named.prepare import prepare as prepare_dataset
     from probebench.errors import DatasetError
-    from probebench.registry import Registry
 
-    registry, root = Registry.load(registry_folders()), home() / "datasets"
+    registry, root = open_registry(registry_folders()), home() / "datasets"
     failed: dict[str, DatasetError] = {}
     names = expand_datasets(registry, datasets, sources=False)
     for name in names:

@@ -13,9 +13,8 @@ from probebench.cli.options import (
     parse_shots,
     registry_folders,
     registry_option,
-    started,
 )
-from probebench.cli.steps import chosen_extractions, run_eval
+from probebench.cli.steps import run_eval
 from probebench.registry.probes import PROBES
 
 
@@ -91,13 +90,17 @@ def command(
     The strength of regularisation, or the number of neighbours, is chosen on validation images only. Results that are
     there already are kept. Without --layer, every cached layer is evaluated, or the one that the protocol takes.
     """
-    from probebench.evaluation.plan import choose_protocols, plan_probes
-    from probebench.registry import Registry
-
-    registry = Registry.load(registry_folders())
-    chosen = choose_protocols(registry, probe, protocols)
-    asked = parse_shots(shots) if shots else None
-    with started(engine) as cluster:
-        groups, problems = chosen_extractions(registry, models, datasets, input_size, layers)
-        plan = plan_probes(registry, groups, chosen, shots=asked, draws=draws, backend=backend, any_layer=bool(layers))
-        run_eval(plan.tasks, out, [*problems, *plan.problems], chosen, cluster)
+    run_eval(
+        out,
+        features=models or None,
+        dataset=datasets,
+        layer=layers,
+        shots=parse_shots(shots) if shots else None,
+        protocol=protocols,
+        probe=probe,
+        draws=draws,
+        backend=backend,
+        input_size=input_size,
+        engine=engine,
+        registry=registry_folders(),
+    )

@@ -1,12 +1,12 @@
 """``probebench extract``: features into the cache."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from probebench.cli.console import duration, print_table
+from probebench.api.extractions import prepare
+from probebench.cli.console import print_table
 from probebench.cli.options import (
     device_option,
     engine_option,
@@ -15,17 +15,13 @@ from probebench.cli.options import (
     model_option,
     registry_folders,
     registry_option,
-    started,
 )
-from probebench.cli.steps import open_datasets, run_extract
-from probebench.errors import UsageError
+from probebench.cli.steps import run_extract
 from probebench.files import home
-from probebench.registry.names import expand_datasets, expand_models
+from probebench.progress import duration
 
 if TYPE_CHECKING:
-    from probebench.datasets.base import Dataset
-    from probebench.extraction import ExtractionOptions
-    from probebench.registry import Registry
+    from probebench.api.extractions import Extractions
 
 
 @click.command(name="extract")
@@ -82,12 +78,12 @@ def command(
     layers: tuple[str, ...],
     weights: Path | None,
     device: str,
-    dtype: str,
+    dtype: Any,
     input_size: int | None,
     batch_size: int | None,
     workers: int | None,
     compile: Any,
-    engine: str,
+    engine: Any,
     on_error: Any,
     dry_run: bool,
 ) -> None:
@@ -96,63 +92,41 @@ def command(
     A second call finds them and does nothing; an interrupted one goes on where it stopped. Of each image one forward
     pass gives all layers that are asked for; without --layer, the one that stands for the checkpoint.
     """
-    from probebench.datasets.open import default_suite
-    from probebench.registry import Registry
-    from probebench.registry.layers import check_offered, check_patterns
-
-    registry = Registry.load(registry_folders())
-    chosen = expand_models(registry, models)
-    if weights is not None and len(chosen) != 1:
-        raise UsageError(f"--weights is for one model, and {len(chosen)} were named")
-    names = expand_datasets(registry, datasets or (default_suite(registry, home() / "datasets"),))
-    wanted = check_patterns(layers)
-    for name in chosen if wanted else ():
-        check_offered(registry.checkpoint(name), wanted)
-    # All that is missing is told before torch is loaded, which takes seconds.
-    if weights is not None:
-        from probebench.backbones.locate import check_given
-
-        check_given(registry.checkpoint(chosen[0]), weights)
-    elif len(chosen) == 1:
-        from probebench.backbones.user_weights import require_weights
-
-        require_weights(registry.checkpoint(chosen[0]), home())
-    opened = open_datasets(registry, names)
-    from probebench.extraction import ExtractionOptions
-
-    if weights is not None:
-        from probebench.backbones.builders import register_weights
-
-        registered = register_weights(registry.checkpoint(chosen[0]), home(), weights)
-        click.echo(f"{chosen[0]}: {weights} is registered (weights digest {registered.digest[:12]})")
-    with started(engine) as cluster:
-        gpus = cluster.gpus if cluster else None
-        options = ExtractionOptions.resolve(device, dtype, batch_size, workers, on_error, compile, gpus)
-        if dry_run:
-            print_plan(registry, chosen, opened, input_size, options, wanted)
-        else:
-            run_extract(registry, chosen, opened, input_size, options, cluster, wanted)
+    extractions = prepare(
+        models,
+        datasets,
+        layers=layers,
+        weights=weights,
+        input_size=input_size,
+        dtype=dtype,
+        device=device,
+        batch_size=batch_size,
+        workers=workers,
+        on_error=on_error,
+        compile=compile,
+        engine=engine,
+        registry=registry_folders(),
+    )
+    if extractions.registered is not None:
+        digest = extractions.registered.digest[:12]
+        click.echo(f"{extractions.checkpoints[0].id}: {weights} is registered (weights digest {digest})")
+    if dry_run:
+        print_plan(extractions)
+    else:
+        run_extract(extractions)
 
 
-def print_plan(
-    registry: "Registry",
-    models: Sequence[str],
-    datasets: "Sequence[Dataset]",
-    input_size: int | None,
-    options: "ExtractionOptions",
-    layers: Sequence[str],
-) -> None:
-    """Prints what extracting every model on every data set would take.
+def print_plan(extractions: "Extractions") -> None:
+    """Prints what extracting every checkpoint on every data set would take.
 
     Raises:
         CacheError: The disk is too small for it.
     """
-    from probebench.extraction.many import plan_many
     from probebench.extraction.space import free_space, require_space
 
     rows, needed, seconds = [], 0, 0.0
-    specs = [registry.checkpoint(model) for model in models]
-    for one in plan_many(specs, datasets, home(), options, input_size, layers):
+    options, plans = extractions.plan()
+    for one in plans:
         planned = one.plan
         needed, seconds = needed + planned.bytes, seconds + planned.seconds
         images = " + ".join(f"{count} {split}" for split, count in planned.images.items())

@@ -1,13 +1,13 @@
 """``probebench finetune``: whole networks trained on the draws of the probes."""
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from probebench.cli.console import ProgressLines, duration, raise_all, warn
+from probebench.api.finetune import finetune
+from probebench.cli.console import ProgressLines, done_of, raise_all
 from probebench.cli.options import (
     device_option,
     engine_option,
@@ -17,19 +17,9 @@ from probebench.cli.options import (
     parse_shots,
     registry_folders,
     registry_option,
-    started,
 )
-from probebench.cli.steps import open_datasets
 from probebench.cli.tables import print_results
-from probebench.errors import ProbebenchError, UsageError
-from probebench.files import home
-from probebench.registry.names import expand_datasets, expand_models, is_source
-
-if TYPE_CHECKING:
-    from probebench.engine import Ray
-    from probebench.finetuning import FinetuneTask
-    from probebench.finetuning.plan import Cost
-    from probebench.registry import Registry
+from probebench.progress import Silent
 
 
 @click.command(name="finetune")
@@ -104,12 +94,12 @@ def command(
     head: Any,
     alphas: tuple[float, ...],
     draws: int | None,
-    device: str,
-    dtype: str,
+    device: Any,
+    dtype: Any,
     input_size: int | None,
     batch_size: int | None,
     workers: int | None,
-    engine: str,
+    engine: Any,
     out: Path,
     dry_run: bool,
 ) -> None:
@@ -118,136 +108,53 @@ def command(
     Draws are those of the probes. The learning rate, and the epoch where the protocol says so, are chosen on validation
     images only. Results that are there already are kept, and a training that was cut off goes on from its last epoch.
     """
-    from probebench.registry import Registry
-
-    registry = Registry.load(registry_folders())
-    spec = registry.finetune_protocol(protocol)
-    asked = parse_shots(shots) if shots else None
-    chosen, sets = expand_models(registry, models), expand_datasets(registry, datasets)
-    if mode != "scratch":
-        from probebench.backbones.user_weights import require_weights
-
-        # All that is missing is told before torch is loaded, which takes seconds.
-        for model in chosen:
-            require_weights(registry.checkpoint(model), home())
-    opened = [
-        (dataset, None if is_source(name) else registry.dataset(name))
-        for name, dataset in zip(sets, open_datasets(registry, sets), strict=True)
-    ]
-    from probebench.finetuning.plan import Request, tasks_of
-    from probebench.training.options import TrainingOptions
-
-    with started(engine) as cluster:
-        options = TrainingOptions.resolve(device, dtype, batch_size, workers, cluster.gpus if cluster else None)
-        request = Request(
-            protocol=spec,
-            mode=mode,
-            head=head,
-            shots=asked,
-            draws=draws,
-            alphas=alphas,
-            input_size=input_size,
-            options=options,
+    with _Lines() as progress:
+        results, failures = done_of(
+            lambda: finetune(
+                models,
+                datasets,
+                shots=parse_shots(shots) if shots else None,
+                protocol=protocol,
+                mode=mode,
+                head=head,
+                alphas=alphas,
+                draws=draws,
+                input_size=input_size,
+                dtype=dtype,
+                device=device,
+                batch_size=batch_size,
+                workers=workers,
+                engine=engine,
+                registry=registry_folders(),
+                out=out,
+                dry_run=dry_run,
+                progress=_Plan() if dry_run else progress,
+            )
         )
-        tasks = [task for name in chosen for task in tasks_of(request, registry.checkpoint(name), opened, home())]
-        run_finetune(registry, tasks, out, cluster, dry_run)
-
-
-def run_finetune(
-    registry: "Registry", tasks: "Sequence[FinetuneTask]", out: Path, engine: "Ray | None" = None, dry_run: bool = False
-) -> None:
-    """Says what the tasks will take, trains them, and prints the table.
-
-    Raises:
-        ProbebenchError: Something could not be trained; all else is done and printed first.
-    """
-    from probebench.finetuning.finetune import finetune_all
-    from probebench.finetuning.plan import estimate
-
-    missing = [task for task in tasks if not all(task.path(out, alpha).exists() for alpha in task.alphas)]
-    seconds = 0.0
-    # With an engine, the work is not done on this machine, and timing it here would say nothing.
-    for task in missing if engine is None or dry_run else ():
-        expected = estimate(task)
-        seconds += expected.seconds
-        click.echo(_cost(task, expected), err=not dry_run)
-    if len(missing) > 1 and seconds:
-        click.echo(f"in all about {duration(seconds)}", err=not dry_run)
-    if dry_run:
-        if not missing:
-            click.echo("nothing to train: all results are there")
-        return
-    probe_protocol = registry.protocol("default") if any(task.head == "probe" for task in tasks) else None
-    results, failures = [], []
-    with ProgressLines("images") as progress:
-        teller = _Teller(progress)
-        for task, found in zip(tasks, finetune_all(tasks, out, probe_protocol, teller, engine), strict=True):
-            if isinstance(found, UsageError):
-                raise found
-            if isinstance(found, ProbebenchError):
-                failures.append(f"{task.model} on {task.dataset.id}: {found}")
-                continue
-            results += found
-            failures += [line for result in found if (line := _failed(result))]
-    for result in results:
-        _warn_about(result)
     if results:
         print_results(results, out)
         click.echo(f"results are in {out}")
     raise_all(failures)
 
 
-def _cost(task: "FinetuneTask", expected: "Cost") -> str:
-    from probebench.results.cells import shots_text
-
-    return (
-        f"{task.model} on {task.dataset.id}, {shots_text(task.shots)}, {task.mode}: {expected.trainings} trainings of "
-        f"{expected.epochs} epochs, {expected.images} images at {expected.rate:.0f} images/s: "
-        f"about {duration(expected.seconds)}"
-    )
-
-
-class _Teller:
-    """Passes progress on, with a line for an epoch at most every few seconds."""
-
-    def __init__(self, lines: ProgressLines, every: float = 10.0) -> None:
-        self._lines, self._every, self._told = lines, every, 0.0
-
-    def start(self, what: str, total: int, done: int) -> None:
-        self._lines.start(what, total, done)
-
-    def advance(self, count: int, limit: str | None = None) -> None:
-        if count:
-            self._lines.advance(count)
-
-    def finish(self) -> None:
-        self._lines.finish()
+class _Plan(Silent):
+    """Of a dry run, the plan is the output."""
 
     def note(self, message: str) -> None:
-        now = time.monotonic()
-        if now - self._told >= self._every or "epoch" not in message:
-            self._told = now
-            self._lines.note(message)
+        click.echo(message)
 
 
-def _failed(result: Any) -> str | None:
-    errors = [trial.error for trial in result.trials if trial.error]
-    if not errors:
-        return None
-    from probebench.results.cells import shots_text
+class _Lines(ProgressLines):
+    """Progress in images, with a line for an epoch at most every few seconds."""
 
-    what = f"{result.model} on {result.dataset}, {shots_text(result.shots)}"
-    return f"{what}: a training failed, so there is no score: {errors[0]}"
+    def __init__(self) -> None:
+        super().__init__("images")
+        self._said = float("-inf")
 
-
-def _warn_about(result: Any) -> None:
-    from probebench.results.cells import shots_text
-
-    what = f"{result.model} on {result.dataset}, {shots_text(result.shots)}"
-    rates = sorted({rate for trial in result.trials for rate in trial.unconverged})
-    if rates and result.mean is not None:
-        warn(f"{what}: training diverged at rate {', '.join(f'{rate:g}' for rate in rates)}; others were chosen from")
-    if result.selection == "fixed":
-        warn(f"{what}: no validation image is left, so the smallest rate was taken unselected")
-    if result.selection == "test":
-        warn(f"{what}: chosen on the test part, as {result.protocol} says; never ranked")
+    def note(self, message: str) -> None:
+        if "epoch " in message:
+            now = time.monotonic()
+            if now - self._said < 10.0:
+                return
+            self._said = now
+        super().note(message)

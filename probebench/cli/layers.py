@@ -2,6 +2,7 @@
 
 import click
 
+from probebench.api.session import open_registry
 from probebench.cli.console import print_json, print_table
 from probebench.cli.options import json_option, registry_folders, registry_option
 
@@ -15,10 +16,9 @@ def command(model: str, as_json: bool) -> None:
 
     Blocks are counted from 0, as timm does. docs/extract.md says what each layer is of which kind of network.
     """
-    from probebench.registry import Registry
     from probebench.registry.layers import known_layers, meanings
 
-    spec = Registry.load(registry_folders()).checkpoint(model)
+    spec = open_registry(registry_folders()).checkpoint(model)
     offered = known_layers(spec.architecture)
     if offered is None:
         # Only what the shipped table lacks takes torch.

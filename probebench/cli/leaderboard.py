@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from probebench.api.report import build_leaderboard
+from probebench.api.session import open_registry
 from probebench.cli.console import print_json
 from probebench.cli.options import json_option, registry_folders, registry_option
-from probebench.cli.steps import write_page
 from probebench.files import home
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def page_options(function: Any) -> Any:
 @page_options
 def build(folders: tuple[Path, ...], out: Path) -> None:
     """Write the page: one file with table, plots and cards; open it from disk, no network needed."""
-    click.echo(f"wrote {write_page(folders, out)}; open it in a browser")
+    click.echo(f"wrote {build_leaderboard(folders, out=out, registry=registry_folders())}; open it in a browser")
 
 
 @command.command()
@@ -55,7 +56,7 @@ def serve(folders: tuple[Path, ...], out: Path, port: int) -> None:
     """Write the page and show it to this machine's browsers until Ctrl-C."""
     from probebench.leaderboard.serve import server
 
-    write_page(folders, out)
+    build_leaderboard(folders, out=out, registry=registry_folders())
     with server(out, port) as running:
         click.echo(f"http://127.0.0.1:{running.server_port}/ shows {out}; stop with Ctrl-C")
         running.serve_forever()
@@ -80,9 +81,8 @@ def verify(path: Path, count: int, seed: int, as_json: bool) -> None:
     """
     from probebench.leaderboard.reproduce import reproduce
     from probebench.leaderboard.verify import verify as verify_all
-    from probebench.registry import Registry
 
-    verified = verify_all(path, Registry.load(registry_folders()), home() / "datasets")
+    verified = verify_all(path, open_registry(registry_folders()), home() / "datasets")
     reruns = []
     for rerun in reproduce(verified, count, seed, home(), lambda line: click.echo(line, err=True)):
         reruns.append(rerun)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from probebench import __version__
+from probebench.cli.console import warnings_as_lines
 from probebench.errors import ProbebenchError, describe_os_error, one_line
 
 # name: (module, one line of help)
@@ -66,6 +67,7 @@ def cli(ctx: click.Context, registry: tuple[Path, ...]) -> None:
     the leaderboard are made from them. Start with: probebench quickstart
     """
     ctx.obj = {"registry": registry}
+    ctx.with_resource(warnings_as_lines())
 
 
 def main() -> None:

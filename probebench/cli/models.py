@@ -5,8 +5,9 @@ from typing import Any, get_args
 
 import click
 
+from probebench.api.session import entry_folders, new_entries, open_registry
 from probebench.cli.console import print_json, print_table
-from probebench.cli.options import json_option, own_registry, registry_folders, registry_option
+from probebench.cli.options import json_option, registry_folders, registry_option
 from probebench.files import home
 from probebench.registry.checkpoint import Keys, Library, Method
 from probebench.tools.model_table import architecture, where
@@ -29,11 +30,9 @@ def command() -> None:
 @json_option
 def list_models(method: str | None, source: str | None, as_json: bool) -> None:
     """List checkpoints with their method, source, architecture and where their weights come from."""
-    from probebench.registry import Registry
-
     specs = [
         spec
-        for spec in Registry.load(registry_folders()).checkpoints.values()
+        for spec in open_registry(registry_folders()).checkpoints.values()
         if (method is None or spec.pretraining.method == method)
         and (source is None or any(source.lower() in one.name.lower() for one in spec.pretraining.sources))
     ]
@@ -70,9 +69,7 @@ def list_models(method: str | None, source: str | None, as_json: bool) -> None:
 @json_option
 def show(model: str, as_json: bool) -> None:
     """Show everything that the registry says about one checkpoint."""
-    from probebench.registry import Registry
-
-    spec = Registry.load(registry_folders()).checkpoint(model)
+    spec = open_registry(registry_folders()).checkpoint(model)
     if as_json:
         print_json(spec.model_dump(mode="json"))
         return
@@ -106,7 +103,7 @@ def validate(path: Path | None) -> None:
     from probebench.registry import Registry, validate_path
 
     if path is None:
-        registry = Registry.load_leniently(registry_folders())
+        registry = Registry.load_leniently(entry_folders(registry_folders()))
         problems = list(registry.problems)
         done = (
             f"{len(registry.checkpoints)} checkpoints, {len(registry.datasets)} data sets, "
@@ -190,14 +187,13 @@ def add(
     # Told before torch is loaded, which takes seconds.
     require_file(weights)
     from probebench.backbones.add import Facts, add_checkpoint, pair_sources
-    from probebench.registry import Registry
     from probebench.registry.load import checked
     from probebench.registry.schema import Architecture, Pretraining
 
     training = {name: more.pop(name) for name in ("objective", "samples_seen", "epochs", "labels", "curation")}
     pretraining = checked(Pretraining, method=method, sources=pair_sources(sources, samples), **training)
     architecture = checked(Architecture, library=library, name=arch)
-    folder = own_registry()
+    folder = new_entries(registry_folders())
     facts = Facts(
         id=model_id,
         title=title,
@@ -210,7 +206,7 @@ def add(
         keys=keys,
         layer=layer,
         input={name: value for name, value in more.items() if value is not None},
-        taken=frozenset(Registry.load(registry_folders()).checkpoints),
+        taken=frozenset(open_registry(registry_folders()).checkpoints),
     )
     added = add_checkpoint(weights, facts, home(), folder)
     spec = added.spec

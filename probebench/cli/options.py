@@ -1,18 +1,12 @@
 """Flags and places that several commands share."""
 
-import contextlib
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
-from probebench.errors import ProbebenchError, UsageError
-from probebench.files import home
-
-if TYPE_CHECKING:
-    from probebench.engine import Ray
+from probebench.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -49,30 +43,6 @@ engine_option = click.option(
 )
 
 
-@contextlib.contextmanager
-def started(engine: str) -> "Iterator[Ray | None]":
-    """Joins or starts the engine that was asked for; None is this process.
-
-    Raises:
-        UsageError: Ray is not installed, or its cluster cannot be reached.
-        ProbebenchError: A task lost its worker again and again.
-    """
-    if engine == "local":
-        yield None
-        return
-    from probebench.engine import EngineError, Ray
-
-    try:
-        cluster = Ray()
-    except EngineError as error:
-        raise UsageError(str(error)) from error
-    with cluster:
-        try:
-            yield cluster
-        except EngineError as error:
-            raise ProbebenchError(str(error)) from error
-
-
 def registry_option(command: F) -> F:
     """Adds ``--registry`` to a command; the folders reach ``registry_folders``."""
 
@@ -90,17 +60,8 @@ def registry_option(command: F) -> F:
 
 
 def registry_folders() -> tuple[Path, ...]:
-    """Returns the folders of the user's own entries: those that --registry named, and the home's ``registry``."""
-    folders: tuple[Path, ...] = (click.get_current_context().obj or {}).get("registry") or ()
-    own = home() / "registry"
-    return (*folders, own) if own.is_dir() else folders
-
-
-def own_registry() -> Path:
-    """Returns the folder that takes a new entry: the first of --registry, $PROBEBENCH_REGISTRY, the home's."""
-    named = [Path(part) for part in os.environ.get("PROBEBENCH_REGISTRY", "").split(os.pathsep) if part]
-    folders: tuple[Path, ...] = (click.get_current_context().obj or {}).get("registry") or ()
-    return (*folders, *named, home() / "registry")[0]
+    """Returns the folders that --registry named."""
+    return (click.get_current_context().obj or {}).get("registry") or ()
 
 
 def parse_shots(text: str) -> list[Any]:

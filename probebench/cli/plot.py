@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from probebench.api.report import read_results
 from probebench.cli.console import print_json, print_table
 from probebench.cli.options import json_option, parse_shots
-from probebench.cli.tables import load_results
 from probebench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def depth(
     form = out.suffix.lower().removeprefix(".")
     if form not in _FORMS:
         raise UsageError(f"--out {out}: name a file that ends in .png, .svg or .pdf")
-    results = load_results(folder)
+    results = read_results(folder)
     wanted = [result for result in results if result.protocol == protocol]
     for kind, patterns, field in (("model", models, "model"), ("data set", datasets, "dataset")):
         known = {getattr(result, field) for result in wanted}

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import click
 
+from probebench.api.extractions import prepare
+from probebench.api.report import build_leaderboard
 from probebench.cli.options import out_option
-from probebench.cli.steps import chosen_extractions, open_datasets, run_eval, run_extract, write_page
+from probebench.cli.steps import run_eval, run_extract
 
 MODELS = ("efficientnet_lite0_in1k", "efficientnet_lite1_in1k", "efficientnet_lite2_in1k", "efficientnet_lite0_random")
 DATASET = "digits"
@@ -28,19 +30,11 @@ def command(out: Path, site: Path) -> None:
     Runs offline in about a minute on two cores: ImageNet-trained EfficientNet-Lite0, 1 and 2, and Lite0's untrained
     twin, at a reduced input size of 96 px.
     """
-    from probebench.evaluation.plan import plan_probes
-    from probebench.extraction import ExtractionOptions
-    from probebench.registry import Registry
-
-    registry = Registry.load()
     click.echo(f"1/3 features of {len(MODELS)} checkpoints on {DATASET} at {INPUT_SIZE} px")
-    options = ExtractionOptions.resolve(dtype="fp32")
-    run_extract(registry, MODELS, open_datasets(registry, [DATASET]), INPUT_SIZE, options)
+    run_extract(prepare(MODELS, [DATASET], input_size=INPUT_SIZE, dtype="fp32"))
     click.echo("2/3 probes on 1, 5, 10 shots (5 draws) and full data, strength chosen on validation images")
-    groups, problems = chosen_extractions(registry, [",".join(MODELS)], [DATASET], INPUT_SIZE)
-    plan = plan_probes(registry, groups, ["default"])
-    run_eval(plan.tasks, out, [*problems, *plan.problems])
-    page = write_page((out,), site)
+    run_eval(out, features=MODELS, dataset=DATASET, input_size=INPUT_SIZE)
+    page = build_leaderboard(out, out=site)
     click.echo(f"3/3 leaderboard page: {page}")
     click.echo(
         "try next, with images of your own (one folder a class): "

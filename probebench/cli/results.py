@@ -4,10 +4,11 @@ from pathlib import Path
 
 import click
 
+from probebench.api.report import compare, read_results
 from probebench.cli.console import print_json, print_table
 from probebench.cli.options import json_option, out_option
-from probebench.cli.tables import load_results, load_stored, print_results, score_text
-from probebench.errors import UsageError, did_you_mean
+from probebench.cli.tables import print_results, score_text
+from probebench.errors import UsageError
 
 
 @click.group(name="results")
@@ -25,26 +26,9 @@ def compare_results(first: str, second: str, out: Path, as_json: bool) -> None:
 
     The difference comes with its 95% interval, and with a p-value that holds for all rows at once (Holm).
     """
-    from probebench.results.compare import comparable_cells, compare
     from probebench.results.scores import score_of
-    from probebench.results.store import read_predictions
 
-    stored = load_stored(out)
-    known = {result.model for _, result in stored}
-    for name in (first, second):
-        if name not in known:
-            raise UsageError(f"no results of {name!r} in {out}{did_you_mean(name, known)} (probebench results list)")
-    files = {id(result): path for path, result in stored}
-    ours, theirs = ([result for _, result in stored if result.model == name] for name in (first, second))
-    pairs = [
-        ((a, read_predictions(files[id(a)], a)), (b, read_predictions(files[id(b)], b)))
-        for a, b in comparable_cells(ours, theirs)
-    ]
-    if not pairs:
-        raise UsageError(
-            f"{first} and {second} share no draws in {out}; evaluate both: probebench eval --model {first},{second}"
-        )
-    compared = compare(pairs)
+    compared = compare(first, second, results=out)
     if as_json:
         print_json(
             [
@@ -91,7 +75,7 @@ def compare_results(first: str, second: str, out: Path, as_json: bool) -> None:
 @json_option
 def list_results(out: Path, as_json: bool) -> None:
     """List results as a table, or whole as JSON."""
-    results = load_results(out)
+    results = read_results(out)
     if as_json:
         print_json([result.model_dump(mode="json") for result in results])
     else:
@@ -112,7 +96,7 @@ def export_results(form: str, target: Path | None, out: Path) -> None:
     from probebench.files import write_whole
     from probebench.results.export import encode
 
-    results = load_results(out)
+    results = read_results(out)
     if not results:
         raise UsageError(f"no results in {out}; run probebench eval first, or name another folder with --out")
     if form == "parquet" and target is None:

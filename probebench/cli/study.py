@@ -4,10 +4,9 @@ from pathlib import Path
 
 import click
 
+from probebench.api.report import run_study
 from probebench.cli.console import print_json
 from probebench.cli.options import json_option
-from probebench.cli.tables import load_results
-from probebench.errors import UsageError
 
 
 @click.command(name="study")
@@ -37,13 +36,8 @@ def command(folders: tuple[Path, ...], out: Path, as_json: bool) -> None:
     full. A question with too few matched pairs is refused. Measured and published results are never mixed.
     """
     from probebench.study.answer import as_json as plain
-    from probebench.study.ask import study
-    from probebench.study.report import write_report
 
-    sections = study([result for folder in dict.fromkeys(folders) for result in load_results(folder)])
-    if not sections:
-        named = ", ".join(str(folder) for folder in folders)
-        raise UsageError(f"no results with a score in {named}; run probebench eval first, or name it with --results")
+    sections = run_study(folders, out=None if as_json else out)
     if as_json:
         print_json(plain(sections))
         return
@@ -58,5 +52,4 @@ def command(folders: tuple[Path, ...], out: Path, as_json: bool) -> None:
         click.echo(
             f"- {refused} of {len(section.answers)} questions refused: not enough matched pairs (see the report)"
         )
-    page, *_ = write_report(sections, out)
-    click.echo(f"wrote {page}; open it in a browser")
+    click.echo(f"wrote {out / 'study.html'}; open it in a browser")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from probebench.api.session import open_registry
 from probebench.cli.console import warn
 from probebench.cli.options import input_size_option, layer_option, registry_folders, registry_option
 from probebench.files import home
@@ -60,10 +61,9 @@ def command(
     """
     from probebench.leaderboard.rules import SUITE
     from probebench.leaderboard.submit import SubmissionRequest, submit
-    from probebench.registry import Registry
     from probebench.registry.layers import check_patterns
 
-    registry = Registry.load(registry_folders())
+    registry = open_registry(registry_folders())
     entry = registry.checkpoint(model)
     names = tuple(split_list(protocols))
     covered = tuple(registry.dataset(name).id for name in expand_datasets(registry, datasets or (SUITE,)))

@@ -7,34 +7,8 @@ from typing import Any
 
 import click
 
-from probebench.cli.console import print_table, warn
-from probebench.errors import ResultError, UsageError, describe_os_error
-
-
-def load_results(out: Path) -> list[Any]:
-    """Reads every result under a folder; damaged ones are warned about and passed over."""
-    return [result for _, result in load_stored(out)]
-
-
-def load_stored(out: Path) -> list[tuple[Path, Any]]:
-    """Reads every result under a folder, with its file; damaged ones are warned about and passed over.
-
-    Raises:
-        UsageError: There is no such folder.
-    """
-    from probebench.results.store import read_result, result_files
-
-    if not out.is_dir():
-        raise UsageError(f"results folder {out} does not exist; run probebench eval first, or name it")
-    results = []
-    for path in result_files(out):
-        try:
-            results.append((path, read_result(path)))
-        except ResultError as error:
-            warn(str(error))
-        except OSError as error:
-            warn(describe_os_error(error))
-    return results
+from probebench.cli.console import print_table
+from probebench.errors import ResultError
 
 
 def score_text(result: Any, out: Path | None = None, *, interval: bool = True) -> str:
@@ -91,7 +65,7 @@ def _mode(setting: Any) -> str:
     return "" if setting.mode in {*PLAIN_MODES, setting.kind, "full"} else f" ({setting.mode})"
 
 
-def print_rank_shifts(results: list[Any], protocols: Sequence[str]) -> None:
+def print_rank_shifts(results: Sequence[Any], protocols: Sequence[str]) -> None:
     """Prints each checkpoint's rank under each protocol, where two checkpoints or more have scores under all."""
     from probebench.results.compare import rank_shifts
 
@@ -111,3 +85,17 @@ def print_rank_shifts(results: list[Any], protocols: Sequence[str]) -> None:
         rows,
         title="rank of each checkpoint under each protocol (places won or lost against the first)",
     )
+
+
+def edges(results: Sequence[Any]) -> str | None:
+    """Says how many choices lie at the end of what was tried, widened grids included; None where none does."""
+    trials = [trial for result in results for trial in result.trials if trial.selection == "validation"]
+    ends = sum(
+        trial.tried is not None
+        and trial.tried[0] != trial.tried[1]
+        and any(value in trial.tried for name, value in trial.chosen.items() if name != "learning_rate")
+        for trial in trials
+    )
+    if not ends:
+        return None
+    return f"{ends} of {len(trials)} choices are the smallest or largest value that was tried (on_edge in the results)"

@@ -1,21 +1,13 @@
 """``probebench zeroshot``: language-image checkpoints without any labelled image."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from probebench.cli.console import raise_all
+from probebench.api.evaluate import zeroshot
+from probebench.cli.console import done_of, raise_all
 from probebench.cli.options import input_size_option, model_option, out_option, registry_folders, registry_option
-from probebench.cli.steps import chosen_extractions
 from probebench.cli.tables import print_results
-from probebench.errors import ProbebenchError
-from probebench.files import home
-from probebench.registry.names import is_source
-
-if TYPE_CHECKING:
-    from probebench.evaluation.zeroshot import Prompts
-    from probebench.registry import Registry
 
 
 @click.command(name="zeroshot")
@@ -44,56 +36,12 @@ def command(
 
     Only open_clip checkpoints have one. Nothing is trained and nothing is chosen.
     """
-    from probebench.evaluation.extractions import projected_only
-    from probebench.evaluation.zeroshot import ZeroshotTask, zeroshot
-    from probebench.registry import Registry
-
-    _check_templates(templates)
-    registry = Registry.load(registry_folders())
-    groups, failures = chosen_extractions(registry, models, datasets, input_size)
-    sources = {name: pattern for pattern in datasets if is_source(pattern) for name in [_opened_id(registry, pattern)]}
-    results = []
-    for group in projected_only(groups):
-        try:
-            checkpoint = registry.checkpoint(group.model)
-            prompts = _prompts(registry, group.dataset, sources.get(group.dataset), templates)
-            known = registry.datasets.get(group.dataset)
-            metric = known.metric if known else "accuracy"
-            results.append(zeroshot(ZeroshotTask(group, checkpoint, prompts, metric, home()), out)[0])
-        except ProbebenchError as error:
-            failures.append(str(error))
+    results, failures = done_of(
+        lambda: zeroshot(
+            models, dataset=datasets, templates=templates, input_size=input_size, registry=registry_folders(), out=out
+        )
+    )
     if results:
         print_results(results, out)
         click.echo(f"results are in {out}")
     raise_all(failures)
-
-
-def _check_templates(templates: tuple[str, ...]) -> None:
-    for template in templates:
-        if template.count("{}") != 1 or template.count("{") != 1 or template.count("}") != 1:
-            raise click.UsageError(f"--template {template!r} needs {{}} once, in the place of the class name")
-
-
-def _opened_id(registry: "Registry", pattern: str) -> str:
-    from probebench.datasets.open import open_dataset
-
-    return open_dataset(pattern, registry, home() / "datasets").id
-
-
-def _prompts(registry: "Registry", dataset: str, source: str | None, templates: tuple[str, ...]) -> "Prompts":
-    """Returns the names and templates of a data set: its entry's, or a source's class names in a plain sentence.
-
-    Raises:
-        ProbebenchError: A source was not named, so that its class names are out of reach.
-    """
-    from probebench.evaluation.zeroshot import DEFAULT_TEMPLATES, Prompts
-
-    spec = registry.datasets.get(dataset)
-    if spec is not None:
-        return Prompts(spec.readable_classes, templates or spec.templates or DEFAULT_TEMPLATES)
-    if source is None:
-        raise ProbebenchError(f"{dataset}: name it by --dataset folder:PATH (wds:, hf:), where its names are")
-    from probebench.datasets.open import open_dataset
-
-    names = open_dataset(source, registry, home() / "datasets").class_names
-    return Prompts(tuple(name.replace("_", " ") for name in names), templates or DEFAULT_TEMPLATES)

@@ -89,8 +89,14 @@ def choose_extractions(
     ]
     outright = [name for name in names if name in known]
     problems += _absent(asked, bool(problems), outright, places or {}, narrowed, home)
-    groups = [group for group in asked if not group.missing or group.dataset in (places or {})]
-    return Extractions(tuple(groups), tuple(problems), tuple(_passed_over(index, asked, groups)))
+    # One that was named and is not whole is told of as a failure; where a file is damaged, its own line says all.
+    damaged = {(path.parent.parent.name, path.parent.name) for path in index.problems}
+    lacking = [
+        group for group in asked if group.missing and (group.model, group.dataset.replace(":", "-")) not in damaged
+    ]
+    passed_over = [group for group in lacking if group.dataset not in (places or {})]
+    groups = [group for group in asked if not group.missing or (group in lacking and group not in passed_over)]
+    return Extractions(tuple(groups), tuple(problems), tuple(_passed_over(index, passed_over, groups)))
 
 
 def _absent(
@@ -128,17 +134,12 @@ def _absent(
     return lines
 
 
-def _passed_over(index: Index, asked: Sequence[FeatureGroup], groups: Sequence[FeatureGroup]) -> list[str]:
-    lines = []
-    damaged = {(path.parent.parent.name, path.parent.name) for path in index.problems}
-    for group in asked:
-        # Where a file is damaged, its own line says all that there is to do.
-        if group not in groups and (group.model, group.dataset.replace(":", "-")) not in damaged:
-            lines.append(
-                f"{group.model} on {group.dataset} lacks the {', '.join(group.missing)} split and is passed over; "
-                "extract it again to finish it, or: "
-                f"probebench cache remove --model {group.model} --dataset {group.dataset}"
-            )
+def _passed_over(index: Index, lacking: Sequence[FeatureGroup], groups: Sequence[FeatureGroup]) -> list[str]:
+    lines = [
+        f"{group.model} on {group.dataset} lacks the {', '.join(group.missing)} split and is passed over; "
+        f"extract it again to finish it, or: probebench cache remove --model {group.model} --dataset {group.dataset}"
+        for group in lacking
+    ]
     replaced = {group.setting for group in index.older} & {group.setting for group in groups}
     lines += [
         f"{model} on {dataset}: older features (other weights or images) are passed over; "

@@ -71,14 +71,19 @@ class ProbeTask:
 
     @property
     def folds(self) -> int:
-        """Folds inside a draw; 1 where it has none."""
-        folds = self.selection.folds or 1
+        """Folds inside every draw; 1 where it has none, or has them only where validation images are few."""
+        folds = (self.selection.folds or 1) if self.selection.method == "k-fold" else 1
         return folds if self.shots == "full" else min(folds, self.shots)
+
+    @property
+    def refit(self) -> bool:
+        """Whether the last fit takes the validation images too."""
+        return self.protocol.refits(self.shots)
 
     @property
     def fits_a_draw(self) -> int:
         """Fits that one draw takes, less those of a widened grid: what progress is counted in."""
-        return 1 if self.selection.method == "fixed" else fits_planned(self.protocol, self.folds)
+        return 1 if self.selection.method == "fixed" else fits_planned(self.protocol, self.folds, self.refit)
 
     @property
     def digest(self) -> str:

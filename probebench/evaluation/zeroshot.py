@@ -1,6 +1,7 @@
 """Zero-shot classification: cached image embeddings against the embeddings of class names in words."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -20,7 +21,7 @@ from probebench.evaluation.stored import stored_or_compute
 from probebench.fingerprint import fingerprint
 from probebench.network import quiet_libraries
 from probebench.registry.entry import Metric, Shots
-from probebench.registry.schema import CheckpointSpec
+from probebench.registry.schema import CheckpointSpec, DatasetSpec
 from probebench.results.schema import Result, Trial
 from probebench.results.store import Predictions, result_path
 
@@ -32,8 +33,8 @@ class ZeroshotProtocol(NamedTuple):
     version: int
 
 
-# Raise its version when the same cache and prompts would give other numbers.
-PROTOCOL = ZeroshotProtocol("zeroshot", 1)
+# Raise its version when the same cache would give other numbers: by the procedure, or by prompts of shipped entries.
+PROTOCOL = ZeroshotProtocol("zeroshot", 2)
 # Where a data set has no templates of its own.
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
 # Rows that are compared at once: 32 MiB of float64 at 1,024 features.
@@ -61,6 +62,18 @@ class Prompts:
 
     names: tuple[str, ...]
     templates: tuple[str, ...]
+
+    @classmethod
+    def of(cls, spec: DatasetSpec | None, class_names: Sequence[str], templates: Sequence[str] = ()) -> "Prompts":
+        """Returns the prompts of a data set: its entry's, or its own class names in a plain sentence.
+
+        Args:
+            spec: Its entry; None for a set without one.
+            class_names: The names of its classes as its files have them, for a set without an entry; "_" is a space.
+            templates: Templates in the place of the entry's.
+        """
+        names = spec.readable_classes if spec else tuple(name.replace("_", " ") for name in class_names)
+        return cls(names, tuple(templates) or (spec.templates if spec else ()) or DEFAULT_TEMPLATES)
 
 
 @dataclass(frozen=True)

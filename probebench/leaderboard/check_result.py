@@ -22,7 +22,7 @@ from probebench.results.store import Predictions
 # Sums and special functions of other machines and versions differ in the last digits, and no honest number by more.
 CLOSE = 1e-9
 # Zero-shot classification has no choices and no entry in the registry; this is that of evaluation.zeroshot.
-ZEROSHOT, ZEROSHOT_VERSION = "zeroshot", 1
+ZEROSHOT, ZEROSHOT_VERSION = "zeroshot", 2
 
 
 def check_place(path: Path, result: Result) -> Iterator[str]:
@@ -86,7 +86,7 @@ def _check_selection(result: Result, spec: ProtocolSpec | FinetuneProtocol) -> I
     """Yields how a selection differs from what its protocol allows; one on test labels is shown and never ranked."""
     if isinstance(spec, ProtocolSpec):
         chosen = spec.full if result.shots == "full" else spec.few_shot
-        # A probe falls back to its fixed value where a draw leaves no validation image.
+        # A probe falls back to its fixed value where a draw leaves nothing to choose on.
         allowed = {"fixed"} if chosen.method == "fixed" else {"validation", "fixed"}
     else:
         # "test" is what a recipe that repeats a habit of others says, and then nothing else will do.
@@ -100,8 +100,11 @@ def _check_selection(result: Result, spec: ProtocolSpec | FinetuneProtocol) -> I
         yield f"selection is {result.selection}, and no trial's is"
     if chosen is not None and chosen.method in ("validation-draw", "own-split-or-holdout", "holdout"):
         for trial in result.trials:
-            if (trial.validation > 0) != (trial.selection == "validation") and trial.error is None:
+            folds = trial.folds is not None
+            if (trial.validation > 0 or folds) != (trial.selection == "validation") and trial.error is None:
                 yield f"{_name(trial)}: selection is {trial.selection} with {trial.validation} validation images"
+            if folds and chosen.folds is None:
+                yield f"{_name(trial)}: chosen by folds, which protocol {result.protocol} has none of"
 
 
 def _name(trial: Trial) -> str:

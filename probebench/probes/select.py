@@ -25,12 +25,14 @@ class SelectionData:
         validation: Rows that choose, disjoint from ``train``; none where ``fold`` or nothing does.
         fold: For K-fold inside the draw, the fold of each row of ``train``, (N,).
         value: A strength that is fixed beforehand.
+        refit: Whether the last fit takes ``validation`` too.
     """
 
     train: Labelled
     validation: Labelled | None = None
     fold: npt.NDArray[np.int64] | None = None
     value: float | None = None
+    refit: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,7 @@ class Selected:
         probe: The finished probe; takes prepared features.
         preparation: How features are prepared before the probe sees them.
         how: "validation", or "fixed" where there was nothing to choose on.
+        folds: Folds inside the draw that chose; None where something else did.
         chosen: The hyper-parameters by name.
         on_edge: Whether the choice is the smallest or largest value of the protocol's grid, or lies beyond it; None
             where nothing was chosen.
@@ -54,6 +57,7 @@ class Selected:
     probe: Probe
     preparation: Preparation
     how: Literal["validation", "fixed"]
+    folds: int | None
     chosen: dict[str, float]
     on_edge: bool | None
     loss: float | None
@@ -263,6 +267,7 @@ def _finish(case: _Case, protocol: ProtocolSpec, fitters: Fitters, on_progress: 
             probe=probe,
             preparation=preparation,
             how="fixed",
+            folds=None,
             chosen=_named(name, value, rate),
             on_edge=None,
             loss=None,
@@ -273,7 +278,7 @@ def _finish(case: _Case, protocol: ProtocolSpec, fitters: Fitters, on_progress: 
     rate, value = best_value(case.tried, protocol)
     best = case.tried[rate, value]
     probe, preparation = best.probe, case.pairs[0][0]
-    if protocol.refit or case.data.fold is not None:
+    if case.data.refit or case.data.fold is not None:
         whole = case.data.train
         held = case.data.validation
         if held is not None and len(held):
@@ -289,6 +294,7 @@ def _finish(case: _Case, protocol: ProtocolSpec, fitters: Fitters, on_progress: 
         probe=probe,
         preparation=preparation,
         how="validation",
+        folds=None if case.data.fold is None else len(case.pairs),
         chosen=_named(name, value, rate),
         on_edge=value <= grid[0] or value >= grid[-1],
         loss=None if np.isnan(loss) else loss,

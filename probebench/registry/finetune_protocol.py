@@ -121,6 +121,8 @@ class FinetuneProtocol(Entry):
         ema: Decay of the moving average of weights that is then evaluated; None: the weights themselves.
         head: How the classifier starts: at zero, from the probe of the ``default`` protocol, or from embeddings of the
             classes' names.
+        unit_features: Whether each image's features are divided by their norm before the head, however it starts; left
+            out of dumps where they are not, so that older results keep their names.
     """
 
     id: ProtocolId
@@ -141,6 +143,7 @@ class FinetuneProtocol(Entry):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     head: Literal["zero", "probe", "text"] = "zero"
+    unit_features: bool = Field(default=False, exclude_if=lambda unit: not unit)
     optimizer: Optimizer
     schedule: Schedule
     augment: Augment

@@ -73,6 +73,8 @@ class Selection(Entry):
             "k-fold" inside the draw; "holdout", a ``share`` of the draw. At full data: "own-split-or-holdout", the
             data set's own validation part or else a ``share`` of train; "holdout", always that share. Or "fixed":
             ``value``.
+        folds: Folds inside the draw: of "k-fold"; of "validation-draw" and "own-split-or-holdout", which may name
+            them, where fewer than half of the draw's classes have a validation image.
     """
 
     method: Literal["validation-draw", "k-fold", "holdout", "own-split-or-holdout", "fixed"]
@@ -84,9 +86,11 @@ class Selection(Entry):
     @model_validator(mode="after")
     def _its_own_parameter(self) -> "Selection":
         own = {"validation-draw": "most", "k-fold": "folds", "fixed": "value"}.get(self.method, "share")
-        for name in ("most", "folds", "share", "value"):
+        may_fold = self.method in ("validation-draw", "own-split-or-holdout")
+        for name in ("most", "share", "value") if may_fold else ("most", "folds", "share", "value"):
             if (getattr(self, name) is not None) != (name == own):
-                raise ValueError(f"method {self.method!r} takes {own}, and nothing else")
+                perhaps = " and perhaps folds" if may_fold else ""
+                raise ValueError(f"method {self.method!r} takes {own}{perhaps}, and nothing else")
         return self
 
 
@@ -140,8 +144,9 @@ class ProtocolSpec(Entry):
         scale: Then "rms" divides by the root mean squared norm of the centred training rows.
         criterion: What is best: the smallest mean log-loss or the highest accuracy on validation images.
         rule: "one-standard-error" takes the smallest value whose criterion is within one standard error of the best.
-        refit: Whether the last fit is on training and validation images together.
-        fallback: Value taken where no validation image is left; the result then says selection = "fixed".
+        refit: Whether the last fit is on training and validation images together; "full": at full data alone.
+        fallback: Value taken where no validation image is left and folds are not to be had; the result then says
+            selection = "fixed".
         constant: ridge: a feature of this value, penalised like the others, stands for the intercept, which is
             unpenalised without it.
         temperature: knn: a neighbour at cosine s has exp(s / temperature) votes.
@@ -162,7 +167,7 @@ class ProtocolSpec(Entry):
     scale: Literal["rms", "none"]
     criterion: Literal["log-loss", "accuracy"]
     rule: Literal["best", "one-standard-error"]
-    refit: bool
+    refit: bool | Literal["full"]
     fallback: Annotated[float, Field(ge=0)]
     shots: tuple[TrainingShots, ...] = (1, 5, 10, "full")
     draws: Annotated[int, Field(ge=1)] = 5
@@ -223,6 +228,10 @@ class ProtocolSpec(Entry):
         """Returns the layer of a checkpoint that it is evaluated on where a user names none."""
         offered = known_layers(spec.architecture) or ()
         return self.layer if self.layer is not None and self.layer in offered else spec.output.layer
+
+    def refits(self, shots: Shots) -> bool:
+        """Says whether the last fit at a number of shots takes the validation images too."""
+        return self.refit is True or (self.refit == "full" and shots == "full")
 
     def refuses(self, shots: Shots) -> str | None:
         """Says why a number of shots cannot be chosen on under this protocol; None where it can."""

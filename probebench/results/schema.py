@@ -76,7 +76,8 @@ class Trial(Record):
         draw_seed: None at full data, where there is one draw.
         draw_digest: sha256 over the ids of the draw.
         train: Images that the probe was fitted on.
-        validation: Images that chose its strength.
+        validation: Images that were held out to choose its strength.
+        folds: Folds inside the draw, where these chose it.
         chosen: The hyper-parameters.
         on_edge: Whether the choice lies on the grid's edge, or beyond it where the grid was widened; None where nothing
             was chosen.
@@ -97,6 +98,7 @@ class Trial(Record):
     train: int
     validation: int
     selection: Literal["validation", "test", "fixed"]
+    folds: int | None = Field(default=None, exclude_if=lambda value: value is None)
     chosen: dict[str, float]
     on_edge: bool | None
     validation_loss: float | None

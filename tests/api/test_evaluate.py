@@ -1,4 +1,5 @@
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def test_what_cannot_be_evaluated_is_told_in_one_line(features: pb.Features) -> 
         (lambda: pb.evaluate(features, draws=0), "draws= takes"),
         (lambda: pb.evaluate(features, protocol="defualt"), "unknown protocol"),
         (lambda: pb.evaluate(features, protocol="quick"), "fine-tunes"),
-        (lambda: pb.evaluate(features, dataset="digits"), "dataset= and input_size= are for checkpoints by id"),
+        (lambda: pb.evaluate(features, dataset="digits"), "dataset=, layer= and input_size= are for checkpoints by id"),
         (lambda: pb.evaluate([]), "features= takes"),
         (lambda: pb.evaluate("tiny", dataset="digits"), "no features of tiny on digits"),
         (lambda: pb.zeroshot(features, templates="a photo"), "needs {} once"),
@@ -74,9 +75,56 @@ def test_what_cannot_be_evaluated_is_told_in_one_line(features: pb.Features) -> 
 
 
 def test_what_can_be_done_is_done_before_a_failure_is_told(features: pb.Features) -> None:
-    with pytest.raises(ProbebenchError, match="no features of tiny on digits"):
-        pb.evaluate("tiny", dataset=["digits", features.dataset], shots=1, draws=1)
+    with pytest.raises(pb.UnfinishedError, match=r"no features of tiny on digits.*\(and 1 more\)") as caught:
+        pb.evaluate("tiny", dataset=["digits", "fashion_mnist", features.dataset], shots=1, draws=1)
     assert len(pb.load_results()) == 1
+    (done,), (_, other) = caught.value.done, caught.value.problems
+    assert done.dataset == features.dataset and "on fashion_mnist" in other
+
+
+def test_a_failed_trial_is_a_failure_and_its_result_is_there(
+    features: pb.Features, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from probebench.probes import torch_
+
+    def fails(*_: object) -> None:
+        raise ValueError("it broke")
+
+    monkeypatch.setattr(torch_, "fit_paths", fails)
+    with pytest.raises(pb.UnfinishedError, match=r"2 of 2 trials failed, so there is no score: .*it broke") as caught:
+        pb.evaluate(features, shots=2, draws=2, backend="torch")
+    assert [one.mean for one in caught.value.done] == [None]
+
+
+def test_what_a_reader_should_know_is_a_warning_and_a_line(features: pb.Features, run: Callable[..., Ran]) -> None:
+    with pytest.warns(pb.ProbebenchWarning, match="3 classes have too few training images"):
+        pb.evaluate(features, shots=10, draws=1)
+    ran = run("eval", "--model", "tiny", "--shots", "10", "--draws", "1")
+    assert "warning: tiny on memory:images-" in ran.err and "3 classes have too few training images" in ran.err
+
+
+def test_everything_cached_is_evaluated_where_nothing_is_named(features: pb.Features) -> None:
+    pb.extract(Tiny(seed=1), items(each=12), transform=transform, name="other")
+    found = pb.evaluate(probe="knn", shots=1, draws=1)
+    assert [(one.model, one.kind) for one in found] == [("other", "knn"), ("tiny", "knn")]
+    assert len(pb.evaluate(dataset=features.dataset, probe="knn", shots=1, draws=1)) == 2
+
+
+def test_an_engine_that_is_not_there_is_one_line(
+    features: pb.Features, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = folder(tmp_path / "images")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    calls: list[Callable[..., object]] = [
+        lambda engine: pb.extract("efficientnet_lite0_random", place, engine=engine, input_size=32),
+        lambda engine: pb.evaluate(features, engine=engine),
+        lambda engine: pb.finetune("efficientnet_lite0_random", place, engine=engine),
+    ]
+    for call in calls:
+        with pytest.raises(pb.UsageError, match=r"pip install 'probebench\[ray\]'"):
+            call("ray")
+        with pytest.raises(pb.UsageError, match="engine= takes 'local' or 'ray', not 'spark'"):
+            call("spark")
 
 
 def test_two_checkpoints_side_by_side(features: pb.Features) -> None:
@@ -85,7 +133,7 @@ def test_two_checkpoints_side_by_side(features: pb.Features) -> None:
     frame = pb.compare(features, "other").to_frame()
     assert frame["shots"].tolist() == [1, 2] and set(frame["first"]) == {"tiny"}
     assert ((frame["low"] <= frame["difference"]) & (frame["difference"] <= frame["high"])).all()
-    with pytest.raises(pb.UsageError, match="no results of 'othr' there; did you mean other"):
+    with pytest.raises(pb.UsageError, match="no results of 'othr' in results; did you mean other"):
         pb.compare("tiny", "othr")
     apart = [(Path(name), result(model=name, dataset=name)) for name in ("tiny", "other")]
     with pytest.raises(pb.UsageError, match="share no draws"):

@@ -82,11 +82,11 @@ def test_globs_comma_lists_and_sizes(run: Run, images: str) -> None:
 
 def test_default_data_sets_are_the_offline_suite(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr("probebench.cli.extract.open_datasets", lambda _, names: names)
-    monkeypatch.setattr("probebench.cli.extract.run_extract", lambda *arguments: asked.append(arguments))
+    monkeypatch.setattr("probebench.datasets.open.open_dataset", lambda name, *_: name)
+    monkeypatch.setattr("probebench.cli.extract.run_extract", asked.append)
     run("extract", "--model", "tiny")
     run("extract", "--model", "tiny", "--dataset", "offline,digits")
-    assert [arguments[2] for arguments in asked] == [["digits", "fashion_mnist"]] * 2
+    assert [extractions.datasets for extractions in asked] == [("digits", "fashion_mnist")] * 2
 
 
 @pytest.mark.parametrize(
@@ -248,6 +248,8 @@ def test_a_damaged_feature_file_is_named_and_the_rest_evaluated(run: Run, images
     assert done.code == 1 and str(path) in done.err
     assert done.out.count("folder:images") == 1, "the other checkpoint is evaluated"
     assert "lacks the" not in done.err, "one damage, one line"
+    named = run("eval", "--model", "tiny_other", "--dataset", images, "--shots", "1", "--draws", "2")
+    assert named.code == 1 and str(path) in named.error and named.err.count("\n") == 1, named.err
     again = run("extract", "--model", "tiny_other", "--dataset", images)
     if how != "flipped":
         assert again.code == 1 and str(path) in again.error

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+import probebench as pb
 from probebench.backbones.builders import build_language_image
 from probebench.backbones.preprocess import build_transform
 from probebench.cache.index import read_index
@@ -75,6 +76,20 @@ def test_other_words_or_another_metric_are_another_result(
     assert len(list(result_files(out))) == 3
 
 
+def test_python_gives_what_the_command_gives(extracted: CheckpointSpec, run: Run, tmp_path: Path) -> None:
+    features = pb.load_features("tiny", tmp_path / "images", registry=tmp_path / "registry")
+    own = {"registry": tmp_path / "registry", "out": tmp_path / "results", "templates": "a {}"}
+    (first,) = found = pb.zeroshot(features, **own)  # type: ignore[arg-type]
+    predictions = read_predictions(found.paths[0], first)
+    files, names = [tmp_path / "images" / name for name in predictions.test_ids], ("class0", "class1", "class2")
+    assert features.class_names == names
+    assert predictions.y_pred[0].tolist() == by_hand(extracted, files, Prompts(names, ("a {}",))).tolist()
+    (again,) = pb.zeroshot("tiny", dataset=tmp_path / "images", **own)  # type: ignore[arg-type]
+    words = ("--dataset", "folder:images", "--template", "a {}")
+    ran = run("--registry", "registry", "zeroshot", "--model", "tiny", *words)
+    assert ran.code == 0 and again == first and len(list(result_files(tmp_path / "results"))) == 1
+
+
 def test_embeddings_are_unit_vectors(home: Path, tmp_path: Path) -> None:
     spec = read_entry(write_entry(tmp_path, **FACTS), CheckpointSpec)
     clip, _ = build_language_image(spec, home)
@@ -98,7 +113,7 @@ def test_what_cannot_be_done_says_why(extracted: CheckpointSpec, home: Path, tmp
 
 def test_the_command(extracted: CheckpointSpec, run: Run, shipped: Registry) -> None:
     ran = run("--registry", "registry", "zeroshot", "--model", "tiny", "--dataset", "folder:images")
-    assert ran.code == 0 and "zeroshot v1" in ran.out
+    assert ran.code == 0 and "zeroshot v2" in ran.out
     more = run(
         "--registry", "registry", "zeroshot", "--model", "tiny", "--dataset", "folder:images", "--template", "{}"
     )
@@ -112,7 +127,7 @@ def test_the_command(extracted: CheckpointSpec, run: Run, shipped: Registry) -> 
         (("--template", "a photo"), 2, "needs {} once"),
         (("--template", "{} and {}"), 2, "needs {} once"),
         (("--template", "{0.__class__}"), 2, "needs {} once"),
-        ((), 1, "name it by --dataset folder:PATH"),
+        ((), 1, "name it by where it lies (folder:PATH"),
     ],
 )
 def test_wrong_use(extracted: CheckpointSpec, run: Run, arguments: tuple[str, ...], code: int, said: str) -> None:

@@ -135,11 +135,11 @@ def test_a_choice_on_the_edge_widens_the_grid(shipped: Registry, peak: float, ex
 
 
 def test_coarse_to_fine_finds_the_peak_in_few_fits(shipped: Registry) -> None:
-    protocol = changed(shipped.protocol("clip_lbfgs"), criterion="log-loss", refit=False)
+    protocol = changed(shipped.protocol("clip_lbfgs"), criterion="log-loss")
     backend = Made(lambda strength: -abs(np.log10(strength / 10**1.375)))
     chosen = choose(SelectionData(TRAIN, FIRST), protocol, backend)
     assert chosen.chosen["C"] == pytest.approx(10**1.375)
-    assert len(backend.asked) == len(set(backend.asked)) == 7 + 4 * 2 == fits_planned(protocol, 1)
+    assert len(backend.asked) == len(set(backend.asked)) == 7 + 4 * 2 == fits_planned(protocol, 1, False)
     assert backend.asked[:7] == pytest.approx(list(np.logspace(-6, 6, 7)))
 
 
@@ -198,11 +198,12 @@ def test_scaling_is_measured_without_the_fold_that_validates(protocol: ProtocolS
 
 
 def test_refit_on_training_and_validation_rows(protocol: ProtocolSpec) -> None:
-    chosen = choose(SelectionData(TRAIN, HELD), changed(protocol, refit=True, scale="none"))
+    plain = changed(protocol, scale="none")
+    chosen = choose(SelectionData(TRAIN, HELD, refit=True), plain)
     both = Labelled(np.vstack([TRAIN.features, HELD.features]), np.concatenate([TRAIN.labels, HELD.labels]))
     ((whole,),) = sklearn_.fit_paths([both], [chosen.chosen["C"]])
     assert np.allclose(linear(chosen).coef, whole.coef, atol=1e-5)
-    again = choose(SelectionData(TRAIN, HELD), changed(protocol, scale="none"))
+    again = choose(SelectionData(TRAIN, HELD), plain)
     assert again.chosen == chosen.chosen and not np.allclose(linear(again).coef, whole.coef, atol=1e-3)
 
 
@@ -217,7 +218,7 @@ def test_without_validation_images_the_fallback_is_taken(protocol: ProtocolSpec)
     foreign = Labelled(np.ones((2, 8)), np.array([99, 99]))
     for held in (none, foreign):
         chosen = choose(SelectionData(TRAIN, held), protocol)
-        assert (chosen.how, chosen.chosen) == ("fixed", {"C": 1.0})
+        assert (chosen.how, chosen.chosen) == ("fixed", {"C": protocol.fallback})
 
 
 def test_validation_rows_of_absent_classes_are_left_out(protocol: ProtocolSpec) -> None:
@@ -235,13 +236,12 @@ def test_learning_rates_go_through_the_grid_each(shipped: Registry) -> None:
         shipped.protocol("elevater"),
         {"start": -4.0, "stop": 0.0, "num": 3, "coarse": 3},
         solver=shipped.protocol("elevater").solver.model_copy(update={"learning_rates": (1e-6, 1e-2)}).model_dump(),
-        refit=False,
     )
     told: list[int] = []
     (chosen,) = select([SelectionData(TRAIN, HELD)], protocol, fitters(protocol, "torch-sgd"), told.append)
     assert set(chosen.chosen) == {"weight_decay", "learning_rate"}
     assert chosen.chosen["learning_rate"] == 1e-2, "1e-6 learns nothing in ten epochs"
-    assert sum(told) == 6 == fits_planned(protocol, 1)
+    assert sum(told) == 6 == fits_planned(protocol, 1, False)
 
 
 def test_a_value_at_which_training_diverges_is_never_chosen(shipped: Registry) -> None:

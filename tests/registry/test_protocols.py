@@ -16,8 +16,11 @@ from probebench.registry.load import read_entry, shipped_registry
 from probebench.registry.probes import OF_KIND, PROBES
 from tests.results.make import result
 
-# Of version 2, which the shipped results were made under.
-DEFAULT_V2 = "ecbfb3363c481313eb7741e597c3bf84aa045d0fecda7b9dd658488781ae9954"
+# Of the versions that the shipped results were made under.
+SHIPPED = {
+    "default": "63d8580f61c7ce003ec603f3a96fcc27f0ca3c3a3f62ece61f1ecd65c17c7d04",
+    "ridge": "347a944121dca39d5e518b341ec45b36b9129509c9b73cef888bff7bbcdc7845",
+}
 SPECS = Registry.load(environ={}).protocols
 
 
@@ -75,20 +78,24 @@ def test_fields_that_came_later_rename_no_result() -> None:
         dump = SPECS[name].model_dump(mode="json")
         assert not later & dump.keys() and "values" not in dump["grid"]
     assert later & SPECS["knn"].model_dump(mode="json").keys() == {"temperature"}
-    assert fingerprint(SPECS["default"].model_dump(mode="json")) == DEFAULT_V2
+    for name, digest in SHIPPED.items():
+        assert fingerprint(SPECS[name].model_dump(mode="json")) == digest
 
 
 @pytest.mark.parametrize(
     ("name", "before", "after", "said"),
     [
         ("default", "most = 4", "", "takes most"),
-        ("default", "most = 4", "most = 4\nfolds = 3", "takes most, and nothing else"),
+        ("default", "most = 4", "most = 4\nvalue = 3.0", "takes most and perhaps folds, and nothing else"),
+        ("ridge", "share = 0.2", "share = 0.2\nmost = 3", "takes share and perhaps folds, and nothing else"),
+        ("dinov2_logreg", "share = 0.1", "share = 0.1\nfolds = 3", "takes share, and nothing else"),
+        ("default", 'refit = "full"', 'refit = "few"', "refit"),
         ("default", 'method = "validation-draw"\nmost = 4', 'method = "own-split-or-holdout"\nshare = 0.2',
          "no split of its own"),
-        ("default", 'method = "own-split-or-holdout"\nshare = 0.2', 'method = "k-fold"\nfolds = 3', "full: use"),
+        ("default", 'method = "own-split-or-holdout"\nshare = 0.2', 'method = "k-fold"', "full: use"),
         ("default", 'parameter = "C"', 'parameter = "weight_decay"', "grid.parameter is C"),
         ("default", "stop = 4.0", "stop = -5.0", "stop must be above start"),
-        ("default", "fallback = 1.0", "fallback = 0.0", "must be positive"),
+        ("default", "fallback = 1000.0", "fallback = 0.0", "must be positive"),
         ("default", 'name = "exact"', 'name = "exact"\nmax_iter = 3', "takes no parameter"),
         ("default", 'rule = "best"', 'rule = "luckiest"', "rule"),
         ("default", 'selects_on = "', 'selected_on = "', "selects_on: missing"),
