@@ -15,48 +15,25 @@ from typing import Self
 
 from probebench.backbones.base import Backbone
 from probebench.cache.header import Settings
-from probebench.cache.key import FeatureKey
-from probebench.cache.store import FeatureFile, committed_rows, feature_path, mark_as_newest, partial_path
+from probebench.cache.store import partial_path
 from probebench.cache.writer import FeatureWriter, Provenance, discard_leftovers, locked
-from probebench.datasets.base import Dataset, Split
+from probebench.datasets.base import Dataset
 from probebench.datasets.check import check_images
 from probebench.engine import Ray
 from probebench.errors import DatasetError, FeatureError
 from probebench.extraction.clock import Clock
 from probebench.extraction.decode import LEAVE_OUT, OutOfReach
 from probebench.extraction.forward import first_unusable
+from probebench.extraction.jobs import Extracted, Job, jobs_for
 from probebench.extraction.options import ExtractionOptions
 from probebench.extraction.shards import RayExecutor
-from probebench.extraction.space import require_space, space_needed
+from probebench.extraction.space import require_space
 from probebench.extraction.stream import Block, Executor, LocalExecutor
 from probebench.fingerprint import canonical_json
 from probebench.progress import Progress, Silent
 
 # What settings name the layers of one pass by; a file that was filled alone does not say so.
 LAYERS = "layers"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Extracted:
-    """The file of one split and layer, and how it came to be.
-
-    Attributes:
-        split: Its name.
-        layer: Which features.
-        path: The file.
-        rows: Images with features.
-        computed: How many of its images this call computed (0: it was all there).
-        skipped: Images that could not be read and were left out.
-        seconds: Time of this call by the stage that was waited for; files that were filled in one pass share it.
-    """
-
-    split: str
-    layer: str
-    path: Path
-    rows: int
-    computed: int
-    skipped: int
-    seconds: dict[str, float]
 
 
 def extract(
@@ -98,95 +75,8 @@ def extract(
     return [done[job.path] for job in jobs]
 
 
-def _waits(job: "Job", split: str, done: "dict[Path, Extracted]") -> bool:
+def _waits(job: Job, split: str, done: dict[Path, Extracted]) -> bool:
     return job.key.split == split and job.path not in done
-
-
-def jobs_for(backbone: Backbone, dataset: Dataset, home: Path, options: ExtractionOptions) -> list["Job"]:
-    """Returns what there is to do for a data set, done or not, layer by layer and split by split."""
-    return [
-        Job.of(backbone, dataset, name, layer, home, options) for layer in backbone.layers for name in dataset.splits
-    ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One split at one layer: where its file is and what goes into it.
-
-    Attributes:
-        key: The features' key.
-        width: Feature width D.
-        path: The file, there or not.
-        split: Ids, labels and images.
-        splits: Names of all splits.
-        model: Checkpoint id.
-        dataset: Data set id.
-    """
-
-    key: FeatureKey
-    width: int
-    path: Path
-    split: Split
-    splits: tuple[str, ...]
-    model: str
-    dataset: str
-
-    @classmethod
-    def of(
-        cls, backbone: Backbone, dataset: Dataset, name: str, layer: str, home: Path, options: ExtractionOptions
-    ) -> "Job":
-        """Finds the file of one split at one of the backbone's layers."""
-        key = FeatureKey.of(
-            backbone.spec,
-            weights_digest=backbone.weights_digest,
-            preprocessing=backbone.input,
-            dtype=options.dtype,
-            dataset_fingerprint=dataset.fingerprint,
-            content=dataset.content,
-            split=name,
-            layer=layer,
-        )
-        return cls(
-            key=key,
-            width=backbone.layers[layer],
-            path=feature_path(home, backbone.spec.id, dataset.id, key),
-            split=dataset.splits[name],
-            splits=tuple(dataset.splits),
-            model=backbone.spec.id,
-            dataset=dataset.id,
-        )
-
-    def found(self) -> Extracted | None:
-        """Describes the file where it is complete already.
-
-        Raises:
-            CacheError: It is damaged; told before anything is computed twice.
-        """
-        if not self.path.exists():
-            return None
-        with FeatureFile(self.path) as file:
-            mark_as_newest(self.path)
-            return self.extracted(file.rows, 0, len(file.skipped), {})
-
-    def extracted(self, rows: int, computed: int, skipped: int, seconds: dict[str, float]) -> Extracted:
-        """Describes the file; the arguments are as in ``Extracted``."""
-        return Extracted(
-            split=self.key.split,
-            layer=self.key.layer,
-            path=self.path,
-            rows=rows,
-            computed=computed,
-            skipped=skipped,
-            seconds=seconds,
-        )
-
-    def committed(self) -> int:
-        """Returns how many rows an interrupted file has."""
-        return committed_rows(self.path)
-
-    def space(self) -> int:
-        """Returns the bytes that the file still takes on the disk."""
-        return space_needed(self.path, self.split.ids, self.width, self.key.dtype)
 
 
 @dataclass(frozen=True)
@@ -327,6 +217,7 @@ class _Commits:
         self._files, self._clock, self._progress = files, clock, progress
         self._thread = ThreadPoolExecutor(1)
         self._waiting: deque[tuple[int, Future[None]]] = deque()
+        self._failed = False
 
     def append(self, block: Block) -> None:
         """Commits a block after those before it, each file its columns."""
@@ -334,8 +225,13 @@ class _Commits:
         self._wait(self._BEHIND)
 
     def _write(self, block: Block) -> None:
+        # What comes after a block that failed would take its place in the file.
+        if self._failed:
+            return
+        self._failed = True
         for file in self._files:
             file.writer.append(block.rows[:, file.columns], tuple(sorted(block.failed)))
+        self._failed = False
 
     def record(self, settings: Settings) -> None:
         """Replaces the settings, from the next block on."""

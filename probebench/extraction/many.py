@@ -9,7 +9,8 @@ from probebench.backbones.builders import build_backbone
 from probebench.datasets.base import Dataset
 from probebench.engine import Ray
 from probebench.errors import ProbebenchError
-from probebench.extraction.extract import Extracted, extract
+from probebench.extraction.extract import extract
+from probebench.extraction.jobs import Extracted
 from probebench.extraction.options import ExtractionOptions
 from probebench.extraction.plan import Plan, plan
 from probebench.progress import Progress

@@ -11,8 +11,8 @@ from probebench.datasets.base import Dataset, Split
 from probebench.datasets.check import check_images
 from probebench.device import cores
 from probebench.extraction.decode import LEAVE_OUT
-from probebench.extraction.extract import jobs_for
 from probebench.extraction.forward import Forward
+from probebench.extraction.jobs import jobs_for
 from probebench.extraction.options import ExtractionOptions
 
 # Images that are decoded to learn how long one takes.

@@ -89,8 +89,10 @@ def _means(scores: Sequence[LayerScore]) -> list[float]:
 def _marks(axes: "Axes", spots: Sequence[float], scores: Sequence[LayerScore], colour: str, marker: str) -> None:
     """Draws scores with their intervals."""
     means = _means(scores)
-    below = [mean - 100 * one.ci95[0] if one.ci95 else 0.0 for mean, one in zip(means, scores, strict=True)]
-    above = [100 * one.ci95[1] - mean if one.ci95 else 0.0 for mean, one in zip(means, scores, strict=True)]
+    ends = [one.ci95 or (one.mean, one.mean) for one in scores]
+    # Rounding may leave a mean just outside.
+    below = [max(0.0, mean - 100 * low) for mean, (low, _) in zip(means, ends, strict=True)]
+    above = [max(0.0, 100 * high - mean) for mean, (_, high) in zip(means, ends, strict=True)]
     axes.errorbar(spots, means, yerr=(below, above), fmt=marker, color=colour, markersize=4, capsize=2, linewidth=1)
 
 

@@ -1,7 +1,8 @@
 """The outputs of a network that can be its features, by name, and the table of which architecture offers which.
 
 The table is made by ``make docs`` from the networks themselves, so that what names, checks and ranks layers needs no
-torch. backbones/layers.py says what each name means of a network, and finds what an architecture outside the table has.
+torch. backbones/towers.py says what each name means of a network, and backbones/layers.py finds what an architecture
+outside the table has.
 """
 
 import fnmatch
@@ -151,8 +152,8 @@ def in_words(names: Sequence[str]) -> str:
     blocks = [block[0] for name in names if (block := block_of(name)) is not None]
     told = [name for name in names if block_of(name) is None]
     if blocks:
-        suffixed = "" if not any(name.endswith(":cls") for name in names) else "cls or "
-        told.append(f"block:0 to block:{max(blocks)} (with :{suffixed}mean too)")
+        poolings = ":cls or :mean" if any(name.endswith(":cls") for name in names) else ":mean"
+        told.append(f"block:0 to block:{max(blocks)} (with {poolings} too)")
     return ", ".join(told)
 
 

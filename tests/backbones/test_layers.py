@@ -14,16 +14,8 @@ from open_clip.transformer import VisionTransformer
 
 from probebench.backbones.builders import build_backbone
 from probebench.backbones.construct import construct
-from probebench.backbones.layers import (
-    ClipResNet,
-    ClipTransformer,
-    Headless,
-    Joined,
-    TimmTower,
-    Tower,
-    measured,
-    offered_by,
-)
+from probebench.backbones.layers import Headless, measured, offered_by
+from probebench.backbones.towers import ClipResNet, ClipTransformer, Joined, TimmTower, Tower
 from probebench.errors import RegistryError, UsageError
 from probebench.registry import CheckpointSpec
 from probebench.registry.layers import layers_from

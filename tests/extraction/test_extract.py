@@ -25,7 +25,7 @@ from probebench.datasets.base import Dataset, Images
 from probebench.datasets.open import open_dataset
 from probebench.errors import CacheError, DatasetError, FeatureError, OutOfReachError, UsageError
 from probebench.extraction import ExtractionOptions, extract, plan
-from probebench.extraction.extract import jobs_for
+from probebench.extraction.jobs import jobs_for
 from probebench.registry import Registry
 from tests.conftest import make_entry, make_images
 

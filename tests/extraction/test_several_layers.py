@@ -12,6 +12,7 @@ from probebench.backbones.base import Backbone
 from probebench.backbones.builders import build_backbone
 from probebench.cache.index import read_index
 from probebench.cache.store import FeatureFile, stored_files
+from probebench.cache.writer import FeatureWriter
 from probebench.datasets.base import Dataset
 from probebench.datasets.open import open_dataset
 from probebench.extraction import ExtractionOptions, extract, plan
@@ -127,19 +128,18 @@ def test_only_what_is_missing_is_computed(
     assert plan(several, dataset, home, OPTIONS).bytes == 0
 
 
+@pytest.mark.parametrize("at", [4, 5, 6])
 def test_files_that_stopped_at_other_rows_go_on_from_the_earlier(
-    several: Backbone, dataset: Dataset, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    several: Backbone, dataset: Dataset, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
-    """A kill between the writes of one block to two files."""
-    from probebench.cache.writer import FeatureWriter
-
+    """A disk that fails between the writes of one block to two files, and works again for the next block."""
     extract(several, dataset, tmp_path / "whole", OPTIONS)
     append, calls = FeatureWriter.append, 0
 
     def failing(self: FeatureWriter, rows: np.ndarray, skipped: tuple[int, ...] = ()) -> None:
         nonlocal calls
         calls += 1
-        if calls == 5:
+        if calls == at:
             raise Stopped
         append(self, rows, skipped)
 

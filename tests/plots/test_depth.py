@@ -13,7 +13,7 @@ def swept(blocks: int, *others: str, **changes: object) -> list[Sweep]:
     layers = [f"block:{number}" for number in range(blocks)] + [f"block:{number}:mean" for number in range(blocks)]
     return sweeps(
         [
-            on(name, 0.3 + 0.02 * place, shots=shots, **changes)
+            on(name, 0.3 + 0.01 * place, shots=shots, **changes)
             for place, name in enumerate((*layers, *others))
             for shots in (1, "full")
         ]

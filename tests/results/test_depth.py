@@ -7,8 +7,10 @@ from tests.results.make import checkpoint, result
 
 def on(layer: str, mean: float | None = 0.5, **changes: Any) -> Result:
     width = 8 if layer.startswith("block") else 16
-    failed = {"ci95": None, "ci95_covers": None} if mean is None else {}
-    return result(checkpoint=checkpoint(layer=layer, features=width), mean=mean, **failed, **changes)
+    told: dict[str, Any] = {"ci95": None, "ci95_covers": None}
+    if mean is not None:
+        told = {"ci95": (max(0.0, mean - 0.05), min(1.0, mean + 0.05))}
+    return result(checkpoint=checkpoint(layer=layer, features=width), mean=mean, **told, **changes)
 
 
 def test_blocks_come_in_order_and_the_other_layers_after_them() -> None:
