@@ -49,6 +49,7 @@ SOLVER = {
     "problem",
     "newton",
     "precondition",
+    "direct",
     "regularization_path",
     "fits",
     "logistic",
