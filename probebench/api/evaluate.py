@@ -212,14 +212,12 @@ def _names(registry: "Registry", features: FeaturesLike, dataset: DataName | Non
 def _prompts(
     registry: "Registry", dataset: str, names: Mapping[str, tuple[str, ...]], templates: tuple[str, ...]
 ) -> "Prompts":
-    from probebench.evaluation.zeroshot import DEFAULT_TEMPLATES, Prompts
+    from probebench.evaluation.zeroshot import Prompts
 
     spec = registry.datasets.get(dataset)
-    if spec is not None:
-        return Prompts(spec.readable_classes, templates or spec.templates or DEFAULT_TEMPLATES)
-    if dataset not in names:
+    if spec is None and dataset not in names:
         raise ProbebenchError(
             f"{dataset}: its class names are not in the cache; name it by where it lies (folder:PATH, wds: or hf:), or "
             "pass what extract returned"
         )
-    return Prompts(tuple(name.replace("_", " ") for name in names[dataset]), templates or DEFAULT_TEMPLATES)
+    return Prompts.of(spec, names.get(dataset, ()), templates)

@@ -7,6 +7,7 @@ from probebench.cache.index import FeatureGroup
 from probebench.errors import UsageError
 from probebench.evaluation.extractions import of_protocol
 from probebench.evaluation.probe_task import ProbeTask
+from probebench.evaluation.text_start import start_prompts, starts_from_text
 from probebench.probes.backends import backend_name
 from probebench.registry.entry import Shots
 from probebench.registry.load import Registry
@@ -83,6 +84,12 @@ def plan_probes(
                 problems.append(f"{error}; its entry is needed to evaluate its cached features")
                 continue
             known = registry.datasets.get(group.dataset)
+            if known is None and starts_from_text(spec, checkpoint, group.key.layer):
+                problems.append(
+                    f"{group.model} on {group.dataset}: protocol {spec.id} starts from the names of the classes, "
+                    "and only data sets with an entry have them at hand"
+                )
+                continue
             tasks += [
                 ProbeTask(
                     group=group,
@@ -91,7 +98,8 @@ def plan_probes(
                     shots=one,
                     draws=draws or spec.draws,
                     backend=backends[spec.id],
-                    metric=known.metric if known else "accuracy",
+                    metric=spec.metric or (known.metric if known else "accuracy"),
+                    prompts=start_prompts(spec, checkpoint, group.key.layer, known),
                 )
                 for one in asked
                 if not spec.refuses(one)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from probebench.cache.index import FeatureGroup
 from probebench.cache.key import FeatureKey
@@ -11,6 +12,9 @@ from probebench.registry.entry import Metric, Shots
 from probebench.registry.probes import PROBES
 from probebench.registry.schema import CheckpointSpec, ProtocolSpec, Selection
 from probebench.results.store import result_path
+
+if TYPE_CHECKING:
+    from probebench.evaluation.zeroshot import Prompts
 
 # Raise it when the same cache and protocol would give other numbers.
 EVALUATOR_VERSION = 2
@@ -23,7 +27,8 @@ class ProbeTask:
     Attributes:
         draws: Draws to average over (seeds 0, 1, ...); full data has one.
         backend: Name of the solver, as results record it (probes/backends.py).
-        metric: The data set's own, by its entry.
+        metric: The protocol's, else the data set's own.
+        prompts: The words that heads start from; None where they start from none.
     """
 
     group: FeatureGroup
@@ -33,6 +38,7 @@ class ProbeTask:
     draws: int
     backend: str
     metric: Metric = "accuracy"
+    prompts: "Prompts | None" = None
 
     @property
     def model(self) -> str:
@@ -92,12 +98,14 @@ class ProbeTask:
             {
                 "evaluator": EVALUATOR_VERSION,
                 "features": self.key.group,
-                "protocol": self.protocol.model_dump(mode="json"),
+                # The metric decides no prediction; what is reported is below.
+                "protocol": self.protocol.model_dump(mode="json", exclude={"metric"}),
                 "shots": self.shots,
                 "seeds": self.seeds,
                 "backend": self.backend,
                 # Results from before there was a choice keep their names.
                 **({} if self.metric == "accuracy" else {"metric": self.metric}),
+                **({"prompts": [self.prompts.names, self.prompts.templates]} if self.prompts else {}),
             }
         )
 

@@ -64,7 +64,7 @@ class Task(Protocol):
 
     @property
     def metric(self) -> Metric:
-        """The data set's own."""
+        """What is reported: the protocol's, else the data set's own."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,20 +21,11 @@ from probebench.evaluation.stored import stored_or_compute
 from probebench.fingerprint import fingerprint
 from probebench.network import quiet_libraries
 from probebench.registry.entry import Metric, Shots
+from probebench.registry.protocol import ZEROSHOT, ZeroshotProtocol
 from probebench.registry.schema import CheckpointSpec, DatasetSpec
 from probebench.results.schema import Result, Trial
 from probebench.results.store import Predictions, result_path
 
-
-class ZeroshotProtocol(NamedTuple):
-    """What results name zero-shot's one protocol by."""
-
-    id: str
-    version: int
-
-
-# Raise its version when the same cache would give other numbers: by the procedure, or by prompts of shipped entries.
-PROTOCOL = ZeroshotProtocol("zeroshot", 2)
 # Where a data set has no templates of its own.
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
 # Rows that are compared at once: 32 MiB of float64 at 1,024 features.
@@ -95,7 +86,7 @@ class ZeroshotTask:
     home: Path
 
     kind: ClassVar[str] = "zeroshot"
-    protocol: ClassVar[ZeroshotProtocol] = PROTOCOL
+    protocol: ClassVar[ZeroshotProtocol] = ZEROSHOT
     backend: ClassVar[str] = "numpy"
     shots: ClassVar[Shots] = 0
 

@@ -65,7 +65,9 @@ def check_entry(folder: Path, registry: Registry) -> tuple[CheckpointSpec | None
     return known, [f"differs from the registry's entry in {', '.join(changed)}"]
 
 
-def check_manifest(folder: Path, manifest: Manifest, entered: Sequence[ResultFile], layer: str | None) -> Iterator[str]:
+def check_manifest(
+    folder: Path, manifest: Manifest, entered: Sequence[ResultFile], registry: Registry, layer: str | None
+) -> Iterator[str]:
     """Yields where a manifest and the results beside it disagree, and what a complete set lacks.
 
     Complete is what has all of ``layer``, which stands for the checkpoint.
@@ -85,7 +87,7 @@ def check_manifest(folder: Path, manifest: Manifest, entered: Sequence[ResultFil
         yield from _differences(what, told, found)
     if not results:
         yield "the submission holds no result that can be read"
-    for dataset, shots, fault in lacking(results, manifest.datasets, layer):
+    for dataset, shots, fault in lacking(results, manifest.datasets, registry, layer):
         yield f"incomplete: {dataset} at {shots_text(shots)} {fault}"
 
 

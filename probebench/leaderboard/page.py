@@ -24,6 +24,7 @@ def page_data(
     results: Sequence[Result],
     predictions: Callable[[Result], Predictions | None] | None = None,
     entries: Mapping[str, CheckpointSpec] | None = None,
+    versions: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Returns the page's data, ready for JSON; scores are whole hundredths of a percent, to keep it small.
 
@@ -32,6 +33,7 @@ def page_data(
         predictions: Gives a result's predictions; without them no two checkpoints can be compared on the same images,
             and only each data set's own metric is there.
         entries: Checkpoints of the registry by id, for their links and licences.
+        versions: The present version of each protocol; results of older ones are shown and not ranked.
     """
     arranged = arrange(gather(results))
     by_entrant: dict[Entrant, list[Cell]] = defaultdict(list)
@@ -44,7 +46,7 @@ def page_data(
     numbers = _Numbers(
         {one: place for place, one in enumerate(entrants)}, {one: place for place, one in enumerate(datasets)}
     )
-    scores = Scores(predictions)
+    scores = Scores(predictions, versions)
     views = []
     for (setting, shots), held in sorted(
         arranged.items(), key=lambda item: (_setting_order(item[0][0]), shots_order(item[0][1]))

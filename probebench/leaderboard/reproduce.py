@@ -99,6 +99,7 @@ def _run(result: Result, verified: Verified, home: Path, folder: Path) -> tuple[
     from probebench.backbones.user_weights import require_weights
     from probebench.cache.index import read_index
     from probebench.evaluation import ProbeTask, evaluate
+    from probebench.evaluation.text_start import start_prompts
     from probebench.extraction import ExtractionOptions, extract
     from probebench.probes.backends import backend_name
     from probebench.results.store import read_predictions
@@ -136,6 +137,7 @@ def _run(result: Result, verified: Verified, home: Path, folder: Path) -> tuple[
         draws=len(result.trials),
         backend=backend,
         metric=result.metric,
+        prompts=start_prompts(protocol, entry, group.key.layer, verified.here.registry.datasets.get(result.dataset)),
     )
     again, _ = evaluate(cell, folder / "results")
     return again, read_predictions(cell.path(folder / "results"), again)

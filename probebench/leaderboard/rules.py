@@ -7,6 +7,7 @@ from pydantic import Field
 
 from probebench.registry.entry import Id, Shots
 from probebench.registry.load import Registry
+from probebench.registry.protocol import ZEROSHOT, ZeroshotProtocol
 from probebench.registry.schema import FinetuneProtocol, ProtocolSpec
 from probebench.results.schema import Digest, Record, Result
 
@@ -46,19 +47,23 @@ class Manifest(Record):
 
 
 def lacking(
-    results: Iterable[Result], datasets: Iterable[str], layer: str | None = None
+    results: Iterable[Result], datasets: Iterable[str], registry: Registry, layer: str | None = None
 ) -> list[tuple[str, Shots, str]]:
     """Returns the cells that a complete set needs and these results lack: data set, shots, and what is wrong.
 
     Args:
         results: Some.
         datasets: Those that the set covers.
+        registry: Entries, which say what version of the protocol counts.
         layer: The one that stands for the checkpoint; results on others make no set complete. None: any.
     """
     draws = {
         (result.dataset, result.shots): len(result.trials)
         for result in results
-        if result.kind == "probe" and result.protocol == PROTOCOL and layer in (None, result.checkpoint.layer)
+        if result.kind == "probe"
+        and result.protocol == PROTOCOL
+        and not is_older(registry, result)
+        and layer in (None, result.checkpoint.layer)
     }
     found: list[tuple[str, Shots, str]] = []
     for dataset in datasets:
@@ -77,6 +82,14 @@ def from_scratch(result: Result) -> bool:
     return result.kind == "finetune" and result.mode.split(",")[0] == "scratch"
 
 
-def protocol_of(registry: Registry, name: str) -> ProtocolSpec | FinetuneProtocol | None:
-    """Returns the protocol or the fine-tuning recipe of that id; None where the registry knows neither."""
+def is_older(registry: Registry, result: Result) -> bool:
+    """Says whether a result is of an earlier version of its protocol that is still known: shown, never ranked."""
+    spec = protocol_of(registry, result.protocol)
+    return spec is not None and result.protocol_version in spec.older
+
+
+def protocol_of(registry: Registry, name: str) -> ProtocolSpec | FinetuneProtocol | ZeroshotProtocol | None:
+    """Returns the protocol of that id, of whatever kind; None where nobody knows it."""
+    if name == ZEROSHOT.id:
+        return ZEROSHOT
     return registry.protocols.get(name) or registry.finetune_protocols.get(name)

@@ -24,9 +24,10 @@ from probebench.leaderboard.rules import (
     protocol_of,
 )
 from probebench.leaderboard.verify import verify
+from probebench.registry.entry import Versioned
 from probebench.registry.layers import fits, layer_order
 from probebench.registry.load import Registry
-from probebench.registry.schema import CheckpointSpec, FinetuneProtocol, ProtocolSpec
+from probebench.registry.schema import CheckpointSpec, ProtocolSpec
 from probebench.registry.write import entry_text
 from probebench.results.cells import Cell, beside, shots_text
 from probebench.results.cells import gather as gather_cells
@@ -52,7 +53,7 @@ class SubmissionRequest:
     input_size: int | None = None
     layers: tuple[str, ...] = ()
 
-    def takes(self, result: Result, spec: ProtocolSpec | FinetuneProtocol | None) -> bool:
+    def takes(self, result: Result, spec: Versioned | None) -> bool:
         """Says whether a result's layer is one that goes in."""
         own = spec.layer_of(self.entry) if isinstance(spec, ProtocolSpec) else self.entry.output.layer
         layer = result.checkpoint.layer
@@ -156,7 +157,7 @@ def gather(asked: SubmissionRequest, folder: Path, registry: Registry) -> Gather
             f"{path} is stale: version {result.protocol_version} of protocol {result.protocol} is not the one now; "
             f"run: {asked.eval(folder, result.dataset, result.shots, result.protocol, result.checkpoint.layer)}"
         )
-    _check_complete(asked, gathered, folder, {_place(result) for result in stale.values()})
+    _check_complete(asked, gathered, folder, {_place(result) for result in stale.values()}, registry)
     if others:
         names = ",".join(sorted(others, key=layer_order))
         gathered.notes.append(f"results on other layers stay out ({names}); --layer {names} takes them in")
@@ -235,12 +236,14 @@ def _check(asked: SubmissionRequest, gathered: Gathered, folder: Path) -> None:
         )
 
 
-def _check_complete(asked: SubmissionRequest, gathered: Gathered, folder: Path, stale: set[tuple[object, ...]]) -> None:
+def _check_complete(
+    asked: SubmissionRequest, gathered: Gathered, folder: Path, stale: set[tuple[object, ...]], registry: Registry
+) -> None:
     """Adds the cells that are missing, less those of which a stale result was told already."""
     known = {cell[0] for cell in stale} | {result.dataset for result in gathered.results.values()}
     own = asked.entry.output.layer
     told = {(place[0], place[4]) for place in stale if (place[3], place[5]) == (PROTOCOL, own)}
-    for dataset, shots, fault in lacking(gathered.results.values(), asked.datasets, own):
+    for dataset, shots, fault in lacking(gathered.results.values(), asked.datasets, registry, own):
         if dataset in known and (dataset, shots) not in told:
             command = asked.eval(folder, dataset, shots)
             gathered.problems.append(f"{dataset} at {shots_text(shots)} {fault}; run: {command}")

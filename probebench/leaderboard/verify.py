@@ -1,6 +1,6 @@
 """Verifies results and submissions: everything that can be computed again is, and every fault is told."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +18,11 @@ from probebench.leaderboard.check_result import (
 )
 from probebench.leaderboard.check_submission import check_entry, check_files, check_manifest, read_manifest
 from probebench.leaderboard.findings import Findings
-from probebench.leaderboard.rules import MANIFEST, protocol_of
+from probebench.leaderboard.rules import MANIFEST, is_older, protocol_of
 from probebench.leaderboard.safe import sound_files
 from probebench.registry.layers import is_layer
 from probebench.registry.load import Registry
-from probebench.registry.schema import CheckpointSpec, FinetuneProtocol
+from probebench.registry.schema import CheckpointSpec, FinetuneProtocol, ProtocolSpec
 from probebench.results.schema import Result
 from probebench.results.store import Predictions, read_result
 
@@ -162,8 +162,8 @@ class _Verification:
             return
         for path, fault in check_files(folder, manifest, files):
             self.findings.fail(path, fault)
-        own = entry.output.layer if entry is not None else None
-        for fault in check_manifest(folder, manifest, self.entered[before:], own):
+        layer = entry.output.layer if entry is not None else None
+        for fault in check_manifest(folder, manifest, self.entered[before:], self.registry, layer):
             self.findings.fail(folder / MANIFEST, fault)
 
     def _read(self, files: list[Path]) -> list[tuple[Path, Result]]:
@@ -198,6 +198,14 @@ class _Verification:
             self.findings.note(path, "was made by code with changes that no commit holds")
         if result.selection == "test":
             self.findings.note(path, "is selected on test labels: shown, never ranked")
+        if is_older(self.registry, result):
+            spec = protocol_of(self.registry, result.protocol)
+            assert spec is not None
+            self.findings.note(
+                path,
+                f"is of version {result.protocol_version} of protocol {spec.id}, now {spec.version}: "
+                "shown, never ranked",
+            )
         npz = path.with_suffix(".npz")
         try:
             if npz.exists() and npz not in sound:
@@ -231,10 +239,11 @@ class _Verification:
         if not is_layer(result.checkpoint.layer):
             # check_facts has told, and no key can be made of it.
             return
+        faults: Iterable[str] = ()
         if isinstance(protocol, FinetuneProtocol):
             faults = check_finetune(result, protocol, dataset)
-        else:
-            faults = check_probe(path, result, entry, protocol, dataset)
+        elif isinstance(protocol, ProtocolSpec):
+            faults = check_probe(path, result, entry, protocol, dataset, self.registry.datasets.get(result.dataset))
         for fault in faults:
             self.findings.fail(path, fault)
 

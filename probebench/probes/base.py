@@ -121,7 +121,7 @@ class Probe(Protocol):
 
     @property
     def converged(self) -> bool | None:
-        """Whether the solver reached its tolerance; None where there is nothing to reach."""
+        """Whether it is certified to be near its optimum; None where there is none to reach."""
 
     @property
     def gap(self) -> float | None:
@@ -152,8 +152,8 @@ class Linear:
         classes: The K labels present in the draw; no other is ever predicted.
         coef: (K, D).
         intercept: (K,).
-        converged: Whether the solver reached its tolerance; None where a procedure runs a fixed number of steps.
-        gap: Certified bound on (objective - optimum) / objective; None where the solver certifies none.
+        converged: Whether the gap is within the tolerance; None where a procedure runs a fixed number of steps.
+        gap: Certified bound on (objective - optimum) / objective; None where there is none.
         iterations: The solver's own count; None where it has none.
     """
 

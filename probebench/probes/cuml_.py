@@ -7,6 +7,7 @@ import numpy as np
 
 from probebench.errors import UsageError
 from probebench.probes.base import FittedProbe, Labelled, OnProgress
+from probebench.probes.certificate import EXACT, certified
 from probebench.probes.sklearn_ import two_rows
 
 # As in DINOv2's evaluation, which runs cuML to its optimum.
@@ -61,17 +62,14 @@ def fit_paths(
             )
             model.fit(features - centre, own.astype(np.float64))
             coef, intercept = two_rows(np.asarray(model.coef_), np.asarray(model.intercept_).reshape(-1))
-            steps = int(np.max(model.n_iter_))
-            path.append(
-                FittedProbe(
-                    strength=float(strength),
-                    classes=classes,
-                    coef=coef,
-                    intercept=intercept - coef @ centre,
-                    converged=steps < MAX_ITERATIONS,
-                    iterations=steps,
-                )
+            probe = FittedProbe(
+                strength=float(strength),
+                classes=classes,
+                coef=coef,
+                intercept=intercept - coef @ centre,
+                iterations=int(np.max(model.n_iter_)),
             )
+            path.append(certified(probe, train, EXACT))
             on_progress(1)
         paths.append(path)
     return paths

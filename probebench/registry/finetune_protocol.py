@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from probebench.registry.entry import Entry, PositiveInt, Shots, Text, TrainingShots
+from probebench.registry.entry import Entry, PositiveInt, Shots, Text, TrainingShots, Versioned
 
 # As every id, and a variant after @.
 ProtocolId = Annotated[
@@ -100,7 +100,7 @@ class Choice(Entry):
     share: Annotated[float, Field(gt=0, lt=1)] | None = None
 
 
-class FinetuneProtocol(Entry):
+class FinetuneProtocol(Versioned):
     """How a network is fine-tuned, selected and scored. The version rises with every change of meaning.
 
     Attributes:
@@ -126,7 +126,6 @@ class FinetuneProtocol(Entry):
     """
 
     id: ProtocolId
-    version: PositiveInt
     title: Text
     source: Text
     selects_on: Text

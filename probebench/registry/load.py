@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from probebench.errors import RegistryError, UsageError, did_you_mean, one_line
 from probebench.registry.architectures import TABLE, read_architectures
 from probebench.registry.names import expand
+from probebench.registry.protocol import ZEROSHOT
 from probebench.registry.schema import CheckpointSpec, DatasetSpec, Entry, FinetuneProtocol, ProtocolSpec, SuiteSpec
 
 KINDS: dict[str, type[Entry]] = {
@@ -168,6 +169,12 @@ class Registry:
         }
         entries["protocols"] = dict(sorted(entries["protocols"].items()))
         return cls(**entries, folders=tuple(folders), problems=tuple(problems))  # type: ignore[arg-type]
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """The present version of each protocol."""
+        versions = {name: spec.version for name, spec in [*self.protocols.items(), *self.finetune_protocols.items()]}
+        return {**versions, ZEROSHOT.id: ZEROSHOT.version}
 
     def checkpoint(self, name: str) -> CheckpointSpec:
         """Returns the checkpoint of that id; raises UsageError with the nearest names."""

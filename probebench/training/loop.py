@@ -202,7 +202,7 @@ class _Loop:
             for layer in self._module.modules():
                 if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm):
                     layer.eval()
-        with seeded(training.seeds("training", number)):
+        with seeded(training.seeds("training", number), self._place.device):
             for step, size in enumerate(sizes):
                 self._schedule.step_update((number - 1) * len(sizes) + step)
                 total += self._step(next(batches), size)
