@@ -31,6 +31,7 @@ from probebench.extraction.space import require_space
 from probebench.extraction.stream import Block, Executor, LocalExecutor
 from probebench.fingerprint import canonical_json
 from probebench.progress import Progress, Silent
+from probebench.registry.layers import packed, unpacked
 
 # What settings name the layers of one pass by; a file that was filled alone does not say so.
 LAYERS = "layers"
@@ -124,7 +125,7 @@ class _Run:
         settings: Settings = {}
         if new:
             names = tuple(job.key.layer for job in new)
-            together = {LAYERS: ",".join(names)} if len(names) > 1 else {}
+            together = {LAYERS: packed(names)} if len(names) > 1 else {}
             settings = {**self._executor(names).settings(len(new[0].split)), **together}
         for job in jobs:
             provenance = Provenance(job.key, job.model, job.dataset, job.splits, settings if job in new else {})
@@ -198,7 +199,7 @@ class _Run:
 
 def _layers(job: Job, settings: Settings) -> tuple[str, ...]:
     """Returns the layers that a file was begun with: what is compiled for them may round otherwise than for others."""
-    return tuple(str(settings.get(LAYERS, job.key.layer)).split(","))
+    return unpacked(str(settings.get(LAYERS, job.key.layer)))
 
 
 def _halved(settings: Settings, batch: int, row: int) -> Settings:

@@ -16,6 +16,7 @@ from probebench.errors import ProbebenchError
 from probebench.leaderboard.check_across import ResultFile
 from probebench.leaderboard.findings import plain
 from probebench.leaderboard.verify import Verified
+from probebench.registry.layers import unpacked
 from probebench.registry.probes import OF_KIND
 from probebench.results.schema import Result
 from probebench.results.store import Predictions
@@ -107,7 +108,8 @@ def _run(result: Result, verified: Verified, home: Path, folder: Path) -> tuple[
     require_weights(entry, home)
     recorded, layer = _extraction(result), result.checkpoint.layer
     # With the layers of one pass, as they were computed.
-    backbone = build_backbone(entry, home, result.input_size, (str(recorded.get("layers", layer)),))
+    together = unpacked(str(recorded.get("layers", layer)))
+    backbone = build_backbone(entry, home, result.input_size, together if layer in together else (layer,))
     if backbone.weights_digest != result.weights_digest:
         raise ProbebenchError(
             f"the weights of {result.model} on this machine are {backbone.weights_digest[:12]}, "

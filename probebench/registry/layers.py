@@ -9,6 +9,7 @@ import fnmatch
 import itertools
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any
@@ -25,6 +26,7 @@ TABLE = "layers.json"
 NAMED = ("pooled", "projected", "cls", "mean", "cls+mean", "last4")
 POOLINGS = ("cls", "mean")
 _BLOCK = re.compile(r"block:(0|[1-9]\d{0,2})(?::(cls|mean))?")
+_PACKED = re.compile(r"block:(\d{1,3}(?:-\d{1,3})?(?:\+\d{1,3}(?:-\d{1,3})?)*)((?::cls|:mean)?)")
 _WANTED = f"{', '.join(NAMED)}, block:N, block:N:cls or block:N:mean"
 
 # What a network offers: the width of each layer by its name, in the order of listings.
@@ -145,6 +147,40 @@ def check_offered(spec: CheckpointSpec, patterns: Sequence[str]) -> None:
     """
     if (offered := known_layers(spec.architecture)) is not None:
         choose(patterns, offered, spec.id)
+
+
+def packed(names: Iterable[str]) -> str:
+    """Writes layers in short, such as ``pooled,block:0-3+7:mean``: what records them has little room."""
+    parts, numbers = [], defaultdict[str, list[int]](list)
+    for name in sorted(names, key=layer_order):
+        if (block := block_of(name)) is None:
+            parts.append(name)
+        else:
+            numbers[f":{block[1]}" if block[1] else ""].append(block[0])
+    for pooling, held in numbers.items():
+        runs: list[list[int]] = []
+        for number in held:
+            if runs and number == runs[-1][-1] + 1:
+                runs[-1].append(number)
+            else:
+                runs.append([number])
+        told = [f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
+        parts.append(f"block:{'+'.join(told)}{pooling}")
+    return ",".join(parts)
+
+
+def unpacked(text: str) -> tuple[str, ...]:
+    """Reads what ``packed`` wrote, in the order of listings; a text that it did not write gives names of no layer."""
+    names: list[str] = []
+    for part in text.split(","):
+        found = _PACKED.fullmatch(part)
+        if found is None:
+            names.append(part)
+            continue
+        for run in found[1].split("+"):
+            first, _, last = run.partition("-")
+            names += [f"block:{number}{found[2]}" for number in range(int(first), int(last or first) + 1)]
+    return tuple(sorted(names, key=layer_order))
 
 
 def in_words(names: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from probebench.backbones.base import Backbone
 from probebench.backbones.builders import build_backbone
+from probebench.cache.header import encode_settings
 from probebench.cache.index import read_index
 from probebench.cache.store import FeatureFile, stored_files
 from probebench.cache.writer import FeatureWriter
@@ -19,6 +20,7 @@ from probebench.extraction import ExtractionOptions, extract, plan
 from probebench.extraction.forward import Forward
 from probebench.extraction.many import extract_many, plan_many
 from probebench.registry import Registry
+from probebench.registry.layers import layers_from, packed
 from tests.conftest import make_entry, make_images
 
 OPTIONS = ExtractionOptions(device="cpu", dtype="fp32", batch_size=5, workers=0, compile="off")
@@ -90,7 +92,7 @@ def test_one_pass_gives_the_files_of_one_by_one(
     for group in read_index(home).groups:
         with FeatureFile(group.paths["train"]) as file:
             assert file.width == several.layers[group.key.layer]
-            assert file.settings["layers"] == ",".join(LAYERS)
+            assert file.settings["layers"] == "pooled,block:1+4"
     with FeatureFile(stored_files(tmp_path / "alone")[0]) as file:
         assert "layers" not in file.settings
 
@@ -176,3 +178,12 @@ def test_many_checkpoints_take_each_their_own_of_a_glob(dataset: Dataset, home: 
     planned = list(plan_many(specs, [dataset], home, OPTIONS, layers=["block:0:mean", "pooled"]))
     assert [list(one.layers) for one in planned] == [["pooled", "block:0:mean"]] * 2
     assert [one.plan.left for one in planned] == [{"train": 18, "test": 6}] * 2
+
+
+def test_all_layers_of_a_deep_network_fit_into_what_a_file_records() -> None:
+    """Forty blocks in three poolings, and only every other one of them."""
+    names = list(layers_from({"pooled": 8, "cls": 8, "mean": 8, "cls+mean": 16, "last4": 32}, [8] * 48, True))
+    settings = {"device": "cuda", "batch_size": 256, "threads": 64, "channels_last": True, "compile": True}
+    more = {"folded": True, "torch": "2.15.0+cu130", "batch_sizes_before": "256 to row 1281024; "}
+    for chosen in (names, [name for name in names if not name.endswith(("1", "3", "5", "7", "9"))]):
+        assert encode_settings({**settings, **more, "layers": packed(chosen)})

@@ -12,8 +12,11 @@ from probebench.registry.layers import (
     in_words,
     is_layer,
     known_layers,
+    layer_order,
     layers_from,
     meanings,
+    packed,
+    unpacked,
 )
 from probebench.registry.schema import Architecture
 
@@ -90,3 +93,22 @@ def test_listings_join_blocks_of_one_width() -> None:
     ]
     assert "stands for the checkpoint" in meanings(VIT, "cls")[1][2]
     assert in_words(list(VIT)).endswith("last4, block:0 to block:11 (with :cls or :mean too)")
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        (["pooled"], "pooled"),
+        (["block:1", "pooled", "block:0", "block:2"], "pooled,block:0-2"),
+        (["block:9:mean", "block:7:mean", "block:8", "cls"], "cls,block:8,block:7+9:mean"),
+        (list(VIT), "pooled,cls,mean,cls+mean,last4,block:0-11,block:0-11:cls,block:0-11:mean"),
+    ],
+)
+def test_layers_are_recorded_in_short(names: list[str], text: str) -> None:
+    assert packed(names) == text
+    assert unpacked(text) == tuple(sorted(names, key=layer_order))
+
+
+def test_what_no_code_of_ours_recorded_names_no_layer() -> None:
+    for text in ("", "block:1-", "block:0-9999", "x,y", "block:3-1"):
+        assert not all(is_layer(name) for name in unpacked(text)) or unpacked(text) == ()
