@@ -191,13 +191,13 @@ def _names(registry: "Registry", features: FeaturesLike, dataset: DataName | Non
 def _prompts(
     registry: "Registry", dataset: str, names: Mapping[str, tuple[str, ...]], templates: tuple[str, ...]
 ) -> "Prompts":
-    from probebench.evaluation.zeroshot import DEFAULT_TEMPLATES, Prompts
+    from probebench.evaluation.zeroshot import Prompts
 
     spec = registry.datasets.get(dataset)
     if spec is not None:
-        return Prompts(spec.readable_classes, templates or spec.templates or DEFAULT_TEMPLATES)
+        return Prompts.of(spec, (), templates)
     if dataset not in names:
         raise ProbebenchError(
             f"{dataset}: its class names are not in the cache; pass the features of extract, or its folder"
         )
-    return Prompts(tuple(name.replace("_", " ") for name in names[dataset]), templates or DEFAULT_TEMPLATES)
+    return Prompts.of(None, names[dataset], templates)

@@ -85,14 +85,13 @@ def _prompts(registry: "Registry", dataset: str, source: str | None, templates: 
     Raises:
         ProbebenchError: A source was not named, so that its class names are out of reach.
     """
-    from probebench.evaluation.zeroshot import DEFAULT_TEMPLATES, Prompts
+    from probebench.evaluation.zeroshot import Prompts
 
     spec = registry.datasets.get(dataset)
     if spec is not None:
-        return Prompts(spec.readable_classes, templates or spec.templates or DEFAULT_TEMPLATES)
+        return Prompts.of(spec, (), templates)
     if source is None:
         raise ProbebenchError(f"{dataset}: name it by --dataset folder:PATH (wds:, hf:), where its names are")
     from probebench.datasets.open import open_dataset
 
-    names = open_dataset(source, registry, home() / "datasets").class_names
-    return Prompts(tuple(name.replace("_", " ") for name in names), templates or DEFAULT_TEMPLATES)
+    return Prompts.of(None, open_dataset(source, registry, home() / "datasets").class_names, templates)
