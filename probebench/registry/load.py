@@ -46,7 +46,9 @@ def _explain(error: ValidationError) -> str:
             fault["type"], fault["msg"].removeprefix("Value error, ")
         )
         faults.append(f"{key}: {message}" + (' (or "unknown")' if either else ""))
-    return "; ".join(dict.fromkeys(faults))
+    # Keys and values of a stranger's file may hold what redraws a terminal.
+    text = "; ".join(dict.fromkeys(faults))
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def checked(kind: type[E_], **values: object) -> E_:
