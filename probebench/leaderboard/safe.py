@@ -1,6 +1,7 @@
 """Reads files of strangers: plain files of known kinds and sizes only, and no array before its header is known."""
 
 import os
+import pickletools
 import re
 import stat
 import zipfile
@@ -19,6 +20,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,199}", re.ASCII)
 _UNPACKED = 256 << 20
 _MEMBERS = {"test_ids.npy": ("U", 1), "y_true.npy": ("i", 1), "y_pred.npy": ("i", 2)}
 _MOST_FILES = 10_000
+# What a pickle of letters can call by.
+_CALLS = ("GLOBAL", "INST", "REDUCE", "OBJ", "BUILD")
 
 
 def sound_files(folder: Path, findings: Findings) -> list[Path]:
@@ -32,7 +35,7 @@ def sound_files(folder: Path, findings: Findings) -> list[Path]:
                 folders.remove(name)
         for name in files:
             path = Path(place, name)
-            if fault := _name_fault(name) or _file_fault(path):
+            if fault := _name_fault(name) or file_fault(path):
                 findings.fail(path, fault)
             else:
                 sound.append(path)
@@ -46,7 +49,8 @@ def _name_fault(name: str) -> str | None:
     return None if _NAME.fullmatch(name) else "its name is not made of letters, digits and . _ - @"
 
 
-def _file_fault(path: Path) -> str | None:
+def file_fault(path: Path) -> str | None:
+    """Says why a file may not be read, by its kind, size and content; None where it may."""
     try:
         found = path.lstat()
     except OSError as error:
@@ -60,7 +64,32 @@ def _file_fault(path: Path) -> str | None:
         return f"does not belong here: only {', '.join(sorted(LARGEST))} files do"
     if found.st_size > largest:
         return f"is too large: {found.st_size / 1e6:.1f} MB, where a {path.suffix} file may have {largest / 1e6:.1f}"
-    return None
+    return _content_fault(path.suffix, path.read_bytes())
+
+
+def _content_fault(suffix: str, content: bytes) -> str | None:
+    """Says why a content is not what the name promises: what reads it elsewhere may go by the content alone."""
+    if suffix == ".npz":
+        return None if content.startswith(b"PK\x03\x04") else "is no .npz file by its content"
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        return "is no text by its content"
+    if any(ord(one) < 32 and one not in "\t\n\r" or ord(one) == 127 for one in set(text)):
+        return "is no text by its content: it holds control characters"
+    return "is a pickle by its content, which could run code" if _is_pickle(content) else None
+
+
+def _is_pickle(content: bytes) -> bool:
+    """Whether unpickling would get through a text and call something; protocol 0 is made of letters."""
+    calls = False
+    try:
+        for operation, _, _ in pickletools.genops(content):
+            calls |= operation.name in _CALLS
+    # It stumbles over any other text.
+    except Exception:
+        return False
+    return calls
 
 
 def read_arrays(path: Path) -> Predictions:
