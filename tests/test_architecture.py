@@ -36,6 +36,7 @@ ALLOWED = {
 ALSO = {"evaluation/zeroshot.py": {"backbones"}}
 # What checks results against the data and runs them again may use all that made them, inside the functions that do.
 INSIDE = {
+    "leaderboard/check_choice.py": {"probes"},
     "leaderboard/check_data.py": {"cache", "datasets", "evaluation"},
     "leaderboard/reproduce.py": {"backbones", "cache", "datasets", "evaluation", "extraction", "probes"},
 }

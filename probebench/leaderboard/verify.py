@@ -188,11 +188,11 @@ class _Verification:
         return found
 
     def _check(self, path: Path, result: Result, sound: set[Path]) -> Predictions | None:
-        for fault in (*check_place(path, result), *check_rules(result, self.registry)):
+        entry = self.entries.get(result.model)
+        for fault in (*check_place(path, result), *check_rules(result, self.registry, entry)):
             self.findings.fail(path, fault)
         if result.provenance != "measured" or not result.trials:
             return None
-        entry = self.entries.get(result.model)
         faults = [*check_trials(result), *(check_facts(result, entry) if entry else ())]
         for fault in faults:
             self.findings.fail(path, fault)

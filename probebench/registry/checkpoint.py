@@ -218,3 +218,20 @@ class CheckpointSpec(Entry):
     def _unverified_names_keys(self) -> "CheckpointSpec":
         check_unverified(self, self.unverified)
         return self
+
+
+_SCRATCH = "@scratch"
+
+
+def untrained(spec: CheckpointSpec, seed: int) -> CheckpointSpec:
+    """Returns the entry of a checkpoint's twin with random weights, whose facts say so."""
+    return spec.model_copy(
+        update={
+            # No weights that a user registered for the checkpoint are those of its twin.
+            "id": f"{spec.id.removesuffix(_SCRATCH)}{_SCRATCH}",
+            "pretraining": Pretraining(
+                method="none", objective="none", sources=(), samples_seen=0, epochs=0, labels="none", curation="none"
+            ),
+            "weights": Weights(uri=f"random:{seed}", sha256="none", keys=spec.weights.keys),
+        }
+    )
