@@ -9,7 +9,7 @@ import pytest
 import probebench
 
 ROOT = Path(probebench.__file__).parent
-LEAVES = {"errors", "fingerprint", "files", "engine", "network", "malloc", "device", "progress", "arrays"}
+LEAVES = {"errors", "fingerprint", "files", "engine", "network", "malloc", "device", "progress", "arrays", "outside"}
 BASE = LEAVES | {"registry"}
 ALLOWED = {
     **{leaf: {"errors"} for leaf in LEAVES},

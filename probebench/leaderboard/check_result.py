@@ -9,7 +9,6 @@ from probebench.fingerprint import file_sha256
 from probebench.leaderboard.check_choice import check_choice
 from probebench.leaderboard.check_terms import check_terms
 from probebench.leaderboard.rules import AnyProtocol, from_scratch, in_words_of, is_older, protocol_of
-from probebench.leaderboard.safe import read_arrays
 from probebench.registry.checkpoint import untrained
 from probebench.registry.dataset import DatasetSpec
 from probebench.registry.layers import architecture_key, in_words, known_layers
@@ -21,7 +20,7 @@ from probebench.results.cells import shots_text
 from probebench.results.metrics import image_scores
 from probebench.results.schema import CheckpointFacts, Result
 from probebench.results.stats import interval
-from probebench.results.store import Predictions
+from probebench.results.store import Predictions, predictions_of
 
 # Sums and special functions of other machines and versions differ in the last digits, and no honest number by more.
 CLOSE = 1e-9
@@ -148,7 +147,7 @@ def read_checked(path: Path, result: Result) -> Predictions:
         raise ResultError("is missing, so nothing can be scored again")
     if file_sha256(file) != (result.predictions or {}).get("sha256"):
         raise ResultError(f"its sha256 is not the one in {path.name}")
-    return read_arrays(file)
+    return predictions_of(file, (len(result.trials), result.n_test or 0))
 
 
 def check_predictions(result: Result, predictions: Predictions, classes: int | None) -> Iterator[str]:
