@@ -16,6 +16,7 @@ from probebench.registry.load import Registry, read_entry
 from probebench.registry.schema import CheckpointSpec
 from probebench.results.cells import shots_text
 from probebench.results.schema import Result
+from probebench.results.store import newer_schema
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -25,7 +26,10 @@ def read_manifest(path: Path) -> Manifest:
         ResultError: It is missing, damaged or of another schema; the line names no file.
     """
     try:
-        return Manifest.model_validate_json(read_json(path, LARGEST[".json"]))
+        content = read_json(path, LARGEST[".json"])
+        if (version := newer_schema(content)) is not None:
+            raise ResultError(version)
+        return Manifest.model_validate_json(content)
     except FileNotFoundError as error:
         raise ResultError("is missing: make submissions with probebench submit") from error
     except OSError as error:
