@@ -108,8 +108,8 @@ def fixed(several: Sequence[int]) -> None:
         print("|---|" + "---|" * (len(means) + 3))
         for place, C in enumerate(GRID):
             cells = [*(values[place] for values in means.values()), overall[place], worst[place]]
-            print(f"| {C:.4g} | {' | '.join(f'{cell:.2f}' for cell in cells)} | {nats[place]:.2f} |", flush=True)
-        print(f"smallest mean of families: C = {GRID[int(np.argmin(np.round(overall, 6)))]:.4g}")
+            print(f"| {C:.4g} | {' | '.join(f'{cell:.2f}' for cell in cells)} | {nats[place]:.3f} |", flush=True)
+        print(f"least log-loss, which is what the protocol chooses by: C = {GRID[int(np.argmin(nats))]:.4g}")
 
 
 def none_left(several: Sequence[int]) -> None:

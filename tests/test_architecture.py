@@ -50,6 +50,7 @@ SOLVER = {
     "problem",
     "newton",
     "precondition",
+    "direct",
     "regularization_path",
     "fits",
     "logistic",

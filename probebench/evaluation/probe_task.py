@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from probebench.cache.index import FeatureGroup
-from probebench.cache.key import FeatureKey
+from probebench.evaluation.cached_task import CachedTask
 from probebench.fingerprint import fingerprint
 from probebench.probes.grid import fits_planned
 from probebench.registry.entry import Metric, Shots
 from probebench.registry.probes import PROBES
-from probebench.registry.schema import CheckpointSpec, ProtocolSpec, Selection
+from probebench.registry.schema import ProtocolSpec, Selection
 from probebench.results.store import result_path
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ EVALUATOR_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProbeTask:
+class ProbeTask(CachedTask):
     """One number of the final table.
 
     Attributes:
@@ -31,29 +30,12 @@ class ProbeTask:
         prompts: The words that heads start from; None where they start from none.
     """
 
-    group: FeatureGroup
-    checkpoint: CheckpointSpec
     protocol: ProtocolSpec
     shots: Shots
     draws: int
     backend: str
     metric: Metric = "accuracy"
     prompts: "Prompts | None" = None
-
-    @property
-    def model(self) -> str:
-        """Id of the checkpoint."""
-        return self.group.model
-
-    @property
-    def dataset_id(self) -> str:
-        """Id of the data set."""
-        return self.group.dataset
-
-    @property
-    def key(self) -> FeatureKey:
-        """The key of its features on the train split."""
-        return self.group.key
 
     @property
     def kind(self) -> str:

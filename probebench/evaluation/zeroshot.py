@@ -11,10 +11,9 @@ import numpy.typing as npt
 
 from probebench.backbones.builders import build_language_image
 from probebench.backbones.locate import network
-from probebench.cache.index import FeatureGroup
-from probebench.cache.key import FeatureKey
 from probebench.cache.store import FeatureFile
 from probebench.errors import CacheError, UsageError
+from probebench.evaluation.cached_task import CachedTask
 from probebench.evaluation.features import require_splits
 from probebench.evaluation.record import Measured
 from probebench.evaluation.stored import stored_or_compute
@@ -22,7 +21,7 @@ from probebench.fingerprint import fingerprint
 from probebench.network import quiet_libraries
 from probebench.registry.entry import Metric, Shots
 from probebench.registry.protocol import ZEROSHOT, ZeroshotProtocol
-from probebench.registry.schema import CheckpointSpec, DatasetSpec
+from probebench.registry.schema import DatasetSpec
 from probebench.results.schema import Result, Trial
 from probebench.results.store import Predictions, result_path
 
@@ -68,19 +67,15 @@ class Prompts:
 
 
 @dataclass(frozen=True)
-class ZeroshotTask:
+class ZeroshotTask(CachedTask):
     """One checkpoint on one data set, by its class names.
 
     Attributes:
-        group: The cached features.
-        checkpoint: Their checkpoint's entry.
         prompts: Class names and templates.
         metric: The data set's own.
         home: The home folder, which holds weights.
     """
 
-    group: FeatureGroup
-    checkpoint: CheckpointSpec
     prompts: Prompts
     metric: Metric
     home: Path
@@ -89,21 +84,6 @@ class ZeroshotTask:
     protocol: ClassVar[ZeroshotProtocol] = ZEROSHOT
     backend: ClassVar[str] = "numpy"
     shots: ClassVar[Shots] = 0
-
-    @property
-    def model(self) -> str:
-        """Id of the checkpoint."""
-        return self.group.model
-
-    @property
-    def dataset_id(self) -> str:
-        """Id of the data set."""
-        return self.group.dataset
-
-    @property
-    def key(self) -> FeatureKey:
-        """The key of its features."""
-        return self.group.key
 
     @property
     def digest(self) -> str:

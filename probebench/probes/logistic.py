@@ -135,7 +135,8 @@ def sweep(
     with torch.inference_mode():
         for everyone in _groups(parts, where):
             numbers = everyone
-            if where.type == "cpu" and pays(len(everyone), *parts[everyone[0]].shape):
+            shape = parts[everyone[0]].shape
+            if where.type == "cpu" and _kind(*shape[:2]) != "large" and pays(len(everyone), *shape):
                 numbers = []
                 for number in everyone:
                     alone = _solved_directly(parts[number], strengths[order], tol, fit_intercept, max_iter, work)

@@ -54,11 +54,12 @@ def fit_lbfgs(
 ) -> list[list[FittedProbe]]:
     """Fits by the installed scikit-learn's L-BFGS as published procedures run it, from zero and uncentred.
 
-    At its default tolerance it may stop short of the optimum; the probe then says converged = False.
+    At its default tolerance it may stop short of the optimum; the probe then says converged = False. Rows are float32,
+    as embeddings come to these procedures, and scikit-learn keeps that.
     """
     paths = []
     for train in trains:
-        features = train.matrix
+        features = train.matrix.astype(np.float32)
         path = []
         for strength in strengths:
             probe = _fit(features, train.labels, strength, max_iter, solver="lbfgs")
@@ -76,7 +77,7 @@ def _fit(features: Matrix, labels: Labels, strength: float, max_iter: int, **set
         # Whether it stopped short is judged by our own certificate.
         warnings.simplefilter("ignore")
         model.fit(features, labels)
-    coef, intercept = two_rows(model.coef_, model.intercept_)
+    coef, intercept = two_rows(model.coef_.astype(np.float64), model.intercept_.astype(np.float64))
     return FittedProbe(
         strength=float(strength),
         classes=model.classes_,

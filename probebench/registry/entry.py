@@ -33,7 +33,7 @@ class ShortClass:
 
 
 class Versioned(Entry):
-    """What protocols have in common: a version, which rises with every change of meaning.
+    """What protocols have in common: an id, and a version, which rises with every change of meaning.
 
     Attributes:
         older: What was otherwise in each earlier version whose results are still known. These are shown and never
@@ -41,6 +41,7 @@ class Versioned(Entry):
             is in no dump.
     """
 
+    id: str
     version: PositiveInt
     older: Mapping[PositiveInt, Text] = Field(default={}, exclude=True)
 

@@ -173,8 +173,8 @@ class Registry:
     @property
     def versions(self) -> dict[str, int]:
         """The present version of each protocol."""
-        versions = {name: spec.version for name, spec in [*self.protocols.items(), *self.finetune_protocols.items()]}
-        return {**versions, ZEROSHOT.id: ZEROSHOT.version}
+        specs = (*self.protocols.values(), *self.finetune_protocols.values(), ZEROSHOT)
+        return {spec.id: spec.version for spec in specs}
 
     def checkpoint(self, name: str) -> CheckpointSpec:
         """Returns the checkpoint of that id; raises UsageError with the nearest names."""

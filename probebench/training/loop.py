@@ -137,11 +137,13 @@ class _Loop:
         self._ema = ModelEmaV3(module, decay=training.ema, use_warmup=True) if training.ema else None
         if done.epoch:
             module.load_state_dict(done.state["model"])
-            optimizer.load_state_dict(done.state["optimizer"])
             if self._ema:
                 self._ema.load_state_dict(done.state["ema"])
         self._module, self._model = module, self._place.prepare(module)
         self._optimizer = self._place.prepare(optimizer)
+        if done.epoch:
+            # After prepare, which would put the counters of steps on the GPU, where each step waits for each of them.
+            self._optimizer.load_state_dict(done.state["optimizer"])
         return self._epochs(done)
 
     def _images_until(self, done: Progressed) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from probebench.datasets.facts import entry_facts
 from probebench.evaluation.zeroshot import DEFAULT_TEMPLATES, Prompts, class_embeddings
 from probebench.registry import Registry
 from probebench.registry.dataset import DatasetSpec
@@ -44,6 +45,7 @@ def by_hand(clip: Any, prompts: Prompts) -> Any:
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.id)
 def test_an_entry_has_the_prompts_that_it_says_it_has(spec: DatasetSpec) -> None:
+    assert entry_facts(spec)["prompt_source"] == spec.prompt_source, "a reader of datasets show does not see it"
     assert spec.prompt_source.startswith(SOURCE) == (spec.id in SETS), "another list than the entry says"
     if spec.id not in SETS:
         assert spec.prompt_source.startswith("ours: ")

@@ -99,6 +99,6 @@ def test_lbfgs_runs_as_published() -> None:
     data = blobs(4, 10, 8)
     told: list[int] = []
     ((long, short),) = [sklearn_.fit_lbfgs([data], [1.0, 1e4], told.append, max_iter=500)[0]]
-    reference = LogisticRegression(C=1.0, max_iter=500).fit(data.features, data.labels)
+    reference = LogisticRegression(C=1.0, max_iter=500).fit(data.matrix.astype(np.float32), data.labels)
     assert np.array_equal(long.coef, reference.coef_) and long.iterations == reference.n_iter_[0]
     assert short.strength == 1e4 and told == [1, 1]

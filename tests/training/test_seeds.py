@@ -1,5 +1,6 @@
 """Seeds where there is a GPU: made believe, since a forked process that touches one is what must not be."""
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -60,11 +61,16 @@ def test_loading_touches_no_gpu(gpu: list[str], workers: int) -> None:
 
 def test_a_training_seeds_its_own_gpu_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Any] = []
-    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: told.append(("kept", device)) or "state")
-    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: told.append((state, device)))
-    monkeypatch.setattr(torch.cuda, "manual_seed", lambda seed: told.append(seed))
-    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: told.append("all"))
-    monkeypatch.setattr(torch.cuda, "device", lambda device: told.append(device) or seeded(0))
+
+    def noted(what: Any, value: Any = None) -> Any:
+        told.append(what)
+        return value
+
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: noted(("kept", device), "state"))
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: noted((state, device)))
+    monkeypatch.setattr(torch.cuda, "manual_seed", noted)
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: noted("all"))
+    monkeypatch.setattr(torch.cuda, "device", lambda device: noted(device, contextlib.nullcontext()))
     second = torch.device("cuda", 1)
     with seeded(7, second):
         one = torch.rand(2)
