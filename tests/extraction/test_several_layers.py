@@ -203,4 +203,4 @@ def test_all_layers_of_a_deep_network_fit_into_what_a_file_records() -> None:
         "batch_sizes_before": "256 to row 1281024; ",
     }
     for chosen in (names, [name for name in names if not name.endswith(("1", "3", "5", "7", "9"))]):
-        assert encode_settings({**settings, **more, "layers": packed(chosen)})
+        assert encode_settings({**settings, "layers": packed(chosen)})
