@@ -191,16 +191,8 @@ def test_all_layers_of_a_deep_network_fit_into_what_a_file_records() -> None:
     """Forty blocks in three poolings, and only every other one of them."""
     names = list(layers_from({"pooled": 8, "cls": 8, "mean": 8, "cls+mean": 16, "last4": 32}, [8] * 48, True))
     settings: dict[str, str | int | bool] = {
-        "device": "cuda",
-        "batch_size": 256,
-        "threads": 64,
-        "channels_last": True,
-        "compile": True,
-    }
-    more: dict[str, str | int | bool] = {
-        "folded": True,
-        "torch": "2.15.0+cu130",
-        "batch_sizes_before": "256 to row 1281024; ",
+        **{"device": "cuda", "batch_size": 256, "threads": 64, "channels_last": True, "compile": True},
+        **{"folded": True, "torch": "2.15.0+cu130", "batch_sizes_before": "256 to row 1281024; "},
     }
     for chosen in (names, [name for name in names if not name.endswith(("1", "3", "5", "7", "9"))]):
         assert encode_settings({**settings, "layers": packed(chosen)})
