@@ -387,14 +387,19 @@ def dinov2(folder: Path, cases: dict[str, Case], seeds: int) -> Iterator[tuple[s
 def big_vision(folder: Path, cases: dict[str, Case], seeds: int) -> Iterator[tuple[str, Runs]]:
     """``_precompute_cache`` and ``_eig_fewshot_acc_fn``, which tells the share of hits: one row and class at a time."""
     sys.path.insert(0, str(folder))
-    blank("tensorflow", "tensorflow_datasets", "big_vision.input_pipeline", "big_vision.pp.builder", "big_vision.datasets")
+    blank(
+        "tensorflow", "tensorflow_datasets", "big_vision.input_pipeline", "big_vision.pp.builder", "big_vision.datasets"
+    )
     code = importlib.import_module("big_vision.evaluators.fewshot_lsr")
     for name, case in cases.items():
         rows, labels = case.draw
         cache = code._precompute_cache(rows, labels, case.classes)
         hits = np.array(
             [
-                [float(code._eig_fewshot_acc_fn(cache, row[None], np.array([one]), 2.0**10)) for one in range(case.classes)]
+                [
+                    float(code._eig_fewshot_acc_fn(cache, row[None], np.array([one]), 2.0**10))
+                    for one in range(case.classes)
+                ]
                 for row in case.test
             ]
         )
@@ -476,9 +481,7 @@ def main() -> None:
     with np.load(asked.input) as held:
         arrays = {name: held[name] for name in held.files}
     names = dict.fromkeys(name.split("/")[0] for name in arrays)
-    cases = {
-        name: Case(**{field: arrays[f"{name}/{field}"] for field in Case.__dataclass_fields__}) for name in names
-    }
+    cases = {name: Case(**{field: arrays[f"{name}/{field}"] for field in Case.__dataclass_fields__}) for name in names}
     found = {}
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         for name, runs in SOURCES[asked.source](asked.folder, cases, asked.seeds):
