@@ -137,5 +137,11 @@ def build_leaderboard(results: ResultsLike = "results", *, out: Path_ = "site") 
 
     held = read_results(results)
     files = {id(result): path for path, result in zip(held.paths, held, strict=True)}
-    entries = open_registry().checkpoints
-    return build_site(list(held), Path(out), lambda result: read_predictions(files[id(result)], result), entries)
+    registry = open_registry()
+    return build_site(
+        list(held),
+        Path(out),
+        lambda result: read_predictions(files[id(result)], result),
+        registry.checkpoints,
+        registry.versions,
+    )

@@ -137,9 +137,13 @@ def write_page(folders: Sequence[Path], out: Path) -> Path:
 
     stored = [pair for folder in folders for pair in load_stored(folder)]
     files = {id(result): path for path, result in stored}
-    entries = Registry.load_leniently(registry_folders()).checkpoints
+    registry = Registry.load_leniently(registry_folders())
     return build_site(
-        [result for _, result in stored], out, lambda result: read_predictions(files[id(result)], result), entries
+        [result for _, result in stored],
+        out,
+        lambda result: read_predictions(files[id(result)], result),
+        registry.checkpoints,
+        registry.versions,
     )
 
 
