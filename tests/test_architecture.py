@@ -57,7 +57,6 @@ SOLVER = {
     "optimizers",
     "estimator",
     "certificate",
-    "direct",
 }
 # Heavy libraries that must not load with the module, in the packages that promise to start at once.
 LAZY = {
