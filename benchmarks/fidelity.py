@@ -81,7 +81,7 @@ def compared(registry: Registry, name: str, found: dict[str, Any], held: dict[st
         if "text" in told:
             mine, _ = whole(registry, preset, case, text=True)
             said.append(f"text start {int((mine != labels_of(told['text'])).sum())}")
-        if "whole" in told:
+        if told.get("whole"):
             mine, _ = whole(registry, preset, case)
             said.append(_beside(mine, [labels_of(one) for one in told["whole"]], case.test_labels))
         yield f"| `{preset}` | {title} | {'; '.join(said)} |"

@@ -200,10 +200,12 @@ def clip_benchmark(folder: Path, cases: dict[str, Case], seeds: int) -> Iterator
     cpu_for_cuda()
     sys.path.insert(0, str(folder))
     blank("clip_benchmark")
-    load(
+    metrics = load(
         folder / "clip_benchmark" / "metrics" / "zeroshot_classification.py",
         "clip_benchmark.metrics.zeroshot_classification",
     )
+    # Newer NumPy makes no number of an array of one, as its accuracy asks.
+    metrics.float = lambda value: np.asarray(value).item()
     probe = load(folder / "clip_benchmark" / "metrics" / "linear_probe.py", "clip_benchmark.metrics.linear_probe")
     trained: list[Any] = []
     train = probe.train
@@ -265,7 +267,7 @@ def elevater(folder: Path, cases: dict[str, Case], seeds: int) -> Iterator[tuple
     import torch
 
     cpu_for_cuda()
-    blank("vision_benchmark", "nltk", "vision_datasets", "cv2", "timm", "torchvision", "PIL", "tqdm")
+    blank("vision_benchmark", "nltk", "vision_datasets", "cv2", "pycocotools", "timm", "torchvision", "PIL", "tqdm")
     package = folder / "vision_benchmark"
     config = load(package / "config" / "default.py", "vision_benchmark.config.default")._C
     load(package / "optim" / "build.py", "vision_benchmark.optim.build")
