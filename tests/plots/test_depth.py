@@ -37,4 +37,4 @@ def test_every_point_and_interval_is_drawn() -> None:
     drawn = draw_depth(swept(4, "pooled"), "svg").decode()
     # Nine points in each of two colours, and the two ends of their intervals.
     for colour in ("#0072b2", "#d55e00"):
-        assert len(re.findall(rf'<use [^>]*style="fill: {colour}; stroke: {colour}"', drawn)) == 27
+        assert len(re.findall(rf'<use [^>]*style="fill: {colour}; stroke: {colour}[^"]*"', drawn)) == 27
