@@ -174,7 +174,7 @@ def clip_search(folder: Path, cases: dict[str, Case], seeds: int) -> Iterator[tu
 
 
 def mieb(folder: Path, cases: dict[str, Case], seeds: int) -> Iterator[tuple[str, Runs]]:
-    """mteb's classification task from the point where it has embeddings: its evaluator, model and experiment."""
+    """The classification task of mteb from the point where it has embeddings: its evaluator, model and experiment."""
     blank("datasets", "mteb")
     load(folder / "mteb" / "_evaluators" / "sklearn_evaluator.py", "mteb._evaluators.sklearn_evaluator")
     task = load(folder / "mteb" / "abstasks" / "classification.py", "mteb.abstasks.classification")
@@ -330,7 +330,7 @@ def elevater(folder: Path, cases: dict[str, Case], seeds: int) -> Iterator[tuple
 
 
 def dinov2(folder: Path, cases: dict[str, Case], seeds: int) -> Iterator[tuple[str, Runs]]:
-    """``sweep_C_values`` on train and val, then ``train_for_C`` on both; the optimum by scikit-learn in cuML's place."""
+    """``sweep_C_values`` on train and val, then ``train_for_C`` on both; scikit-learn finds the optimum, not cuML."""
     import torch
     from sklearn.linear_model import LogisticRegression
 
@@ -389,14 +389,19 @@ def dinov2(folder: Path, cases: dict[str, Case], seeds: int) -> Iterator[tuple[s
 def big_vision(folder: Path, cases: dict[str, Case], seeds: int) -> Iterator[tuple[str, Runs]]:
     """``_precompute_cache`` and ``_eig_fewshot_acc_fn``, which tells the share of hits: one row and class at a time."""
     sys.path.insert(0, str(folder))
-    blank("tensorflow", "tensorflow_datasets", "big_vision.input_pipeline", "big_vision.pp.builder", "big_vision.datasets")
+    blank(
+        "tensorflow", "tensorflow_datasets", "big_vision.input_pipeline", "big_vision.pp.builder", "big_vision.datasets"
+    )
     code = importlib.import_module("big_vision.evaluators.fewshot_lsr")
     for name, case in cases.items():
         rows, labels = case.draw
         cache = code._precompute_cache(rows, labels, case.classes)
         hits = np.array(
             [
-                [float(code._eig_fewshot_acc_fn(cache, row[None], np.array([one]), 2.0**10)) for one in range(case.classes)]
+                [
+                    float(code._eig_fewshot_acc_fn(cache, row[None], np.array([one]), 2.0**10))
+                    for one in range(case.classes)
+                ]
                 for row in case.test
             ]
         )
@@ -408,7 +413,7 @@ def dino(folder: Path, cases: dict[str, Case], seeds: int) -> Iterator[tuple[str
     """``knn_classifier``, which tells the share of hits of a hundred rows or more: one row and class at a time."""
     import torch
 
-    blank("utils", "vision_transformer", "torchvision")
+    blank("utils", "vision_transformer")
     code = load(folder / "eval_knn.py", "eval_knn")
     for name, case in cases.items():
         rows, labels = case.draw
@@ -478,9 +483,7 @@ def main() -> None:
     with np.load(asked.input) as held:
         arrays = {name: held[name] for name in held.files}
     names = dict.fromkeys(name.split("/")[0] for name in arrays)
-    cases = {
-        name: Case(**{field: arrays[f"{name}/{field}"] for field in Case.__dataclass_fields__}) for name in names
-    }
+    cases = {name: Case(**{field: arrays[f"{name}/{field}"] for field in Case.__dataclass_fields__}) for name in names}
     found = {}
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         for name, runs in SOURCES[asked.source](asked.folder, cases, asked.seeds):
