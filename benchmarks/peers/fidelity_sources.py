@@ -278,6 +278,8 @@ def elevater(folder: Path, cases: dict[str, Case], seeds: int) -> Iterator[tuple
     load(package / "evaluation" / "feature.py", "vision_benchmark.evaluation.feature")
     code = load(package / "evaluation" / "full_model_finetune.py", "vision_benchmark.evaluation.full_model_finetune")
     code.get_model = lambda config, feature_type: torch.nn.Identity()
+    # It empties the memory of a GPU after each trial.
+    code.gpu_gc = lambda: None
     config.defrost()
     config.merge_from_file(str(package / "resources" / "model" / "vitb32_CLIP.yaml"))
     config.TRAIN.FREEZE_IMAGE_BACKBONE, config.TEST.METRIC, config.DATASET.DATASET = True, "accuracy", "features"
