@@ -100,7 +100,7 @@ class BlankFinder:
 
 def blank(*names: str) -> None:
     """Makes modules of these names, and all below them, blank from here on."""
-    sys.meta_path.insert(0, BlankFinder(names))  # type: ignore[arg-type]
+    sys.meta_path.insert(0, BlankFinder(names))
 
 
 def load(path: Path, name: str) -> Any:
@@ -117,8 +117,8 @@ def cpu_for_cuda() -> None:
     """Lets code that insists on CUDA run on the CPU."""
     import torch
 
-    torch.nn.Module.cuda = lambda self, *args, **kwargs: self  # type: ignore[assignment,method-assign]
-    torch.Tensor.cuda = lambda self, *args, **kwargs: self  # type: ignore[assignment,method-assign]
+    torch.nn.Module.cuda = lambda self, *args, **kwargs: self  # type: ignore[method-assign]
+    torch.Tensor.cuda = lambda self, *args, **kwargs: self  # type: ignore[method-assign]
     torch.cuda.set_device = torch.cuda.manual_seed_all = lambda *args: None  # type: ignore[assignment]
     torch.cuda.current_device = lambda: torch.device("cpu")  # type: ignore[assignment,return-value]
     to = torch.Tensor.to
@@ -209,7 +209,12 @@ def clip_benchmark(folder: Path, cases: dict[str, Case], seeds: int) -> Iterator
     probe = load(folder / "clip_benchmark" / "metrics" / "linear_probe.py", "clip_benchmark.metrics.linear_probe")
     trained: list[Any] = []
     train = probe.train
-    probe.train = lambda *given: trained.append(train(*given)) or trained[-1]
+
+    def kept(*given: Any) -> Any:
+        trained.append(train(*given))
+        return trained[-1]
+
+    probe.train = kept
 
     def loader(rows: Any, labels: Any, shuffle: bool = False) -> Any:
         data = torch.utils.data.TensorDataset(torch.from_numpy(rows), torch.from_numpy(labels))
