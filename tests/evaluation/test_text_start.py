@@ -12,6 +12,7 @@ from probebench.evaluation import ProbeTask, evaluate, probing
 from probebench.evaluation.plan import plan_probes
 from probebench.evaluation.text_start import start_prompts, start_vectors
 from probebench.evaluation.zeroshot import Prompts
+from probebench.probes.base import Matrix
 from probebench.registry import CheckpointSpec, Registry
 from probebench.registry.load import read_entry
 from tests.cache.test_key import key
@@ -36,7 +37,7 @@ def test_only_projected_features_of_a_language_image_network_and_a_protocol_that
 def test_a_set_without_an_entry_has_no_names_at_hand(shipped: Registry, tmp_path: Path, make: Make) -> None:
     clip = read_entry(write_entry(tmp_path, **FACTS), CheckpointSpec)
     group = replace(make(), model=clip.id, key=key(layer="projected"))
-    registry = replace(shipped, checkpoints=shipped.checkpoints | {clip.id: clip})
+    registry = replace(shipped, checkpoints={**shipped.checkpoints, clip.id: clip})
     plan = plan_probes(registry, [group], ["elevater", "default"])
     assert {task.protocol.id for task in plan.tasks} == {"default"}
     assert "starts from the names of the classes" in plan.problems[0] and len(plan.problems) == 1
@@ -49,9 +50,13 @@ def test_the_words_are_part_of_the_result_and_the_head_starts_from_them(
     few = plain.protocol.solver.model_copy(update={"learning_rates": (1e-6,), "final_epochs": 1})
     plain = replace(plain, protocol=plain.protocol.model_copy(update={"solver": few}))
     words = Prompts(("a", "b", "c", "d"), ("{}",))
-    asked = []
-    vectors = np.eye(4, 12)
-    monkeypatch.setattr(probing, "start_vectors", lambda *given: asked.append(given) or vectors)
+    asked = list[tuple[object, ...]]()
+
+    def vectors(*given: object) -> Matrix:
+        asked.append(given)
+        return np.eye(4, 12)
+
+    monkeypatch.setattr(probing, "start_vectors", vectors)
     one, _ = evaluate(plain, tmp_path)
     other, _ = evaluate(replace(plain, prompts=words), tmp_path)
     assert replace(plain, prompts=words).digest != plain.digest
