@@ -71,7 +71,7 @@ def fit_lbfgs(
 
 
 def _fit(
-    features: npt.NDArray[np.floating], labels: Labels, strength: float, max_iter: int, **settings: Any
+    features: npt.NDArray[np.floating[Any]], labels: Labels, strength: float, max_iter: int, **settings: Any
 ) -> FittedProbe:
     from sklearn.linear_model import LogisticRegression
 
