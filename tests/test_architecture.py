@@ -9,7 +9,7 @@ import pytest
 import probebench
 
 ROOT = Path(probebench.__file__).parent
-LEAVES = {"errors", "fingerprint", "files", "engine", "network", "malloc", "device", "progress", "arrays"}
+LEAVES = {"errors", "fingerprint", "files", "engine", "network", "malloc", "device", "progress", "arrays", "outside"}
 BASE = LEAVES | {"registry"}
 ALLOWED = {
     **{leaf: {"errors"} for leaf in LEAVES},
@@ -36,6 +36,7 @@ ALLOWED = {
 ALSO = {"evaluation/zeroshot.py": {"backbones"}, "evaluation/text_start.py": {"backbones"}}
 # What checks results against the data and runs them again may use all that made them, inside the functions that do.
 INSIDE = {
+    "leaderboard/check_choice.py": {"probes"},
     "leaderboard/check_data.py": {"cache", "datasets", "evaluation"},
     "leaderboard/reproduce.py": {"backbones", "cache", "datasets", "evaluation", "extraction", "probes"},
 }

@@ -79,11 +79,18 @@ def _open_clip(architecture: Architecture, input_size: int | None, tag: str | No
     if open_clip.get_model_config(name) is None:
         near = did_you_mean(name, open_clip.list_models())
         raise RegistryError(f"open_clip {open_clip.__version__} has no architecture {name!r}{near}")
+    if tag is not None and not open_clip.get_pretrained_cfg(name, tag):
+        # It would take any other text for a file, and read it.
+        known = open_clip.list_pretrained_tags_by_model(name)
+        raise RegistryError(f"open_clip has no weights {tag!r} of {name}; it has: {', '.join(known) or 'none'}")
     if input_size is not None and tag is not None and "ViT" in name:
         kwargs["force_image_size"] = input_size
     # It moves the network to the CPU unless told otherwise, which one on the meta device cannot do.
     device = torch.get_default_device()
-    return open_clip.create_model(name, pretrained=tag, device=device, **kwargs)  # type: ignore[no-any-return]
+    # Nor does it fetch weights of a text tower that nobody asked for.
+    return open_clip.create_model(  # type: ignore[no-any-return]
+        name, pretrained=tag, pretrained_hf=False, device=device, **kwargs
+    )
 
 
 def _torchvision(architecture: Architecture, input_size: int | None, tag: str | None) -> torch.nn.Module:

@@ -10,26 +10,10 @@ from probebench.backbones.base import Backbone
 from probebench.backbones.builders import build_backbone
 from probebench.finetuning.heads import HeadStart
 from probebench.finetuning.task import FinetuneTask
-from probebench.registry.checkpoint import Pretraining, Weights
-from probebench.registry.schema import CheckpointSpec
+from probebench.registry.checkpoint import untrained
 from probebench.training.seeds import Seeds
 
 State = Mapping[str, torch.Tensor]
-_SCRATCH = "@scratch"
-
-
-def untrained(spec: CheckpointSpec, seed: int) -> CheckpointSpec:
-    """Returns the entry of a checkpoint's twin with random weights, whose facts say so."""
-    return spec.model_copy(
-        update={
-            # No weights that a user registered for the checkpoint are those of its twin.
-            "id": f"{spec.id.removesuffix(_SCRATCH)}{_SCRATCH}",
-            "pretraining": Pretraining(
-                method="none", objective="none", sources=(), samples_seen=0, epochs=0, labels="none", curation="none"
-            ),
-            "weights": Weights(uri=f"random:{seed}", sha256="none", keys=spec.weights.keys),
-        }
-    )
 
 
 class Classifier(torch.nn.Module):

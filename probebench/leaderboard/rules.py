@@ -9,7 +9,9 @@ from probebench.registry.entry import Id, Shots
 from probebench.registry.load import Registry
 from probebench.registry.protocol import ZEROSHOT, ZeroshotProtocol
 from probebench.registry.schema import FinetuneProtocol, ProtocolSpec
-from probebench.results.schema import Digest, Record, Result
+from probebench.results.schema import Digest, Record, Result, Trial
+
+AnyProtocol = ProtocolSpec | FinetuneProtocol | ZeroshotProtocol
 
 # A complete set: on every data set that it covers, all of SHOTS under PROTOCOL, few-shot cells over DRAWS draws or
 # more. It covers the suite SUITE unless its author names other data sets of the registry (submit --dataset).
@@ -88,7 +90,12 @@ def is_older(registry: Registry, result: Result) -> bool:
     return spec is not None and result.protocol_version in spec.older
 
 
-def protocol_of(registry: Registry, name: str) -> ProtocolSpec | FinetuneProtocol | ZeroshotProtocol | None:
+def in_words_of(trial: Trial) -> str:
+    """Returns what a line calls a trial."""
+    return "the one draw" if trial.draw_seed is None else f"draw {trial.draw_seed}"
+
+
+def protocol_of(registry: Registry, name: str) -> AnyProtocol | None:
     """Returns the protocol of that id, of whatever kind; None where nobody knows it."""
     if name == ZEROSHOT.id:
         return ZEROSHOT

@@ -19,7 +19,7 @@ from probebench.leaderboard.check_result import (
 from probebench.leaderboard.check_submission import check_entry, check_files, check_manifest, read_manifest
 from probebench.leaderboard.findings import Findings
 from probebench.leaderboard.rules import MANIFEST, is_older, protocol_of
-from probebench.leaderboard.safe import sound_files
+from probebench.leaderboard.safe import file_fault, sound_files
 from probebench.registry.layers import is_layer
 from probebench.registry.load import Registry
 from probebench.registry.schema import CheckpointSpec, FinetuneProtocol, ProtocolSpec
@@ -126,6 +126,8 @@ class _Verification:
                 yield child
             elif child.name != "README.md":
                 self.findings.fail(child, "does not belong here")
+            elif fault := file_fault(child):
+                self.findings.fail(child, fault)
 
     def _results(self, folder: Path) -> None:
         files = [path for path in sound_files(folder, self.findings) if path != folder / "README.md"]
@@ -142,7 +144,7 @@ class _Verification:
         files = sound_files(folder, self.findings)
         before, entry = len(self.entered), None
         with self.findings.guard(folder / f"{folder.name}.toml"):
-            entry, faults = check_entry(folder, self.registry)
+            entry, faults = check_entry(folder, self.registry, files)
             for fault in faults:
                 self.findings.fail(folder / f"{folder.name}.toml", fault)
             if entry is not None:
@@ -186,11 +188,11 @@ class _Verification:
         return found
 
     def _check(self, path: Path, result: Result, sound: set[Path]) -> Predictions | None:
-        for fault in (*check_place(path, result), *check_rules(result, self.registry)):
+        entry = self.entries.get(result.model)
+        for fault in (*check_place(path, result), *check_rules(result, self.registry, entry)):
             self.findings.fail(path, fault)
         if result.provenance != "measured" or not result.trials:
             return None
-        entry = self.entries.get(result.model)
         faults = [*check_trials(result), *(check_facts(result, entry) if entry else ())]
         for fault in faults:
             self.findings.fail(path, fault)

@@ -8,6 +8,7 @@ from probebench.errors import UsageError
 from probebench.probes.base import Backend, Matrix
 from probebench.probes.select import Fitters
 from probebench.registry.probes import PROBES
+from probebench.registry.protocol import EXACT_BACKENDS
 from probebench.registry.schema import ProtocolSpec
 
 
@@ -31,7 +32,7 @@ def _cuml() -> Backend:
 
 
 # Solvers that reach the optimum of the logistic objective.
-EXACT: dict[str, Callable[[], Backend]] = {"torch": _torch, "sklearn": _sklearn, "cuml": _cuml}
+EXACT: dict[str, Callable[[], Backend]] = dict(zip(EXACT_BACKENDS, (_torch, _sklearn, _cuml), strict=True))
 
 
 def backend_name(protocol: ProtocolSpec, asked: str) -> str:
@@ -47,16 +48,13 @@ def backend_name(protocol: ProtocolSpec, asked: str) -> str:
                 f"--backend is for {others} probes; {protocol.probe} is computed by NumPy, exactly: "
                 f"leave --backend out for protocol {protocol.id}"
             )
-        return "numpy"
-    if protocol.solver.name == "exact":
-        return "torch" if asked == "auto" else asked
-    if asked != "auto":
+    elif protocol.solver.name == "exact" and asked != "auto":
+        return asked
+    elif asked != "auto":
         raise UsageError(
             f"protocol {protocol.id} prescribes its own solver ({protocol.solver.name}); leave --backend out for it"
         )
-    if protocol.solver.name == "lbfgs":
-        return "scipy-lbfgs" if protocol.solver.summed else "sklearn-lbfgs"
-    return f"torch-{protocol.solver.name}"
+    return protocol.backends[0]
 
 
 def fitters(protocol: ProtocolSpec, backend: str, start: Matrix | None = None) -> Fitters:

@@ -12,10 +12,9 @@ import torch
 from probebench.probes.base import FittedProbe, Labelled
 from probebench.probes.problem import Problem, square
 from probebench.probes.rows import as_they_are
+from probebench.registry.protocol import TOLERANCES
 
-# What exact backends are held to, and procedures that stop early, as relative gaps of the objective.
-EXACT = 1e-6
-EARLY = 1e-4
+EXACT, EARLY = TOLERANCES["exact"], TOLERANCES["lbfgs"]
 
 
 def certified(probe: FittedProbe, train: Labelled, tol: float) -> FittedProbe:

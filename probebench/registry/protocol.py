@@ -11,6 +11,8 @@ from probebench.registry.layers import LayerName, known_layers
 from probebench.registry.probes import OWN_FIELDS, PROBES, Parameter, ProbeName
 
 Positive = Annotated[float, Field(gt=0)]
+# What solvers of the logistic objective are held to, as relative gaps: exact ones, and procedures that stop early.
+TOLERANCES = {"exact": 1e-6, "lbfgs": 1e-4}
 
 
 def _unset(value: object) -> bool:
@@ -146,6 +148,10 @@ class Solver(Entry):
         return self
 
 
+# Solvers that reach the optimum of the logistic objective; the first is taken where nobody asks.
+EXACT_BACKENDS = ("torch", "sklearn", "cuml")
+
+
 class ProtocolSpec(Versioned):
     """How a probe is fitted, selected and scored. The version rises with every change of meaning.
 
@@ -249,6 +255,22 @@ class ProtocolSpec(Versioned):
         """Returns the layer of a checkpoint that it is evaluated on where a user names none."""
         offered = known_layers(spec.architecture) or ()
         return self.layer if self.layer is not None and self.layer in offered else spec.output.layer
+
+    @property
+    def backends(self) -> tuple[str, ...]:
+        """What may compute it, as results record it; the first is taken where nobody asks."""
+        if PROBES[self.probe].numpy:
+            return ("numpy",)
+        if self.solver.name == "exact":
+            return EXACT_BACKENDS
+        if self.solver.name == "lbfgs":
+            return ("scipy-lbfgs" if self.solver.summed else "sklearn-lbfgs",)
+        return (f"torch-{self.solver.name}",)
+
+    @property
+    def tolerance(self) -> float | None:
+        """The relative gap to the optimum within which a fit has converged; None where there is no optimum to reach."""
+        return TOLERANCES.get(self.solver.name) if PROBES[self.probe].loss else None
 
     def refits(self, shots: Shots) -> bool:
         """Says whether the last fit at a number of shots takes the validation images too."""

@@ -190,7 +190,8 @@ def test_linear_comes_near_the_probe(home: Path, tmp_path: Path) -> None:
 
 def test_scratch_starts_from_other_weights_and_says_so(home: Path, tmp_path: Path) -> None:
     from probebench.backbones.builders import build_backbone
-    from probebench.finetuning.model import Starts, untrained
+    from probebench.finetuning.model import Starts
+    from probebench.registry.checkpoint import untrained
 
     task = make_task(tmp_path, home, entry={"uri": "random:5"}, mode="scratch")
     result = trained(task, tmp_path / "out")

@@ -175,10 +175,11 @@ def test_several_tamperings_are_all_told(run: Callable[..., Ran], submission: Su
 
 
 def test_test_selection_is_shown_only_where_the_protocol_says_so(
-    submission: Submission, check: Callable[[Path], Verified]
+    submission: Submission, check: Callable[[Path], Verified], shipped: Registry
 ) -> None:
     """The recipe that selects on test may not say validation, and what it makes is told apart."""
-    finetune: dict[str, Any] = {"kind": "finetune", "mode": "full", "protocol_version": 1, "feature_key": None}
+    version = shipped.finetune_protocol("entezari2023@test-selected").version
+    finetune: dict[str, Any] = {"kind": "finetune", "mode": "full", "protocol_version": version, "feature_key": None}
     name = "finetune-entezari2023@test-selected-1-00000000"
     for selection, faulty in (("validation", True), ("test", False)):
         for suffix in (".json", ".npz"):
