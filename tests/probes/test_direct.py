@@ -21,7 +21,12 @@ def test_it_finds_what_conjugate_gradients_find(
     X, y = data(classes, count, width, shift=3.0)
     taken: list[float] = []
     solve = direct.DirectPath.solve
-    monkeypatch.setattr(direct.DirectPath, "solve", lambda path, C: taken.append(C) or solve(path, C))
+
+    def noted(path: direct.DirectPath, C: float) -> Any:
+        taken.append(C)
+        return solve(path, C)
+
+    monkeypatch.setattr(direct.DirectPath, "solve", noted)
     whole = logistic_sweep(X, y, [np.arange(count)], Cs, tol=1e-10, fit_intercept=fit_intercept)
     assert taken == Cs.tolist() and whole.converged.all() and 0 < whole.work.newton
     # With two classes and some features, conjugate gradients are tried first.
