@@ -60,9 +60,9 @@ def feature_sets(most: int | None = None) -> Iterator[Features]:
             rows, labels, ids = file.read(), file.labels, file.ids
         if most and len(labels) > most:
             kept = np.sort(np.random.default_rng(0).permutation(len(labels))[:most])
-            rows, labels, ids = rows[kept], labels[kept], [ids[one] for one in kept]
+            rows, labels, ids = rows[kept], labels[kept], tuple(ids[one] for one in kept)
         name = f"{group.model} on {group.dataset} at {group.key.preprocessing.size} px"
-        yield Features(group.dataset, name, rows, TrainingSplit(tuple(ids), labels))
+        yield Features(group.dataset, name, rows, TrainingSplit(ids, labels))
     for classes, width, each in GENERATED:
         made = make(classes, each, width, "default")
         split = TrainingSplit(tuple(f"{number}" for number in range(len(made.labels))), made.labels)

@@ -33,7 +33,7 @@ ALLOWED = {
     "__main__": {"cli"},
 }
 # Class names in words go through the checkpoint's own text tower.
-ALSO = {"evaluation/zeroshot.py": {"backbones"}}
+ALSO = {"evaluation/zeroshot.py": {"backbones"}, "evaluation/text_start.py": {"backbones"}}
 # What checks results against the data and runs them again may use all that made them, inside the functions that do.
 INSIDE = {
     "leaderboard/check_choice.py": {"probes"},
@@ -57,6 +57,7 @@ SOLVER = {
     "logistic",
     "optimizers",
     "estimator",
+    "certificate",
 }
 # Heavy libraries that must not load with the module, in the packages that promise to start at once.
 LAZY = {

@@ -100,7 +100,7 @@ class BlankFinder:
 
 def blank(*names: str) -> None:
     """Makes modules of these names, and all below them, blank from here on."""
-    sys.meta_path.insert(0, BlankFinder(names))  # type: ignore[arg-type]
+    sys.meta_path.insert(0, BlankFinder(names))
 
 
 def load(path: Path, name: str) -> Any:
@@ -117,8 +117,8 @@ def cpu_for_cuda() -> None:
     """Lets code that insists on CUDA run on the CPU."""
     import torch
 
-    torch.nn.Module.cuda = lambda self, *args, **kwargs: self  # type: ignore[assignment,method-assign]
-    torch.Tensor.cuda = lambda self, *args, **kwargs: self  # type: ignore[assignment,method-assign]
+    torch.nn.Module.cuda = lambda self, *args, **kwargs: self  # type: ignore[method-assign]
+    torch.Tensor.cuda = lambda self, *args, **kwargs: self  # type: ignore[method-assign]
     torch.cuda.set_device = torch.cuda.manual_seed_all = lambda *args: None  # type: ignore[assignment]
     torch.cuda.current_device = lambda: torch.device("cpu")  # type: ignore[assignment,return-value]
     to = torch.Tensor.to
@@ -174,7 +174,7 @@ def clip_search(folder: Path, cases: dict[str, Case], seeds: int) -> Iterator[tu
 
 
 def mieb(folder: Path, cases: dict[str, Case], seeds: int) -> Iterator[tuple[str, Runs]]:
-    """mteb's classification task from the point where it has embeddings: its evaluator, model and experiment."""
+    """The classification task of mteb from the point where it has embeddings: its evaluator, model and experiment."""
     blank("datasets", "mteb")
     load(folder / "mteb" / "_evaluators" / "sklearn_evaluator.py", "mteb._evaluators.sklearn_evaluator")
     task = load(folder / "mteb" / "abstasks" / "classification.py", "mteb.abstasks.classification")
@@ -200,14 +200,21 @@ def clip_benchmark(folder: Path, cases: dict[str, Case], seeds: int) -> Iterator
     cpu_for_cuda()
     sys.path.insert(0, str(folder))
     blank("clip_benchmark")
-    load(
+    metrics = load(
         folder / "clip_benchmark" / "metrics" / "zeroshot_classification.py",
         "clip_benchmark.metrics.zeroshot_classification",
     )
+    # Newer NumPy makes no number of an array of one, as its accuracy asks.
+    metrics.float = lambda value: np.asarray(value).item()
     probe = load(folder / "clip_benchmark" / "metrics" / "linear_probe.py", "clip_benchmark.metrics.linear_probe")
     trained: list[Any] = []
     train = probe.train
-    probe.train = lambda *given: trained.append(train(*given)) or trained[-1]
+
+    def kept(*given: Any) -> Any:
+        trained.append(train(*given))
+        return trained[-1]
+
+    probe.train = kept
 
     def loader(rows: Any, labels: Any, shuffle: bool = False) -> Any:
         data = torch.utils.data.TensorDataset(torch.from_numpy(rows), torch.from_numpy(labels))
@@ -265,7 +272,7 @@ def elevater(folder: Path, cases: dict[str, Case], seeds: int) -> Iterator[tuple
     import torch
 
     cpu_for_cuda()
-    blank("vision_benchmark", "nltk", "vision_datasets", "cv2", "timm", "torchvision", "PIL", "tqdm")
+    blank("vision_benchmark", "nltk", "vision_datasets", "cv2", "pycocotools", "timm", "torchvision", "PIL", "tqdm")
     package = folder / "vision_benchmark"
     config = load(package / "config" / "default.py", "vision_benchmark.config.default")._C
     load(package / "optim" / "build.py", "vision_benchmark.optim.build")
@@ -276,6 +283,8 @@ def elevater(folder: Path, cases: dict[str, Case], seeds: int) -> Iterator[tuple
     load(package / "evaluation" / "feature.py", "vision_benchmark.evaluation.feature")
     code = load(package / "evaluation" / "full_model_finetune.py", "vision_benchmark.evaluation.full_model_finetune")
     code.get_model = lambda config, feature_type: torch.nn.Identity()
+    # It empties the memory of a GPU after each trial.
+    code.gpu_gc = lambda: None
     config.defrost()
     config.merge_from_file(str(package / "resources" / "model" / "vitb32_CLIP.yaml"))
     config.TRAIN.FREEZE_IMAGE_BACKBONE, config.TEST.METRIC, config.DATASET.DATASET = True, "accuracy", "features"
@@ -328,7 +337,7 @@ def elevater(folder: Path, cases: dict[str, Case], seeds: int) -> Iterator[tuple
 
 
 def dinov2(folder: Path, cases: dict[str, Case], seeds: int) -> Iterator[tuple[str, Runs]]:
-    """``sweep_C_values`` on train and val, then ``train_for_C`` on both; the optimum by scikit-learn in cuML's place."""
+    """``sweep_C_values`` on train and val, then ``train_for_C`` on both; scikit-learn finds the optimum, not cuML."""
     import torch
     from sklearn.linear_model import LogisticRegression
 
@@ -387,14 +396,19 @@ def dinov2(folder: Path, cases: dict[str, Case], seeds: int) -> Iterator[tuple[s
 def big_vision(folder: Path, cases: dict[str, Case], seeds: int) -> Iterator[tuple[str, Runs]]:
     """``_precompute_cache`` and ``_eig_fewshot_acc_fn``, which tells the share of hits: one row and class at a time."""
     sys.path.insert(0, str(folder))
-    blank("tensorflow", "tensorflow_datasets", "big_vision.input_pipeline", "big_vision.pp.builder", "big_vision.datasets")
+    blank(
+        "tensorflow", "tensorflow_datasets", "big_vision.input_pipeline", "big_vision.pp.builder", "big_vision.datasets"
+    )
     code = importlib.import_module("big_vision.evaluators.fewshot_lsr")
     for name, case in cases.items():
         rows, labels = case.draw
         cache = code._precompute_cache(rows, labels, case.classes)
         hits = np.array(
             [
-                [float(code._eig_fewshot_acc_fn(cache, row[None], np.array([one]), 2.0**10)) for one in range(case.classes)]
+                [
+                    float(code._eig_fewshot_acc_fn(cache, row[None], np.array([one]), 2.0**10))
+                    for one in range(case.classes)
+                ]
                 for row in case.test
             ]
         )
@@ -406,7 +420,7 @@ def dino(folder: Path, cases: dict[str, Case], seeds: int) -> Iterator[tuple[str
     """``knn_classifier``, which tells the share of hits of a hundred rows or more: one row and class at a time."""
     import torch
 
-    blank("utils", "vision_transformer", "torchvision")
+    blank("utils", "vision_transformer")
     code = load(folder / "eval_knn.py", "eval_knn")
     for name, case in cases.items():
         rows, labels = case.draw
@@ -476,9 +490,7 @@ def main() -> None:
     with np.load(asked.input) as held:
         arrays = {name: held[name] for name in held.files}
     names = dict.fromkeys(name.split("/")[0] for name in arrays)
-    cases = {
-        name: Case(**{field: arrays[f"{name}/{field}"] for field in Case.__dataclass_fields__}) for name in names
-    }
+    cases = {name: Case(**{field: arrays[f"{name}/{field}"] for field in Case.__dataclass_fields__}) for name in names}
     found = {}
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         for name, runs in SOURCES[asked.source](asked.folder, cases, asked.seeds):

@@ -52,6 +52,9 @@ def cached_features(task: FinetuneTask) -> FeatureGroup:
 def probe_head(task: FinetuneTask, draw: Draw, probe_protocol: ProtocolSpec) -> HeadStart:
     """Returns the probe of a draw as a head: its solution under a protocol, chosen on the draw's validation images.
 
+    It is fitted on the training images alone, whatever the protocol's last fit takes: fine-tuning chooses on the
+    others again.
+
     The probe sees features divided by one number, and the head sees them as they are, so the weight is divided instead.
     Where the head sees unit features, the probe is solved on them too.
 

@@ -172,7 +172,9 @@ class Linear:
 
     def scores(self, features: Matrix) -> Matrix:
         """Returns coef x + intercept, (N, K)."""
-        scores: Matrix = features @ self.coef.T + self.intercept
+        # A probe whose training diverged is judged like the others, and never chosen.
+        with np.errstate(invalid="ignore", over="ignore"):
+            scores: Matrix = features @ self.coef.T + self.intercept
         return scores
 
     def predict(self, features: Matrix) -> Labels:

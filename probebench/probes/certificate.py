@@ -48,4 +48,6 @@ def relative_gap(probe: FittedProbe, train: Labelled) -> float:
         if len(probe.classes) > 2:
             # What all classes have in common changes no score and is penalised all the same.
             objective = objective + 0.5 * penalty * (square(coef) - square(coef - coef.mean(1, keepdim=True)))
-        return float((objective - best.objective + best.gap) / objective)
+        gap = float((objective - best.objective + best.gap) / objective)
+        # Rounding may put a probe at the optimum a little below it.
+        return 0.0 if gap < 0 else gap

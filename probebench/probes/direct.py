@@ -1,8 +1,9 @@
 """Newton's method with the whole system solved, for one small draw on the CPU, in NumPy.
 
-Where coefficients are few, forming and factorising the Hessian costs less than the calls of conjugate gradients. The
-last of the K classes is the reference: with rows z_i that end in a constant 1, w (K - 1, r + 1) and scores (w z_i, 0),
-the objective of objective.py is
+Where coefficients are few, forming and factorising the Hessian costs less than the calls of conjugate gradients. With
+two classes and more features these are tried first, for no longer than the Hessian would take. The last of the K
+classes is the reference: with rows z_i that end in a constant 1, w (K - 1, r + 1) and scores (w z_i, 0), the objective
+of objective.py is
 
     f(w) = sum_i logloss(y_i, (w z_i, 0)) + lambda/2 tr(w' M w),        M = I - 11' / K, blind to the constants
 
@@ -16,7 +17,7 @@ Rows lie last in arrays, (classes, N) and (r + 1, N), so that sums over few clas
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -34,12 +35,22 @@ HALVINGS = 40
 # Multiplications of one Newton step of all draws of a shape up to which whole systems pay. Conjugate gradients take the
 # draws side by side, and their time goes into calls.
 MOST = 5e7
+# The same for one fit of two classes: turning the rows for conjugate gradients pays from a second strength on.
+MOST_ALONE = 2e9
+# Conjugate gradients, where they are tried first, stop at this share of the gradient's norm, or at this share of what
+# the certificate allows.
+FORCING, MARGIN = 0.03, 0.1
+# One of their steps takes as long as so many multiplications an entry of the rows.
+STEP_COST = 16
+# Systems of fewer unknowns are solved whole from the start.
+FEW = 48
 
 
-def pays(draws: int, count: int, width: int, classes: int) -> bool:
-    """Says whether draws of N rows of D features in K classes are small enough."""
+def pays(draws: int, strengths: int, count: int, width: int, classes: int) -> bool:
+    """Says whether draws of N rows of D features in K classes, each at some strengths, are small enough."""
     unknowns = (classes - 1) * (min(count, width) + 1)
-    return draws * (count * unknowns**2 + unknowns**3 / 3) <= MOST
+    most = MOST_ALONE if classes == 2 and draws * strengths == 1 and MOST else MOST
+    return draws * (count * unknowns**2 + unknowns**3 / 3) <= most
 
 
 @dataclass(frozen=True)
@@ -118,6 +129,7 @@ class DirectPath:
         else:
             self._loss = partial(_of_many, (labels, np.arange(count)))
         self._w = np.zeros((classes - 1, len(self._rows)))
+        self._gradients_first = classes == 2 and self._w.size >= FEW
         if fit_intercept:
             logs = np.log(np.bincount(labels))
             self._w[:, -1] = logs[:-1] - logs[-1]
@@ -138,7 +150,12 @@ class DirectPath:
                 gap = (norm + math.sqrt(0.5 * len(scores[0]) * delta)) ** 2 / (2 * penalty) + delta
             if gap <= self._tol * (value - gap) or steps == self._max_iter:
                 break
-            step = self._direction(loss, gradient, penalty)
+            goal = max(FORCING * norm, math.sqrt(MARGIN * 2 * penalty * self._tol * value))
+            step = self._along_gradients(loss, gradient, penalty, goal) if self._gradients_first else None
+            if step is None:
+                # Steps to come, and weaker regularisation, would need more of them.
+                self._gradients_first = False
+                step = self._direction(loss, gradient, penalty)
             if step is None:
                 return None
             slope, along, length = float((gradient * step).sum()), step @ self._rows, 1.0
@@ -204,6 +221,41 @@ class DirectPath:
         scale = max(float(np.trace(curvature)) / self._classes, 1e-30)
         inner = curvature[:-1, :-1] / scale + 1e-13 * np.eye(self._classes - 1)
         return max(float(slope @ np.linalg.solve(inner, slope)), 0.0) / scale
+
+    def _along_gradients(self, loss: _Loss, gradient: Matrix, penalty: float, goal: float) -> Matrix | None:
+        """Solves for the Newton step of two classes by conjugate gradients, preconditioned by the Hessian's diagonal.
+
+        None where that would take longer than the Hessian, as under weak regularisation.
+        """
+        unknowns, count = gradient.size, self._rows.shape[1]
+        patience = int((unknowns + unknowns**2 / (3 * count)) / STEP_COST)
+        weight = np.full(unknowns, 0.0)
+        weight[: self._rank] = 0.5 * penalty
+        diagonal = np.maximum(loss.spread[0] @ self._squares.T + weight, 1e-300)
+        residual, step = -gradient[0], np.zeros(unknowns)
+        towards = residual / diagonal
+        energy = float(residual @ towards)
+        for _ in range(patience):
+            bent = ((towards @ self._rows) * loss.spread[0]) @ self._rows.T + weight * towards
+            along = float(towards @ bent)
+            if not along > 0:
+                return None
+            step += energy / along * towards
+            residual -= energy / along * bent
+            self.work.cg += 1
+            self.work.float64 += 2
+            # The certificate's norm: that of both classes' gradients.
+            if math.sqrt(2 * float(residual @ residual)) <= goal:
+                return step[None]
+            ahead = residual / diagonal
+            fresh = float(residual @ ahead)
+            towards = ahead + fresh / energy * towards
+            energy = fresh
+        return None
+
+    @cached_property
+    def _squares(self) -> Matrix:
+        return self._rows * self._rows
 
     def _direction(self, loss: _Loss, gradient: Matrix, penalty: float) -> Matrix | None:
         """Solves for the Newton step, (K - 1, r + 1); None where rounding makes the Hessian indefinite."""

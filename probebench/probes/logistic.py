@@ -136,7 +136,7 @@ def sweep(
         for everyone in _groups(parts, where):
             numbers = everyone
             shape = parts[everyone[0]].shape
-            if where.type == "cpu" and _kind(*shape[:2]) != "large" and pays(len(everyone), *shape):
+            if where.type == "cpu" and _kind(*shape[:2]) != "large" and pays(len(everyone), len(order), *shape):
                 numbers = []
                 for number in everyone:
                     alone = _solved_directly(parts[number], strengths[order], tol, fit_intercept, max_iter, work)

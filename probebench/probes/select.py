@@ -7,10 +7,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from probebench.arrays import Labels
-from probebench.probes.base import Backend, Judged, Labelled, Matrix, OnProgress, Probe, blocks
+from probebench.probes.base import Backend, Judged, Labelled, OnProgress, Probe, blocks
 from probebench.probes.grid import beyond, strengths
 from probebench.probes.prepare import Joined, Preparation, PreparedRows
+from probebench.probes.tried import Tried, Value, best_value, joined
 from probebench.registry.entry import Metric
 from probebench.registry.schema import ProtocolSpec
 
@@ -70,30 +70,6 @@ class Selected:
 
 
 @dataclass
-class _Tried:
-    """What validation rows said about one value: log-losses and hits, one a row over all folds; and the probe.
-
-    ``score`` is the accuracy, or the score by the metric where that chooses.
-    """
-
-    losses: Matrix
-    hits: Matrix
-    probe: Probe
-    converged: bool
-    score: float
-
-    def cost(self, criterion: str) -> float:
-        """Returns what is smallest at the best value; infinite where it is no number."""
-        value = float(self.losses.mean()) if criterion == "log-loss" else -self.score
-        return value if np.isfinite(value) else np.inf
-
-    def standard_error(self, criterion: str) -> float:
-        """Standard error over validation rows of the mean that is compared."""
-        values = self.losses if criterion == "log-loss" else self.hits
-        return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
-
-
-@dataclass
 class _Case:
     """One draw on its way to a choice: pairs of prepared training and validation rows, and what was tried.
 
@@ -103,7 +79,7 @@ class _Case:
     data: SelectionData
     pairs: list[tuple[Preparation, Labelled, Labelled]]
     metric: Metric
-    tried: dict[tuple[float | None, float], _Tried] = field(default_factory=dict)
+    tried: dict[Value, Tried] = field(default_factory=dict)
 
 
 def select(
@@ -204,28 +180,8 @@ def _try(
             folds = scored.get((id(case), float(value)), [])
             if labels is None or len(folds) < len(case.pairs):
                 continue
-            whole = [_joined(epoch, labels, case.metric) for epoch in zip(*folds, strict=True)]
+            whole = [joined(epoch, labels, case.metric) for epoch in zip(*folds, strict=True)]
             case.tried[rate, float(value)] = min(whole, key=lambda one: one.cost(protocol.criterion))
-
-
-def _joined(folds: Sequence[tuple[Judged, Probe]], labels: Labels, metric: Metric) -> _Tried:
-    """Puts together what the validation rows of all folds say, whose labels are ``labels``."""
-    hits = np.concatenate([hits for (_, hits), _ in folds])
-    return _Tried(
-        losses=np.concatenate([losses for (losses, _), _ in folds]),
-        hits=hits,
-        probe=folds[0][1],
-        converged=all(probe.converged is not False and probe.finite for _, probe in folds),
-        score=_score(hits, labels, metric),
-    )
-
-
-def _score(hits: Matrix, labels: Labels, metric: Metric) -> float:
-    """Returns the share of hits, or its mean over the classes of the rows."""
-    if metric == "accuracy":
-        return float(hits.mean())
-    _, place, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    return float((np.bincount(place, weights=hits) / counts).mean())
 
 
 def _scores(path: Sequence[Probe], preparation: Preparation, held: Labelled) -> list[Judged]:
@@ -274,36 +230,6 @@ def _search(case: _Case, rate: float | None, protocol: ProtocolSpec, fit: Backen
         own = {key: one for key, one in case.tried.items() if key[0] == rate}
         peak = grid.index(best_value(own, protocol)[1])
         wanted = [max(peak - step, 0), min(peak + step, len(grid) - 1)]
-
-
-def best_value(tried: dict[tuple[float | None, float], _Tried], protocol: ProtocolSpec) -> tuple[float | None, float]:
-    """Returns the learning rate and value with the best mean, by the protocol's rule.
-
-    Ties go to the smaller rate and then to the smaller value, or to what was tried first; but a value beyond the grid
-    must be strictly better than the best on it.
-
-    Raises:
-        FloatingPointError: No probe has finite scores.
-    """
-    grid = strengths(protocol)
-    ordered = list(tried) if protocol.grid.ties == "first" else sorted(tried, key=_smallest)
-    inside = [key for key in ordered if grid[0] <= key[1] <= grid[-1]]
-    outside = [key for key in ordered if key not in inside]
-
-    def cost(key: tuple[float | None, float]) -> float:
-        return tried[key].cost(protocol.criterion)
-
-    best = min([*inside, *outside], key=cost)
-    if cost(best) == np.inf:
-        raise FloatingPointError("no value of the grid gave a probe with finite scores; training diverged at each")
-    if protocol.rule == "one-standard-error":
-        limit = cost(best) + tried[best].standard_error(protocol.criterion)
-        return next(key for key in sorted(tried, key=_smallest) if cost(key) <= limit)
-    return best
-
-
-def _smallest(key: tuple[float | None, float]) -> tuple[float, float]:
-    return key[0] or 0.0, key[1]
 
 
 def _finish(case: _Case, protocol: ProtocolSpec, fitters: Fitters, on_progress: OnProgress) -> Selected:

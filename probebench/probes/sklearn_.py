@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from probebench.arrays import Labels
 from probebench.probes.base import FittedProbe, Labelled, Matrix, OnProgress
@@ -69,7 +70,9 @@ def fit_lbfgs(
     return paths
 
 
-def _fit(features: Matrix, labels: Labels, strength: float, max_iter: int, **settings: Any) -> FittedProbe:
+def _fit(
+    features: npt.NDArray[np.floating[Any]], labels: Labels, strength: float, max_iter: int, **settings: Any
+) -> FittedProbe:
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(C=strength, max_iter=max_iter, **settings)

@@ -157,7 +157,7 @@ def packed(names: Iterable[str]) -> str:
             parts.append(name)
         else:
             numbers[f":{block[1]}" if block[1] else ""].append(block[0])
-    for pooling, held in numbers.items():
+    for pooling, held in sorted(numbers.items()):
         runs: list[list[int]] = []
         for number in held:
             if runs and number == runs[-1][-1] + 1:

@@ -206,7 +206,8 @@ def test_layers_of_open_clips_own_resnet() -> None:
 def test_layers_of_networks_that_open_clip_wraps(trunk: str, pool: str, proj: str | None, named: tuple[str]) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        side = timm.get_pretrained_cfg(trunk).input_size[-1]
+        config: Any = timm.get_pretrained_cfg(trunk)
+        side = config.input_size[-1]
         visual = TimmModel(trunk, 16, image_size=side, pool=pool, proj=proj or "").eval()
     images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
     tower = TimmTower(visual.trunk, visual.head)

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,7 +68,7 @@ def test_one_pass_then_eval_of_all_of_one_and_of_what_a_protocol_takes(run: Run,
     planned = run(
         "extract", "--model", "tiny", "--dataset", images, *own, *CPU, "--layer", "block:0,pooled", "--dry-run"
     )
-    assert "96 + 16 float32" in planned.out and " bytes to write to" in planned.out
+    assert "96 + 32 float32" in planned.out and " bytes to write to" in planned.out
     few = (*own, "--shots", 1, "--draws", 1)
     run("eval", "--probe", "ridge", *few, "--layer", "block:1,block:2")
     assert layers(tmp_path) == ["block:1", "block:2"]
@@ -92,12 +93,12 @@ def test_one_pass_then_eval_of_all_of_one_and_of_what_a_protocol_takes(run: Run,
     assert ["pooled", "block:1"] in [one["layers"] for one in json.loads(compared.out)]
 
 
-def results(folder: Path) -> list[dict[str, object]]:
+def results(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in (folder / "results").glob("*/*/*.json")]
 
 
 def layers(folder: Path) -> list[str]:
-    return sorted(one["checkpoint"]["layer"] for one in results(folder))  # type: ignore[index]
+    return sorted(one["checkpoint"]["layer"] for one in results(folder))
 
 
 def test_results_on_any_layer_verify_and_can_be_submitted(run: Run, tmp_path: Path) -> None:

@@ -1,13 +1,15 @@
 """One pass over the images fills a file for each layer."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from probebench.arrays import Features
 from probebench.backbones.base import Backbone
 from probebench.backbones.builders import build_backbone
 from probebench.cache.header import encode_settings
@@ -65,13 +67,18 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """The images of every batch that went through a network."""
     seen: list[int] = []
     begin = Forward.begin
+
+    def counted(self: Forward, pixels: torch.Tensor) -> Callable[[], Features]:
+        seen.append(len(pixels))
+        return begin(self, pixels)
+
     with monkeypatch.context() as patch:
-        patch.setattr(Forward, "begin", lambda self, pixels: (seen.append(len(pixels)), begin(self, pixels))[1])
+        patch.setattr(Forward, "begin", counted)
         yield seen
 
 
 def features(home: Path) -> dict[tuple[str, str], bytes]:
-    found = {}
+    found: dict[tuple[str, str], bytes] = {}
     for path in stored_files(home):
         with FeatureFile(path) as file:
             found[file.key.layer, file.key.split] = file.read().tobytes()
@@ -183,7 +190,9 @@ def test_many_checkpoints_take_each_their_own_of_a_glob(dataset: Dataset, home: 
 def test_all_layers_of_a_deep_network_fit_into_what_a_file_records() -> None:
     """Forty blocks in three poolings, and only every other one of them."""
     names = list(layers_from({"pooled": 8, "cls": 8, "mean": 8, "cls+mean": 16, "last4": 32}, [8] * 48, True))
-    settings = {"device": "cuda", "batch_size": 256, "threads": 64, "channels_last": True, "compile": True}
-    more = {"folded": True, "torch": "2.15.0+cu130", "batch_sizes_before": "256 to row 1281024; "}
+    settings: dict[str, str | int | bool] = {
+        **{"device": "cuda", "batch_size": 256, "threads": 64, "channels_last": True, "compile": True},
+        **{"folded": True, "torch": "2.15.0+cu130", "batch_sizes_before": "256 to row 1281024; "},
+    }
     for chosen in (names, [name for name in names if not name.endswith(("1", "3", "5", "7", "9"))]):
-        assert encode_settings({**settings, **more, "layers": packed(chosen)})
+        assert encode_settings({**settings, "layers": packed(chosen)})

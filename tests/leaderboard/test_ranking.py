@@ -161,7 +161,7 @@ def test_an_older_version_of_a_protocol_is_shown_and_has_no_rank() -> None:
     assert why_unranked(result(), {"default": 2}) == "older version"
     assert why_unranked(result(), {"default": 1}) == why_unranked(result(), {}) == ""
     older = {entrant(name): {A: replace(cell(mean), note="older version")} for name, mean in (("x", 0.9), ("y", 0.8))}
-    assert lines(rank(older, never)) == [("x", None, "older version"), ("y", None, "older version")]  # type: ignore[arg-type]
+    assert lines(rank(older, never)) == [("x", None, "older version"), ("y", None, "older version")]
     page = page_data([result(model=name) for name in "ab"], versions={"default": 2})
     assert [row[1] for view in page["views"] for row in view["rows"]] == [None, None]
     assert {page["notes"][row[6]] for view in page["views"] for row in view["rows"]} == {"older version"}

@@ -242,7 +242,7 @@ def test_a_protocol_that_reports_one_metric_does_so_on_every_data_set(
     for path in model.glob("knn-knn-5-*"):
         shutil.copy(path, folder)
     by_class = {"digits": shipped.datasets["digits"].model_copy(update={"metric": "mean-per-class"})}
-    registry = replace(shipped, datasets=shipped.datasets | by_class)
+    registry = replace(shipped, datasets={**shipped.datasets, **by_class})
     assert verify(tmp_path, registry, tmp_path / "datasets").ok
     for path in folder.glob("*.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"metric": "mean-per-class"}))

@@ -133,5 +133,3 @@ def fits(registry: Registry, name: str, case: Case, keys: dict[str, str]) -> Ite
     for key, told in keys.items():
         *rate, value = (float(part) for part in key.split())
         yield key, labels_of(told), fixed(registry, name, case, value, *rate)
-
-

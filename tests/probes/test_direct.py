@@ -13,7 +13,7 @@ Cs = np.logspace(-4, 5, 7)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 6])
-@pytest.mark.parametrize(("count", "width"), [(60, 4), (30, 50)])
+@pytest.mark.parametrize(("count", "width"), [(60, 4), (30, 50), (200, 60)])
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_it_finds_what_conjugate_gradients_find(
     classes: int, count: int, width: int, fit_intercept: bool, monkeypatch: pytest.MonkeyPatch
@@ -21,9 +21,16 @@ def test_it_finds_what_conjugate_gradients_find(
     X, y = data(classes, count, width, shift=3.0)
     taken: list[float] = []
     solve = direct.DirectPath.solve
-    monkeypatch.setattr(direct.DirectPath, "solve", lambda path, C: taken.append(C) or solve(path, C))
+
+    def noted(path: direct.DirectPath, C: float) -> Any:
+        taken.append(C)
+        return solve(path, C)
+
+    monkeypatch.setattr(direct.DirectPath, "solve", noted)
     whole = logistic_sweep(X, y, [np.arange(count)], Cs, tol=1e-10, fit_intercept=fit_intercept)
-    assert taken == Cs.tolist() and whole.converged.all() and whole.work.cg == 0 < whole.work.newton
+    assert taken == Cs.tolist() and whole.converged.all() and 0 < whole.work.newton
+    # With two classes and some features, conjugate gradients are tried first.
+    assert (whole.work.cg > 0) == ((classes, width) == (2, 60))
     monkeypatch.setattr(direct, "MOST", 0)
     steps = logistic_sweep(X, y, [np.arange(count)], Cs, tol=1e-10, fit_intercept=fit_intercept)
     assert len(taken) == len(Cs)
@@ -56,9 +63,10 @@ def test_what_it_cannot_solve_goes_to_conjugate_gradients(monkeypatch: pytest.Mo
 
 
 def test_only_small_draws_are_solved_whole() -> None:
-    assert direct.pays(1, 569, 30, 2) and direct.pays(5, 10, 1280, 10)
-    assert not direct.pays(1, 500, 2048, 100) and not direct.pays(1, 20_000, 256, 20)
-    assert not direct.pays(1000, 569, 30, 2)
+    assert direct.pays(1, 17, 569, 30, 2) and direct.pays(5, 17, 10, 1280, 10)
+    assert not direct.pays(1, 1, 500, 2048, 100) and not direct.pays(1, 1, 20_000, 256, 20)
+    assert not direct.pays(1000, 17, 569, 30, 2)
+    assert direct.pays(1, 1, 20_000, 256, 2) and not direct.pays(1, 17, 20_000, 256, 2)
 
 
 def test_the_callers_rows_are_left_alone() -> None:

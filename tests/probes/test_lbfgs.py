@@ -15,7 +15,7 @@ def test_it_is_scipys_on_the_objective_written_out(classes: int) -> None:
     data = blobs(classes, 8, 3)
     rows, strength = 1 if classes == 2 else classes, 3.0
 
-    def loss(flat: np.ndarray) -> float:  # type: ignore[type-arg]
+    def loss(flat: np.ndarray) -> float:
         weights = flat.reshape(rows, 4)
         own = np.unique(data.labels)
         return objective(weights[:, :-1], weights[:, -1], data, own, strength, classes == 2) / strength

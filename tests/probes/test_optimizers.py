@@ -61,7 +61,7 @@ def by_hand(data: Labelled, solver: Solver, rate: float, decay: float, epochs: i
     rows = torch.as_tensor(data.matrix, dtype=torch.float32)
     norm, layer = (
         torch.nn.BatchNorm1d(rows.shape[1], affine=False),
-        torch.nn.Linear(rows.shape[1], len(targets.unique())),
+        torch.nn.Linear(rows.shape[1], int(targets.max()) + 1),
     )
     head = torch.nn.Sequential(norm, layer) if solver.batch_norm else layer
     adamw = torch.optim.AdamW(layer.parameters(), lr=rate, weight_decay=decay)

@@ -313,12 +313,12 @@ def test_the_metric_chooses_where_the_protocol_says_so(protocol: ProtocolSpec) -
     data = SelectionData(TRAIN, Labelled(rows, np.repeat([common, rare], [8, 2])))
     by_metric = changed(protocol, criterion="metric", scale="none")
 
-    def chosen(spec: ProtocolSpec, metric: Metric) -> tuple[float, float | None]:
+    def chosen(spec: ProtocolSpec, metric: Metric) -> Any:
         (one,) = select([data], spec, using(CommonOrSplit()), metric=metric)
         return one.chosen["C"], one.score
 
-    assert chosen(by_metric, "accuracy") == (pytest.approx(1e-4), 0.8)
-    assert chosen(by_metric, "mean-per-class") == (pytest.approx(10**0.5), 0.75)
+    assert np.allclose(np.array(chosen(by_metric, "accuracy"), float), (1e-4, 0.8))
+    assert np.allclose(np.array(chosen(by_metric, "mean-per-class"), float), (10**0.5, 0.75))
     by_accuracy = changed(by_metric, criterion="accuracy")
     assert chosen(by_accuracy, "mean-per-class") == chosen(by_metric, "accuracy"), "on every data set"
 
