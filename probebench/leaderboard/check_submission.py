@@ -35,7 +35,8 @@ def read_manifest(path: Path) -> Manifest:
     except OSError as error:
         raise ResultError(f"cannot be read ({error.strerror})") from error
     except ValidationError as error:
-        first = error.errors()[0]
+        # The input, which may be large, would be copied into each.
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ResultError(f"is damaged or of another schema ({where}: {first['msg']})") from error
     except ValueError as error:

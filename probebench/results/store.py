@@ -61,7 +61,8 @@ def read_result(path: Path) -> Result:
             raise ResultError(f"result {path} {version}")
         return Result.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors()[0]
+        # The input, which may be large, would be copied into each.
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ResultError(
             f"result {path} is damaged or of another schema ({where}: {first['msg']}); {again}"

@@ -152,7 +152,7 @@ TAMPERED: dict[str, tuple[Tamper, str]] = {
     "a pipe as a result": (tampering.a_pipe_as(".json"), "json: is no plain file"),
     "a pipe as predictions": (tampering.a_pipe_as(".npz"), "npz: is no plain file"),
     "many small predictions": (tampering.many_small_predictions, "has 899 ids, 899 labels and 20000000 images"),
-    "many wrong values": (tampering.many_wrong_values, "500,000 values, where 100,000 are the most"),
+    "many wrong values": (tampering.many_wrong_values, "500,000 values, where 50,000 are the most"),
     "a newer schema": (tampering.of_a_newer_schema, "is of schema 2, and this version of probebench knows 1: upgrade"),
     "a newer manifest": (lambda one: one.manifest(schema_version=3), "is of schema 3, and this version of"),
     "an empty mode": (lambda one: one.edit(mode=""), "mode is '', and protocol default has logistic"),
