@@ -29,6 +29,15 @@ def write_whole(path: Path, content: bytes | str) -> None:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def bytes_text(count: int) -> str:
+    """Returns a number of bytes in the largest unit of which there is one, such as "4.1 MB"; never as none of any."""
+    for unit, size in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        # What would be 1000.0 of a unit is one of the next.
+        if round(count / size, 1) >= 1:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} bytes"
+
+
 def stamp(status: os.stat_result) -> tuple[int, int, int, int]:
     """Returns what changes whenever a file's content does: inode, size, mtime and ctime in nanoseconds.
 

@@ -15,6 +15,7 @@ from probebench.backbones.pins import check_pin
 from probebench.errors import UsageError, WeightsError, one_line
 from probebench.fingerprint import file_sha256
 from probebench.network import hub_offline, quiet_libraries, reachable
+from probebench.outside import kind_fault
 from probebench.registry.checkpoint import MODULE
 from probebench.registry.schema import CheckpointSpec
 
@@ -33,8 +34,8 @@ def locate(spec: CheckpointSpec, home: Path) -> Path:
             path = _in_package(spec, *rest.split("/", 1))
         case "file":
             path = Path(rest).expanduser()
-            if not path.is_file():
-                raise WeightsError(f"weights of {spec.id}: {path} does not exist")
+            if (fault := kind_fault(path)) is not None:
+                raise WeightsError(f"weights of {spec.id}: {path} {fault}")
         case "hf":
             path = _from_hub(spec, rest)
         case "https":
@@ -48,13 +49,13 @@ def locate(spec: CheckpointSpec, home: Path) -> Path:
 
 
 def require_file(path: Path) -> None:
-    """Checks that a weights file is there. Loads no torch.
+    """Checks that a weights file is there, and a file. Loads no torch.
 
     Raises:
         WeightsError: It is not.
     """
-    if not path.is_file():
-        raise WeightsError(f"weights file {path} does not exist")
+    if (fault := kind_fault(path)) is not None:
+        raise WeightsError(f"weights file {path} {fault}")
 
 
 def check_given(spec: CheckpointSpec, path: Path) -> None:

@@ -12,11 +12,14 @@ import torch
 from safetensors.torch import load_file
 
 from probebench.errors import WeightsError, describe_os_error, one_line
+from probebench.outside import kind_fault
 
 _SAVE_AGAIN = "save its state_dict alone with torch.save or safetensors"
 _FETCH_AGAIN = "fetch it again"
 # Files list each storage once; a file of which tensors take many times its size shares storages to no honest end.
 _MOST_SHARED = 8
+# Bytes that tell what a file is; and of a safetensors header, which takes about 100 for each tensor.
+_HEAD, _LARGEST_HEADER = 256, 2 << 20
 
 
 class _Inert:
@@ -81,11 +84,11 @@ def read_checkpoint(path: Path) -> Mapping[object, object]:
         WeightsError: The file is missing, truncated, not a checkpoint, made to exhaust memory, or would have
             to run code to be read.
     """
-    if not path.is_file():
-        raise refusal(path, "does not exist")
+    if (fault := kind_fault(path)) is not None:
+        raise refusal(path, fault)
     try:
         with path.open("rb") as stream:
-            head = stream.read(16)
+            head = stream.read(_HEAD)
         content = _read(path, head)
     except pickle.UnpicklingError as error:
         raise refusal(path, _unpickling(error)) from error
@@ -139,13 +142,31 @@ def _read(path: Path, head: bytes) -> object:
         raise refusal(path, f"is empty; {_FETCH_AGAIN}")
     if head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf")):
         raise refusal(path, "is a compressed archive; unpack it first")
+    if text := _text(head):
+        raise refusal(path, f"is text, which begins with {text!r}, and no weights; {_FETCH_AGAIN} as it is published")
     if path.suffix == ".safetensors" or head[8:9] == b"{":
+        _check_header(head, path)
         return load_file(path)
     if head.startswith(b"PK"):
         _check_archive(path)
     with _only_inert(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _text(head: bytes) -> str:
+    """Returns the first line of a text, such as an error page or a pointer to the file; nothing of anything else."""
+    if any(one < 32 and one not in b"\t\n\r" or one > 126 for one in head):
+        return ""
+    return printable(head.decode("ascii").strip().split("\n", 1)[0].strip(), 40)
+
+
+def _check_header(head: bytes, path: Path) -> None:
+    """Looks at the length of a safetensors header, which the library parses whole."""
+    length, size = int.from_bytes(head[:8], "little"), path.stat().st_size
+    if length > min(size, _LARGEST_HEADER):
+        why = "is longer than the file" if length > size else "is longer than any network's"
+        raise refusal(path, f"declares a header of {length:,} bytes, which {why}; {_FETCH_AGAIN}")
 
 
 def _check_archive(path: Path) -> None:
@@ -158,12 +179,12 @@ def _check_archive(path: Path) -> None:
     names = [member.filename for member in members]
     if any(_leads_out(name) for name in names):
         raise refusal(path, f"names files outside itself; {_FETCH_AGAIN} from a known place")
+    if any(name.endswith("constants.pkl") or "/code/" in name for name in names):
+        raise refusal(path, "is a TorchScript program, not a state dict; load it where you trust it and " + _SAVE_AGAIN)
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
         raise refusal(path, f"is compressed, as torch.save never does; {_SAVE_AGAIN}")
     if len(set(names)) != len(names) or sum(member.file_size for member in members) > path.stat().st_size:
         raise refusal(path, f"declares more than it holds; {_FETCH_AGAIN}")
-    if any(name.endswith("constants.pkl") or "/code/" in name for name in names):
-        raise refusal(path, "is a TorchScript program, not a state dict; load it where you trust it and " + _SAVE_AGAIN)
 
 
 def _leads_out(name: str) -> bool:

@@ -5,6 +5,7 @@ wrote. An error of the operating system names the file.
 """
 
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from probebench.errors import CacheError
+from probebench.outside import kind_fault
 
 
 class RawFile:
@@ -24,9 +26,19 @@ class RawFile:
     """
 
     def __init__(self, path: Path, flags: int = os.O_RDONLY) -> None:
-        """Opens the file; ``flags`` are those of ``os.open``."""
+        """Opens the file; ``flags`` are those of ``os.open``.
+
+        Raises:
+            CacheError: There is something else in its place.
+            OSError: It cannot be opened.
+        """
         self.path = path
-        self._descriptor = os.open(path, flags | os.O_CLOEXEC, 0o666)
+        # A pipe in its place would otherwise be waited for. Folders are opened to make names durable.
+        self._descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
+        mode = os.fstat(self._descriptor).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            os.close(self._descriptor)
+            raise CacheError(f"feature file {path} {kind_fault(path)}; delete it and extract again")
 
     def length(self) -> int:
         """Returns the length in bytes."""

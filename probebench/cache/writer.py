@@ -45,6 +45,7 @@ from probebench.cache.lock import locked
 from probebench.cache.rows import PIECE, FeatureRows
 from probebench.cache.store import partial_path, scratch_path
 from probebench.errors import CacheError
+from probebench.files import bytes_text
 
 __all__ = ["FeatureWriter", "Provenance", "bytes_needed", "discard_leftovers", "locked"]
 
@@ -310,4 +311,4 @@ def _left_out(samples: Samples, skipped: list[int]) -> dict[str, npt.NDArray[Any
 def _require_space(folder: Path, needed: int) -> None:
     """Refuses before anything is written."""
     if shutil.disk_usage(folder).free < needed:
-        raise OSError(errno.ENOSPC, f"{needed / 1e6:.1f} MB are needed", str(folder))
+        raise OSError(errno.ENOSPC, f"{bytes_text(needed)} are needed", str(folder))

@@ -17,7 +17,7 @@ from probebench.cli.options import (
     registry_option,
 )
 from probebench.cli.steps import run_extract
-from probebench.files import home
+from probebench.files import bytes_text, home
 from probebench.progress import duration
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def print_plan(extractions: "Extractions") -> None:
     columns += [("features", "right"), ("MB to write", "right"), ("time", "right")]
     print_table(columns, rows)
     click.echo(
-        f"in all {needed / 1e6:.1f} MB to write to {home()} ({free_space(home()) / 1e9:.1f} GB free), "
+        f"in all {bytes_text(needed)} to write to {home()} ({bytes_text(free_space(home()))} free), "
         f"in {duration(seconds)} on {options.device} before torch.compile saves any"
     )
     require_space(needed, home())

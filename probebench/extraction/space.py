@@ -7,6 +7,7 @@ from pathlib import Path
 from probebench.cache.store import partial_path
 from probebench.cache.writer import bytes_needed
 from probebench.errors import CacheError
+from probebench.files import bytes_text
 
 
 def space_needed(path: Path, ids: Sequence[str], width: int, dtype: str) -> int:
@@ -33,6 +34,6 @@ def require_space(needed: int, home: Path) -> None:
     free = free_space(home)
     if needed > free:
         raise CacheError(
-            f"features need {needed / 1e9:.2f} GB in {home} and {free / 1e9:.2f} GB are free: "
+            f"features need {bytes_text(needed)} in {home} and {bytes_text(free)} are free: "
             "free some disk space, or set PROBEBENCH_HOME to a larger disk"
         )

@@ -16,6 +16,7 @@ from probebench.registry.load import Registry, read_entry
 from probebench.registry.schema import CheckpointSpec
 from probebench.results.cells import shots_text
 from probebench.results.schema import Result
+from probebench.results.store import newer_schema
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -25,13 +26,17 @@ def read_manifest(path: Path) -> Manifest:
         ResultError: It is missing, damaged or of another schema; the line names no file.
     """
     try:
-        return Manifest.model_validate_json(read_json(path, LARGEST[".json"]))
+        content = read_json(path, LARGEST[".json"])
+        if (version := newer_schema(content)) is not None:
+            raise ResultError(version)
+        return Manifest.model_validate_json(content)
     except FileNotFoundError as error:
         raise ResultError("is missing: make submissions with probebench submit") from error
     except OSError as error:
         raise ResultError(f"cannot be read ({error.strerror})") from error
     except ValidationError as error:
-        first = error.errors()[0]
+        # The input, which may be large, would be copied into each.
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ResultError(f"is damaged or of another schema ({where}: {first['msg']})") from error
     except ValueError as error:

@@ -9,7 +9,7 @@ from probebench.registry.entry import Id, Shots
 from probebench.registry.load import Registry
 from probebench.registry.protocol import ZEROSHOT, ZeroshotProtocol
 from probebench.registry.schema import FinetuneProtocol, ProtocolSpec
-from probebench.results.schema import Digest, Record, Result, Trial
+from probebench.results.schema import Digest, Items, Record, Result, Trial
 
 AnyProtocol = ProtocolSpec | FinetuneProtocol | ZeroshotProtocol
 
@@ -44,7 +44,7 @@ class Manifest(Record):
     evaluator_version: Annotated[int, Field(ge=1)]
     protocols: dict[str, int]
     datasets: dict[str, Digest]
-    draws: dict[str, list[Digest]]
+    draws: dict[str, Items[Digest]]
     files: dict[str, Digest]
 
 

@@ -37,7 +37,8 @@ def shipped_registry() -> Path:
 def _explain(error: ValidationError) -> str:
     """Says every fault that pydantic found, as ``key: fault`` separated by semicolons."""
     faults = []
-    for fault in error.errors():
+    # The input, which may be large, would be copied into each.
+    for fault in error.errors(include_input=False, include_url=False, include_context=False):
         # Of a choice such as number or "unknown", pydantic tells what is wrong with each: one is enough.
         choice = str(fault["loc"][-1]) if fault["loc"] else ""
         if choice == "literal['unknown']":

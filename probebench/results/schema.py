@@ -1,8 +1,8 @@
 """What a result says: every number with what produced it."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
 
 from probebench.registry.entry import Count, Metric, ShortClass, Shots
 from probebench.registry.probes import ResultKind
@@ -10,6 +10,9 @@ from probebench.registry.schema import Architecture, CheckpointSpec
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 UnitScore = Annotated[float, Field(ge=0, le=1)]
+Item = TypeVar("Item")
+# The first fault of a list is enough: a stranger's file may hold a fault in each of a hundred thousand items.
+Items = Annotated[list[Item], FailFast()]
 
 
 class Record(BaseModel):
@@ -31,7 +34,7 @@ class CheckpointFacts(Record):
     title: str
     method: str
     objective: str
-    sources: list[SourceFact]
+    sources: Items[SourceFact]
     samples_seen: Count
     labels: str
     curation: str
@@ -109,8 +112,8 @@ class Trial(Record):
     gap: float | None = None
     iterations: int | None = None
     tried: tuple[float, float] | None = None
-    unconverged: list[float]
-    left_out: list[float] = Field(default=[], exclude_if=lambda value: not value)
+    unconverged: Items[float]
+    left_out: Items[float] = Field(default=[], exclude_if=lambda value: not value)
     error: str | None = None
 
 
@@ -147,11 +150,11 @@ class Result(Record):
     shots: Shots
     labels_spent: int | None
     selection: Literal["validation", "test", "fixed"]
-    trials: list[Trial]
-    short_classes: list[ShortClass]
+    trials: Items[Trial]
+    short_classes: Items[ShortClass]
     metric: Metric
     n_test: int | None
-    skipped_ids: list[str]
+    skipped_ids: Items[str]
     mean: UnitScore | None
     ci95: tuple[UnitScore, UnitScore] | None
     ci95_covers: Literal["draws and test images", "training seeds and test images", "test images only"] | None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from probebench.arrays import Labels
 from probebench.errors import ResultError, one_line
@@ -56,9 +56,13 @@ def read_result(path: Path) -> Result:
     """
     again = "remove it and run eval again"
     try:
-        return Result.model_validate_json(read_json(path))
+        content = read_json(path)
+        if (version := newer_schema(content)) is not None:
+            raise ResultError(f"result {path} {version}")
+        return Result.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors()[0]
+        # The input, which may be large, would be copied into each.
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ResultError(
             f"result {path} is damaged or of another schema ({where}: {first['msg']}); {again}"
@@ -67,6 +71,21 @@ def read_result(path: Path) -> Result:
         raise ResultError(f"result {path} cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise ResultError(f"result {path} is damaged ({one_line(error, 100)}); {again}") from error
+
+
+class _Schema(BaseModel):
+    schema_version: int
+
+
+def newer_schema(content: bytes) -> str | None:
+    """Says that a JSON text is of a schema that came after this version, as a predicate; None where it is not."""
+    try:
+        version = _Schema.model_validate_json(content).schema_version
+    except ValidationError:
+        return None
+    if version <= 1:
+        return None
+    return f"is of schema {version}, and this version of probebench knows 1: upgrade probebench to read it"
 
 
 def read_predictions(path: Path, result: Result) -> Predictions:

@@ -20,6 +20,7 @@ from safetensors.torch import save, save_file
 
 from probebench.backbones import reading
 from probebench.backbones.adapters import read_state_dict
+from probebench.backbones.locate import require_file
 from probebench.backbones.weights import load_into
 from probebench.errors import WeightsError
 
@@ -314,10 +315,58 @@ def test_allowed_classes_do_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert isinstance(content["weight"], torch.Tensor) and type(content["args"]) is reading._Inert
 
 
-def test_a_folder_and_a_missing_file(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "no.pt"):
-        with pytest.raises(WeightsError, match="does not exist"):
-            read_state_dict(path)
+def test_what_is_no_file_is_called_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "folder.pt").mkdir()
+    os.mkfifo(tmp_path / "pipe.pt")
+    (tmp_path / "device.pt").symlink_to("/dev/zero")
+    for name, said in (
+        ("folder.pt", "is a folder, and no file"),
+        ("pipe.pt", "is a pipe, and no file"),
+        ("device.pt", "is a device, and no file"),
+        ("no.pt", "does not exist"),
+    ):
+        for reader in (read_state_dict, require_file):
+            with pytest.raises(WeightsError, match=f"weights file .*{name} {said}"):
+                reader(tmp_path / name)
+
+
+# What a user is to do about it differs, so each is called what it is.
+WORDS: dict[str, str] = {
+    "torchscript": "is a TorchScript program, not a state dict",
+    "torchscript, compressed": "is a TorchScript program, not a state dict",
+    "a compressed archive": "is compressed, as torch.save never does",
+    "html page": "is text, which begins with '<!DOCTYPE html><html><body>404 Not Foun…', and no weights; fetch",
+    "git lfs pointer": "is text, which begins with 'version https://git-lfs.github.com/spec…', and no weights",
+    "an error of a server": 'is text, which begins with \'{"error": "Repository not found"}\', and no weights',
+    "a text of windows": "is text, which begins with '404', and no weights",
+    "a table": "is text, which begins with 'epoch,loss', and no weights",
+    "safetensors, header beyond the file": "declares a header of 1,048,576 bytes, which is longer than the file",
+    "safetensors, a long header": "declares a header of 5,242,880 bytes, which is longer than any network's",
+    "safetensors, many tensors": "declares a header of 2,160,001 bytes, which is longer than any network's",
+}
+
+
+@functools.cache
+def worded() -> dict[str, bytes]:
+    members = {"archive/constants.pkl": b"", "archive/code/__torch__.py": b"exit()" * 100}
+    many = {f"{number:020d}": float32([0], 0, 0) for number in range(30_000)}
+    return {
+        "torchscript, compressed": torch_zip(raw(b"}"), members, zipfile.ZIP_DEFLATED),
+        "a compressed archive": torch_zip(raw(b"}"), {"archive/data/0": bytes(1000)}, zipfile.ZIP_DEFLATED),
+        "an error of a server": b'{"error": "Repository not found"}\n',
+        "a text of windows": b"\r\n404\r\nNot found\r\n",
+        "a table": b"epoch,loss\n1,0.5\n" * 100,
+        "safetensors, a long header": safetensors(b"{" + b" " * (5 << 20), length=5 << 20),
+        "safetensors, many tensors": safetensors(json.dumps(many, separators=(",", ":")).encode()),
+    }
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_a_file_is_called_what_it_is(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "weights.bin"
+    file.write_bytes({**bombs(), **damaged(), **worded()}[name])
+    with pytest.raises(WeightsError, match=re.escape(WORDS[name])):
+        read_state_dict(file)
 
 
 def test_good_files_of_each_container(tmp_path: Path) -> None:

@@ -306,3 +306,9 @@ def test_a_file_is_hashed_at_its_first_opening_and_when_it_has_changed(
     os.utime(path)
     FeatureFile(path).close()
     assert len(hashed) == 4
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.h5")
+    with pytest.raises(CacheError, match=r"feature file .*pipe.h5 is a pipe, and no file; delete it and extract again"):
+        FeatureFile(tmp_path / "pipe.h5")

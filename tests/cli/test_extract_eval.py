@@ -439,7 +439,7 @@ def test_a_dry_run_says_what_it_takes_and_writes_nothing(run: Run, images: str, 
     assert "36 train + 30 test" in done.out and "96 float32" in done.out and "GB free" in done.out
     assert stored_files(home) == stored_files(home, partial=True) == []
     run("extract", "--model", "tiny", "--dataset", images)
-    assert "in all 0.0 MB to write" in run("extract", "--model", "tiny", "--dataset", images, "--dry-run").out
+    assert "in all 0 bytes to write" in run("extract", "--model", "tiny", "--dataset", images, "--dry-run").out
 
 
 def test_a_disk_too_small_is_refused_by_the_dry_run_and_by_the_run(

@@ -68,7 +68,7 @@ def test_one_pass_then_eval_of_all_of_one_and_of_what_a_protocol_takes(run: Run,
     planned = run(
         "extract", "--model", "tiny", "--dataset", images, *own, *CPU, "--layer", "block:0,pooled", "--dry-run"
     )
-    assert "96 + 32 float32" in planned.out and "0.0 MB to write" in planned.out
+    assert "96 + 32 float32" in planned.out and " bytes to write to" in planned.out
     few = (*own, "--shots", 1, "--draws", 1)
     run("eval", "--probe", "ridge", *few, "--layer", "block:1,block:2")
     assert layers(tmp_path) == ["block:1", "block:2"]

@@ -3,6 +3,8 @@
 import atexit
 import io
 import json
+import os
+import pickle
 import shutil
 import tempfile
 import zipfile
@@ -269,6 +271,49 @@ def an_edited_entry(one: Submission) -> None:
     path = one.folder / f"{one.folder.name}.toml"
     path.write_text(path.read_text().replace('method = "supervised"', 'method = "image-image"'))
     one.seal()
+
+
+def arguments_that_run(one: Submission) -> None:
+    """Building the network would have its library unpickle the README."""
+    path = one.folder / f"{one.folder.name}.toml"
+    arguments = f'pretrained_image_path = "{one.folder}/README.md", weights_only = false'
+    path.write_text(path.read_text().replace("[architecture]", f"[architecture]\nkwargs = {{ {arguments} }}"))
+    one.seal()
+
+
+def a_readme_that_runs(one: Submission) -> None:
+    (one.folder / "README.md").write_bytes(pickle.dumps(_Harm(), protocol=0))
+    one.seal()
+
+
+def an_entry_of_dots(one: Submission) -> None:
+    (one.folder / f"{one.folder.name}.toml").write_text("a" + ".a" * 30_000 + " = 1")
+    one.seal()
+
+
+def a_pipe_as(name: str) -> Callable[[Submission], None]:
+    """A pipe in the place of a file, which whoever opens it waits for."""
+
+    def tamper(one: Submission) -> None:
+        path = one.npz() if name == ".npz" else one.json() if name == ".json" else one.folder / name
+        path.unlink()
+        os.mkfifo(path)
+
+    return tamper
+
+
+def many_small_predictions(one: Submission) -> None:
+    """A hundred kilobytes that would take a gigabyte."""
+    arrays = one.arrays()
+    one.save(arrays | {"y_pred": np.zeros((5, 20_000_000), dtype=np.int8)}, score=False)
+
+
+def many_wrong_values(one: Submission) -> None:
+    one.json().write_text('{"trials": [' + "{}," * 500_000 + "{}]}")
+
+
+def of_a_newer_schema(one: Submission) -> None:
+    one.edit(schema_version=2, news=True)
 
 
 def an_extra_file(one: Submission) -> None:

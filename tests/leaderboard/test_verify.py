@@ -1,7 +1,10 @@
 import json
 import os
+import pickle
 import shutil
-from collections.abc import Callable
+import socket
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -141,19 +144,71 @@ TAMPERED: dict[str, tuple[Tamper, str]] = {
     "unchosen called chosen": (lambda one: one.trial(validation=0), "selection is validation with 0 validation images"),
     "fewer labels told": (lambda one: one.edit(labels_spent=10), "10 labels spent, and draw 0 has 10 + 10"),
     "a failed trial": (lambda one: one.trial(test_score=None, error="x"), "draw 0 failed, so there is no score"),
+    "arguments that run": (tampering.arguments_that_run, "an entry may not give timm 'pretrained_image_path': only"),
+    "a README that runs": (tampering.a_readme_that_runs, "README.md: is a pickle by its content"),
+    "an entry of dots": (tampering.an_entry_of_dots, "nested too deeply: a key of 30001 parts"),
+    "a pipe as the entry": (tampering.a_pipe_as(f"{MODEL}.toml"), f"{MODEL}.toml: is no plain file"),
+    "a pipe as the manifest": (tampering.a_pipe_as("manifest.json"), "manifest.json: is no plain file"),
+    "a pipe as a result": (tampering.a_pipe_as(".json"), "json: is no plain file"),
+    "a pipe as predictions": (tampering.a_pipe_as(".npz"), "npz: is no plain file"),
+    "many small predictions": (tampering.many_small_predictions, "has 899 ids, 899 labels and 20000000 images"),
+    "many wrong values": (tampering.many_wrong_values, "500,000 values, where 50,000 are the most"),
+    "a newer schema": (tampering.of_a_newer_schema, "is of schema 2, and this version of probebench knows 1: upgrade"),
+    "a newer manifest": (lambda one: one.manifest(schema_version=3), "is of schema 3, and this version of"),
+    "an empty mode": (lambda one: one.edit(mode=""), "mode is '', and protocol default has logistic"),
+    "a choice beside the grid": (
+        lambda one: one.trial(chosen={"C": 2.0}),
+        "draw 0: C = 2 is not on the grid of protocol default",
+    ),
+    "a gap above the tolerance": (lambda one: one.trial(gap=0.1), "draw 0: converged with a gap of 0.1"),
     "TOML folded deeply": (tampering.folded_deeply, "nested too deeply"),
     "JSON folded deeply": (tampering.json_folded_deeply, "is damaged or of another schema"),
 }
 
 
+# What Python tells its auditors of where a file of a stranger could run, fetch or write something.
+_HARM = ("socket.", "subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.fork", "pickle.find_class", "urllib.")
+_watching: list[list[str]] = []
+
+
+def _audit(event: str, arguments: tuple[object, ...]) -> None:
+    for seen in _watching:
+        writes = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
+        if writes or event.startswith(_HARM):
+            seen.append(f"{event} {arguments}")
+
+
+sys.addaudithook(_audit)
+
+
+@pytest.fixture
+def harm() -> Iterator[list[str]]:
+    """All that could do harm while a test runs; an auditor cannot be taken away, only told to look elsewhere."""
+    seen: list[str] = []
+    _watching.append(seen)
+    yield seen
+    _watching.remove(seen)
+
+
 @pytest.mark.parametrize("name", TAMPERED)
 def test_a_tampered_submission_fails_with_its_reason(
-    name: str, submission: Submission, check: Callable[[Path], Verified]
+    name: str, submission: Submission, check: Callable[[Path], Verified], harm: list[str]
 ) -> None:
     tamper, reason = TAMPERED[name]
     tamper(submission)
+    harm.clear()
     verified = check(submission.folder.parent)
+    assert not harm
     assert reason in said(verified), said(verified)
+
+
+def test_harm_would_be_seen(harm: list[str], tmp_path: Path) -> None:
+    """Otherwise the list above would prove nothing."""
+    pickle.loads(pickle.dumps(os.getcwd))
+    (tmp_path / "file").write_text("x")
+    with socket.socket():
+        pass
+    assert [one.split(" ", 1)[0] for one in harm] == ["pickle.find_class", "open", "socket.__new__"]
 
 
 def test_several_tamperings_are_all_told(run: Callable[..., Ran], submission: Submission) -> None:

@@ -41,12 +41,20 @@ def test_the_same_predictions_are_the_same_bytes(path: Path, tmp_path: Path) -> 
     assert write_predictions(tmp_path / "again.json", PREDICTIONS)["sha256"] == read_result(path).predictions["sha256"]  # type: ignore[index]
 
 
-@pytest.mark.parametrize("content", ["", "{}", "not JSON", '{"schema_version": 2}'])
+@pytest.mark.parametrize("content", ["", "{}", "not JSON", '{"schema_version": 0}', '{"schema_version": "2"'])
 def test_damaged_results_are_refused_in_one_line(path: Path, content: str) -> None:
     path.write_text(content)
     with pytest.raises(ResultError, match="run eval again") as caught:
         read_result(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_result_of_a_newer_schema_is_not_called_damaged(path: Path) -> None:
+    """Whoever removes it on our advice has lost what a newer version made."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 2, "new": True}))
+    with pytest.raises(ResultError, match="is of schema 2, and this version of probebench knows 1: upgrade") as caught:
+        read_result(path)
+    assert "damaged" not in str(caught.value) and "remove" not in str(caught.value)
 
 
 @pytest.mark.parametrize("how", ["gone", "changed", "cut"])
