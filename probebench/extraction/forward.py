@@ -10,7 +10,7 @@ import torch
 
 from probebench.arrays import Features
 from probebench.backbones.base import Backbone
-from probebench.device import in_smaller_batches
+from probebench.device import full_float32, in_smaller_batches
 from probebench.errors import FeatureError, UsageError, one_line
 from probebench.extraction.clock import Clock
 from probebench.extraction.inference import Network
@@ -49,7 +49,9 @@ class Forward:
         self._dtype, self._id, self._side, self._noise = dtype, backbone.spec.id, backbone.input.size, backbone.noise
         if device == "cpu":
             keep_freed_memory()
-        network = Network(backbone, fold, dtype == "bf16").eval().to(device).to(memory_format=torch.channels_last)
+        with full_float32():
+            network = Network(backbone, fold, dtype == "bf16")
+        network = network.eval().to(device).to(memory_format=torch.channels_last)
         self.folded = network.folded
         self._network: Callable[[torch.Tensor], torch.Tensor] = _compiled(network, device) if compiled else network
         self._copies = torch.cuda.Stream() if device == "cuda" else None  # type: ignore[no-untyped-call]
@@ -72,8 +74,7 @@ class Forward:
         def run(size: int) -> Callable[[], Features]:
             with (
                 torch.inference_mode(),
-                # TF32, torch's default for convolutions on GPUs, is fp32 with a mantissa of 10 bits.
-                torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
+                full_float32(),
                 torch.autocast(self.device, dtype=_TORCH[self._dtype], enabled=self._dtype != "fp32"),
             ):
                 return self._collected([self._run(part) for part in torch.split(pixels, size)])

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from probebench.device import full_float32
 from probebench.probes.base import RowSource, as_source
 from probebench.probes.fits import FittedDraw, SweepFit, collect, take_draw
 from probebench.probes.problem import Problem, Work
@@ -131,7 +132,7 @@ def sweep(
     order = np.argsort(strengths, kind="stable")
     fits: dict[int, FittedDraw] = {}
     work = Work()
-    with torch.inference_mode():
+    with torch.inference_mode(), full_float32():
         for numbers in _groups(parts, where):
             group = [parts[number] for number in numbers]
             rows = _rows(group, where, fit_intercept, memory)

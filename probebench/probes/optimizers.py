@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from probebench.device import full_float32
 from probebench.probes.base import FittedProbe, Labelled, OnProgress
 from probebench.registry.schema import Solver
 
@@ -45,7 +46,8 @@ def fit_paths(
         targets = torch.as_tensor(own)
         path = []
         for decay in strengths:
-            layer = _train(rows, targets, len(classes), solver, rate, float(decay), epochs)
+            with full_float32():
+                layer = _train(rows, targets, len(classes), solver, rate, float(decay), epochs)
             coef, intercept = layer.weight.detach().double().numpy(), layer.bias.detach().double().numpy()
             finite = bool(np.isfinite(coef).all() and np.isfinite(intercept).all())
             path.append(

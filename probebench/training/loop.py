@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from timm.utils.model_ema import ModelEmaV3
 
-from probebench.device import in_smaller_batches
+from probebench.device import full_float32, in_smaller_batches
 from probebench.errors import FeatureError, UsageError
 from probebench.progress import Progress
 from probebench.registry.finetune_protocol import Optimizer, Schedule
@@ -107,8 +107,13 @@ def run(training: Training, options: TrainingOptions, progress: Progress) -> Pro
         DatasetError: An image cannot be read.
         FeatureError: One image does not fit into memory.
     """
+
+    def with_(micro: int) -> Progressed:
+        with full_float32():
+            return _Loop(training, options, progress, micro).run()
+
     return in_smaller_batches(
-        lambda micro: _Loop(training, options, progress, micro).run(),
+        with_,
         # A batch may have one image more.
         options.micro_batch or training.batch_size + 1,
         lambda error: FeatureError(f"{training.name}: one image does not fit into memory ({error})"),

@@ -26,7 +26,9 @@ from probebench.datasets.open import open_dataset
 from probebench.errors import CacheError, DatasetError, FeatureError, OutOfReachError, UsageError
 from probebench.extraction import ExtractionOptions, extract, plan
 from probebench.extraction.extract import jobs_for
+from probebench.extraction.forward import Forward
 from probebench.registry import Registry
+from tests.arithmetic import tf32_asked_for
 from tests.conftest import make_entry, make_images
 
 OPTIONS = ExtractionOptions(device="cpu", dtype="fp32", batch_size=5, workers=0)
@@ -546,3 +548,9 @@ def test_an_outage_is_no_reason_to_leave_images_out(tiny: Backbone, dataset: Dat
     splits = {**dataset.splits, "train": replace(train, images=Streamed(train.images))}
     with pytest.raises(DatasetError, match="out of reach"):
         extract(tiny, replace(dataset, splits=splits), home, replace(OPTIONS, workers=workers, on_error="skip"))
+
+
+def test_features_are_in_float32_whatever_is_asked_for_outside(tiny: Backbone) -> None:
+    with tf32_asked_for() as watched:
+        Forward(tiny, "cpu", "fp32", 2)(tiny.noise(2))
+    assert watched.arithmetic == {"ieee"}

@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 
 from probebench.probes import logistic_sweep
 from probebench.probes import rows as rows_module
+from tests.arithmetic import tf32_asked_for
 from tests.probes.certificate import check
 
 Matrix = npt.NDArray[np.float64]
@@ -391,3 +392,10 @@ def test_a_gpu_finds_the_same_optimum() -> None:
     here, there = (logistic_sweep(X, y, draws, np.logspace(-4, 4, 9), device=name) for name in ("cpu", "cuda"))
     assert there.converged.all()
     assert np.allclose(here.objective, there.objective, rtol=2e-6)
+
+
+def test_products_are_in_float32_whatever_is_asked_for_outside() -> None:
+    X, y = data(3, 40, 8)
+    with tf32_asked_for() as watched:
+        logistic_sweep(X, y, [np.arange(40)], [1.0])
+    assert watched.arithmetic == {"ieee"}

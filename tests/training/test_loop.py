@@ -19,6 +19,7 @@ from probebench.training.classification import Classification, make_mixup
 from probebench.training.loop import Training
 from probebench.training.optim import make_optimizer, make_schedule
 from probebench.training.options import TrainingOptions
+from tests.arithmetic import tf32_asked_for
 from tests.finetuning.making import CPU, SHIPPED, make_task, protocol
 
 # Trains with a progress that kills the process in the middle of the second epoch.
@@ -197,3 +198,10 @@ def test_the_device_that_is_not_there() -> None:
     assert TrainingOptions.resolve(cluster_gpus=0).dtype == "fp32"
     with pytest.raises(UsageError, match="no CUDA device in the cluster"):
         TrainingOptions.resolve("cuda", cluster_gpus=0)
+
+
+def test_training_is_in_float32_whatever_is_asked_for_outside(home: Path, tmp_path: Path) -> None:
+    training = replace(make_training(tmp_path, home), epochs=1)
+    with tf32_asked_for() as watched:
+        train.run(training, CPU, Silent())
+    assert watched.arithmetic == {"ieee"} and watched.counts["convolution"]
