@@ -53,7 +53,7 @@ def has_bf16() -> bool:
     """Says whether this machine's GPU computes in bf16 itself; older ones emulate it, slower than float32."""
     import torch
 
-    return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 @contextlib.contextmanager
@@ -66,7 +66,7 @@ def full_float32() -> Iterator[None]:
     """
     import torch
 
-    backends = torch.backends
+    backends: Any = torch.backends
     wide: list[Any] = [backends, backends.cudnn, backends.mkldnn]
     products: list[Any] = [backends.cuda.matmul, backends.mkldnn.matmul]
     others: list[Any] = [backends.cudnn.conv, backends.cudnn.rnn, backends.mkldnn.conv, backends.mkldnn.rnn]

@@ -45,6 +45,7 @@ COUNTED = 5
 # The solver itself: whoever asks for it has asked for torch.
 SOLVER = {
     "objective",
+    "stream",
     "rows",
     "problem",
     "newton",

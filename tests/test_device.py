@@ -10,15 +10,16 @@ import torch
 
 from probebench.device import full_float32, is_out_of_memory, resolve_device
 
+backends: Any = torch.backends
 PLACES: dict[str, Any] = {
-    "all": torch.backends,
-    "cuda": torch.backends.cudnn,
-    "matmul": torch.backends.cuda.matmul,
-    "conv": torch.backends.cudnn.conv,
-    "rnn": torch.backends.cudnn.rnn,
-    "cpu": torch.backends.mkldnn,
-    "cpu matmul": torch.backends.mkldnn.matmul,
-    "cpu conv": torch.backends.mkldnn.conv,
+    "all": backends,
+    "cuda": backends.cudnn,
+    "matmul": backends.cuda.matmul,
+    "conv": backends.cudnn.conv,
+    "rnn": backends.cudnn.rnn,
+    "cpu": backends.mkldnn,
+    "cpu matmul": backends.mkldnn.matmul,
+    "cpu conv": backends.mkldnn.conv,
 }
 
 
@@ -30,8 +31,8 @@ def older() -> list[Any]:
     """What the older switches say, where they say anything."""
     said: list[Any] = []
     for ask in (
-        lambda: torch.backends.cudnn.allow_tf32,
-        lambda: torch.backends.cuda.matmul.allow_tf32,
+        lambda: backends.cudnn.allow_tf32,
+        lambda: backends.cuda.matmul.allow_tf32,
         torch.get_float32_matmul_precision,
     ):
         try:
@@ -42,29 +43,29 @@ def older() -> list[Any]:
 
 
 def by_flags() -> None:
-    torch.backends.cuda.matmul.allow_tf32 = True
-    torch.backends.cudnn.allow_tf32 = True
+    backends.cuda.matmul.allow_tf32 = True
+    backends.cudnn.allow_tf32 = True
 
 
 def everywhere() -> None:
-    torch.backends.fp32_precision = "tf32"
+    backends.fp32_precision = "tf32"
 
 
 def narrowly() -> None:
-    torch.backends.cuda.matmul.fp32_precision = "tf32"
-    torch.backends.cudnn.conv.fp32_precision = "tf32"
-    torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+    backends.cuda.matmul.fp32_precision = "tf32"
+    backends.cudnn.conv.fp32_precision = "tf32"
+    backends.mkldnn.matmul.fp32_precision = "bf16"
 
 
 def of_a_backend() -> None:
-    torch.backends.cudnn.fp32_precision = "tf32"
-    torch.backends.mkldnn.fp32_precision = "bf16"
+    backends.cudnn.fp32_precision = "tf32"
+    backends.mkldnn.fp32_precision = "bf16"
 
 
 def mixed() -> None:
     torch.set_float32_matmul_precision("medium")
-    torch.backends.fp32_precision = "tf32"
-    torch.backends.cudnn.rnn.fp32_precision = "ieee"
+    backends.fp32_precision = "tf32"
+    backends.cudnn.rnn.fp32_precision = "ieee"
 
 
 WAYS: dict[str, Callable[[], None]] = {
@@ -82,9 +83,9 @@ WAYS: dict[str, Callable[[], None]] = {
 def pinned() -> list[dict[str, str]]:
     """What is set, and what follows a wider switch that is then set otherwise."""
     before = precisions()
-    torch.backends.fp32_precision = "none"
+    backends.fp32_precision = "none"
     narrow = precisions()
-    torch.backends.fp32_precision = "ieee"
+    backends.fp32_precision = "ieee"
     return [before, narrow, precisions()]
 
 
@@ -98,7 +99,7 @@ def once_inside(way: str) -> Any:
     with contextlib.suppress(KeyError), full_float32():
         assert set(precisions().values()) == {"ieee"}
         assert torch.get_float32_matmul_precision() == "highest"
-        assert not torch.backends.cuda.matmul.allow_tf32
+        assert not backends.cuda.matmul.allow_tf32
         with full_float32():
             raise KeyError
     return older(), pinned()

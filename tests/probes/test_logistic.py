@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from probebench.probes import logistic_sweep
-from probebench.probes import rows as rows_module
+from probebench.probes import logistic_sweep, stream
 from tests.arithmetic import tf32_asked_for
 from tests.probes.certificate import check
 
@@ -144,7 +143,7 @@ def test_large_rows_in_blocks_reach_the_same_optimum(monkeypatch: pytest.MonkeyP
     small = logistic_sweep(X, y, [np.arange(400)], Cs)
     given = X.copy()
     monkeypatch.setattr("probebench.probes.logistic.SMALL", 0)
-    monkeypatch.setattr(rows_module, "BLOCK", 20 * 64)
+    monkeypatch.setattr(stream, "BLOCK", 20 * 64)
     kept = logistic_sweep(X.astype(np.float32), y, [np.arange(400)], Cs)
     read = logistic_sweep(X.astype(np.float32), y, [np.arange(400)], Cs, memory=0)
     double = logistic_sweep(X, y, [np.arange(400)], Cs)
@@ -173,7 +172,7 @@ class Blocks:
 
 def test_rows_from_disk_are_read_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("probebench.probes.logistic.SMALL", 0)
-    monkeypatch.setattr(rows_module, "BLOCK", 20 * 300)
+    monkeypatch.setattr(stream, "BLOCK", 20 * 300)
     X, y = data(4, 900, 20)
     source = Blocks(X)
     fit = logistic_sweep(source, y, [np.arange(900)], [0.1, 1.0], memory=0)
