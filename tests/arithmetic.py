@@ -57,17 +57,28 @@ class FakeCuda(TorchFunctionMode):
     beneath its functions is not seen.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.used: set[str] = set()
+
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
-        if func is torch.device:
+        if func in (torch.device, torch._C._nn._parse_to):
             return func(*args, **kwargs)
         if func == torch.Tensor.device.__get__:  # type: ignore[attr-defined]
             return CUDA if is_there(args[0]) else torch.device("cpu")
+        if func == torch.Tensor.data.__set__:  # type: ignore[attr-defined]
+            args[0]._there = is_there(args[1])
+            return func(*args, **kwargs)
+        if func is torch._has_compatible_shallow_copy_type:
+            return True
         flat, shape = tree_flatten((args, kwargs))
         asked = [one for one in flat if is_device(one)]
         args, kwargs = tree_unflatten([torch.device("cpu") if is_device(one) else one for one in flat], shape)
         tensors = [one for one in flat if isinstance(one, torch.Tensor)]
         there = [is_there(one) for one in tensors if one.dim() or is_there(one)]
+        if any(there):
+            self.used.add(func.__name__)
         if any(there) and not all(there):
             if not asked:
                 raise RuntimeError(f"{func.__name__}: expected all tensors to be on the same device")
@@ -120,5 +131,8 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCuda]:
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 0)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 0)
     monkeypatch.setattr(stream, "Copies", PlainCopies)
+    # torch's optimizers ask the driver whether a graph is being captured.
+    for name in ("_accelerator_graph_capture_health_check", "_cuda_graph_capture_health_check"):
+        monkeypatch.setattr(torch.optim.Optimizer, name, lambda optimizer: None, raising=False)
     with FakeCuda() as fake:
         yield fake

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from probebench.device import full_float32
-from probebench.probes.base import FittedProbe, Labelled, OnProgress
+from probebench.probes.base import FittedProbe, Labelled, OnProgress, host
+from probebench.probes.stream import pick_device
 from probebench.registry.schema import Solver
 
 # The one seed of the initial weights and of the order of batches.
@@ -26,7 +27,7 @@ def fit_paths(
     rate: float,
     epochs: int,
 ) -> list[list[FittedProbe]]:
-    """Trains one probe per draw and weight decay, in float32.
+    """Trains one probe per draw and weight decay, in float32, on a GPU where there is one.
 
     Args:
         trains: The rows of each draw.
@@ -39,16 +40,16 @@ def fit_paths(
     Returns:
         A probe a draw and weight decay; where training diverged it holds NaN and says converged = False.
     """
-    paths = []
+    paths, device = [], pick_device("auto")
     for train in trains:
-        rows = torch.as_tensor(train.matrix, dtype=torch.float32)
+        rows = torch.as_tensor(train.matrix, dtype=torch.float32, device=device)
         classes, own = np.unique(train.labels, return_inverse=True)
-        targets = torch.as_tensor(own)
+        targets = torch.as_tensor(own, device=device)
         path = []
         for decay in strengths:
             with full_float32():
                 layer = _train(rows, targets, len(classes), solver, rate, float(decay), epochs)
-            coef, intercept = layer.weight.detach().double().numpy(), layer.bias.detach().double().numpy()
+            coef, intercept = (host(value.detach().double()) for value in (layer.weight, layer.bias))
             finite = bool(np.isfinite(coef).all() and np.isfinite(intercept).all())
             path.append(
                 FittedProbe(
@@ -70,7 +71,8 @@ def _train(
     assert solver.batch_size
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        layer = torch.nn.Linear(rows.shape[1], classes)
+        # Drawn on the CPU, so that every device starts from the same weights.
+        layer = torch.nn.Linear(rows.shape[1], classes).to(rows.device)
     order = torch.Generator().manual_seed(SEED)
     optimizer: torch.optim.Optimizer
     if solver.name == "adamw":
@@ -80,7 +82,8 @@ def _train(
     steps = epochs * -(-len(rows) // solver.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps) if solver.schedule == "cosine" else None
     for _ in range(epochs):
-        for batch in torch.split(torch.randperm(len(rows), generator=order), solver.batch_size):
+        places = torch.randperm(len(rows), generator=order).to(rows.device)
+        for batch in torch.split(places, solver.batch_size):
             optimizer.zero_grad()
             loss = torch.nn.functional.cross_entropy(layer(rows[batch]), targets[batch])
             loss.backward()  # type: ignore[no-untyped-call]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from probebench.probes.base import Matrix, as_source
+from probebench.probes.base import Matrix, as_source, host
 from probebench.registry.schema import ProtocolSpec
 
 
@@ -115,9 +115,4 @@ def _moments(features: Any, preparation: Preparation) -> tuple[Matrix, Matrix]:
     there = preparation if device.type == "cpu" else preparation.on(device)
     mean = sum(there(block).sum(0) / count for _, block in blocks_on(features, device))
     variance = sum(((there(block) - mean) ** 2).sum(0) / count for _, block in blocks_on(features, device))
-    return _host(mean), _host(variance)
-
-
-def _host(value: Any) -> Matrix:
-    matrix: Matrix = np.asarray(value.cpu() if hasattr(value, "cpu") else value)
-    return matrix
+    return host(mean), host(variance)

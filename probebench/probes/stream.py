@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from probebench.probes.base import BLOCK_ROWS, RowSource, as_source
+from probebench.probes.base import BLOCK_ROWS, RowSource, as_source, blocks
 from probebench.probes.prepare import Preparation, PreparedRows
 
 NOT_FINITE = "X holds NaN or infinite features (Input X contains NaN or infinity)"
@@ -140,6 +140,11 @@ def streamed(
             yield start, stop, there
 
 
+def put(values: npt.NDArray[Any], device: torch.device) -> Any:
+    """Returns an array as it is for a CPU, and as a tensor on another device."""
+    return values if device.type == "cpu" else torch.as_tensor(values, device=device)
+
+
 def spans_of(count: int, step: int) -> list[tuple[int, int]]:
     """Returns (start, stop) of consecutive blocks of ``step`` rows."""
     return [(start, min(start + step, count)) for start in range(0, count, step)]
@@ -147,18 +152,18 @@ def spans_of(count: int, step: int) -> list[tuple[int, int]]:
 
 def blocks_on(features: Any, device: torch.device) -> Iterator[tuple[slice, Any]]:
     """Yields all rows (n, D) in blocks, in order, float64: NumPy arrays on a CPU, tensors on another device."""
-    source = as_source(features)
-    spans = spans_of(source.shape[0], BLOCK_ROWS)
+    if device.type == "cpu":
+        yield from blocks(features)
+        return
+    source, preparation = as_source(features), Preparation()
+    if isinstance(source, PreparedRows):
+        source, preparation = as_source(source.features), source.preparation.on(device)
 
     def read(start: int, stop: int) -> npt.NDArray[Any]:
         return np.asarray(source.read(np.arange(start, stop)))
 
-    if device.type == "cpu":
-        for start, stop in spans:
-            yield slice(start, stop), np.asarray(read(start, stop), dtype=np.float64)
-        return
-    for start, stop, rows in over(read, spans, device):
-        yield slice(start, stop), rows.double()
+    for start, stop, rows in over(read, spans_of(source.shape[0], BLOCK_ROWS), device):
+        yield slice(start, stop), preparation(rows.double())
 
 
 def over(
