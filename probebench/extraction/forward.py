@@ -111,18 +111,23 @@ class Forward:
 
         return wait
 
-    def stream(self, batches: Iterable[torch.Tensor], clock: Clock) -> Iterator[Features]:
-        """Yields the features of each batch; on a GPU the next batches are begun before one is waited for."""
-        waiting: deque[Callable[[], Features]] = deque()
+    def stream(self, batches: Iterable[torch.Tensor], clock: Clock) -> Iterator[tuple[Features, int]]:
+        """Yields each batch's features, and how many images went through the network at once for them.
+
+        On a GPU the next batches are begun before one is waited for, and may have halved the batch size since.
+        """
+        waiting: deque[tuple[Callable[[], Features], int]] = deque()
         depth = _UNDER_WAY if self.device == "cuda" else 0
 
-        def first() -> Features:
+        def first() -> tuple[Features, int]:
+            wait, size = waiting.popleft()
             with clock.waiting_for("forward"):
-                return waiting.popleft()()
+                return wait(), size
 
         for pixels in batches:
             with clock.waiting_for("forward"):
-                waiting.append(self.begin(pixels))
+                begun = self.begin(pixels)
+            waiting.append((begun, self.batch_size))
             while len(waiting) > depth:
                 yield first()
         while waiting:

@@ -25,6 +25,7 @@ from probebench.datasets.base import Dataset, Images
 from probebench.datasets.open import open_dataset
 from probebench.errors import CacheError, DatasetError, FeatureError, OutOfReachError, UsageError
 from probebench.extraction import ExtractionOptions, extract, plan
+from probebench.extraction.clock import Clock
 from probebench.extraction.extract import jobs_for
 from probebench.extraction.forward import Forward
 from probebench.registry import Registry
@@ -554,3 +555,17 @@ def test_features_are_in_float32_whatever_is_asked_for_outside(tiny: Backbone) -
     with tf32_asked_for() as watched:
         Forward(tiny, "cpu", "fp32", 2)(tiny.noise(2))
     assert watched.arithmetic == {"ieee"}
+
+
+def test_a_block_tells_the_batch_size_that_it_was_computed_in(tiny: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU two more batches are begun before one is waited for; memory may run out in those."""
+    forward = Forward(tiny, "cpu", "fp32", 4)
+    sizes = iter([4, 4, 2, 1])
+
+    def begin(pixels: torch.Tensor) -> Callable[[], Any]:
+        forward.batch_size = next(sizes)
+        return lambda: pixels
+
+    monkeypatch.setattr(forward, "begin", begin)
+    forward.device = "cuda"
+    assert [size for _, size in forward.stream([torch.zeros(4)] * 4, Clock())] == [4, 4, 2, 1]
