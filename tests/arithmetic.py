@@ -65,7 +65,7 @@ class FakeCuda(TorchFunctionMode):
         kwargs = dict(kwargs or {})
         if func in (torch.device, torch._C._nn._parse_to):
             return func(*args, **kwargs)
-        if func == torch.Tensor.device.__get__:  # type: ignore[attr-defined]
+        if func == torch.Tensor.device.__get__:
             return CUDA if is_there(args[0]) else torch.device("cpu")
         if func == torch.Tensor.data.__set__:  # type: ignore[attr-defined]
             args[0]._there = is_there(args[1])

@@ -189,8 +189,9 @@ class Linear:
         """Returns the probe with its coefficients on a torch device."""
         import torch
 
-        there = {name: torch.as_tensor(getattr(self, name), device=device) for name in ("coef", "intercept")}
-        return replace(self, **there)
+        coef: Any = torch.as_tensor(self.coef, device=device)
+        intercept: Any = torch.as_tensor(self.intercept, device=device)
+        return replace(self, coef=coef, intercept=intercept)
 
     @classmethod
     def judge(cls, path: Sequence["Linear"], features: Any, labels: Labels) -> list[Judged]:

@@ -11,7 +11,7 @@ from probebench.probes.sklearn_ import two_rows
 
 # As in DINOv2's evaluation, which runs cuML to its optimum; what is left out is cuML's default, and
 # ``benchmarks/cuml_source.py`` holds both against its source.
-ARGUMENTS = {"tol": 1e-12, "max_iter": 1000, "linesearch_max_iter": 50, "output_type": "numpy"}
+ARGUMENTS: dict[str, Any] = {"tol": 1e-12, "max_iter": 1000, "linesearch_max_iter": 50, "output_type": "numpy"}
 DEFAULTS = {
     "penalty": "l2",
     "fit_intercept": True,

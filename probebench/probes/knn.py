@@ -164,6 +164,8 @@ def _highest(values: Any) -> Any:
 def _merge(best: Any, places: Any, products: Any, fresh: Any) -> tuple[Any, Any]:
     """Keeps the k highest of those held and the new ones, in the order of the rows; the earlier of equal ones."""
     k = best.shape[1]
+    values: Any
+    known: Any
     if isinstance(best, np.ndarray):
         values = np.hstack([best, products])
         cut = np.partition(values, -k, axis=1)[:, -k, None]

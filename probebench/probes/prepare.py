@@ -80,7 +80,8 @@ class PreparedRows:
 
     def read(self, positions: npt.NDArray[Any]) -> Matrix:
         """Returns the prepared rows at ``positions``."""
-        return self.preparation(as_source(self.features).read(positions))
+        prepared: Matrix = self.preparation(as_source(self.features).read(positions))
+        return prepared
 
 
 @dataclass(frozen=True)

@@ -155,15 +155,20 @@ def blocks_on(features: Any, device: torch.device) -> Iterator[tuple[slice, Any]
     if device.type == "cpu":
         yield from blocks(features)
         return
-    source, preparation = as_source(features), Preparation()
-    if isinstance(source, PreparedRows):
-        source, preparation = as_source(source.features), source.preparation.on(device)
+    source, preparation = _as_stored(as_source(features), device)
 
     def read(start: int, stop: int) -> npt.NDArray[Any]:
         return np.asarray(source.read(np.arange(start, stop)))
 
     for start, stop, rows in over(read, spans_of(source.shape[0], BLOCK_ROWS), device):
         yield slice(start, stop), preparation(rows.double())
+
+
+def _as_stored(source: RowSource, device: torch.device) -> tuple[RowSource, Preparation]:
+    """Returns what reads rows as they are stored, and what is then to be done with them on the device."""
+    if isinstance(source, PreparedRows):
+        return as_source(source.features), source.preparation.on(device)
+    return source, Preparation()
 
 
 def over(
@@ -200,10 +205,7 @@ class Feed:
     @classmethod
     def of(cls, source: RowSource, positions: npt.NDArray[np.integer[Any]], device: torch.device, room: int) -> "Feed":
         """Takes a draw's rows, which may fill ``room`` bytes of the device's memory."""
-        preparation = Preparation()
-        if isinstance(source, PreparedRows):
-            preparation = source.preparation.on(device)
-            source = as_source(source.features)
+        source, preparation = _as_stored(source, device)
         count, width = len(positions), source.shape[1]
         feed = cls(
             source=source, positions=positions, preparation=preparation, device=device, keep=4 * count * width <= room

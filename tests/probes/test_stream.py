@@ -93,7 +93,7 @@ def test_rows_stay_where_scores_leave_room_for_them(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(("count", "step"), [(1, 4), (8, 4), (30, 4)])
 def test_rows_that_stream_are_all_there_in_order(count: int, step: int) -> None:
     rows = np.arange(3.0 * count).reshape(count, 3)
-    copies = PlainCopies(torch.device("cpu"))
+    copies: Any = PlainCopies(torch.device("cpu"))
     parts = list(streamed(lambda start, stop: rows[start:stop], spans_of(count, step), copies))
     assert [part[:2] for part in parts] == spans_of(count, step)
     assert torch.equal(torch.cat([there for _, _, there in parts]), torch.from_numpy(rows))
@@ -105,7 +105,8 @@ def test_a_row_that_cannot_be_read_is_said_where_rows_are_wanted() -> None:
             raise OSError("the disk is gone")
         return np.zeros((4, 2))
 
-    parts = streamed(read, spans_of(16, 4), PlainCopies(torch.device("cpu")))
+    copies: Any = PlainCopies(torch.device("cpu"))
+    parts = streamed(read, spans_of(16, 4), copies)
     assert [next(parts)[:2], next(parts)[:2]] == [(0, 4), (4, 8)]
     with pytest.raises(OSError, match="the disk is gone"):
         next(parts)

@@ -242,7 +242,8 @@ def two_processes(work: Callable[[int], Any]) -> list[Any]:
 def test_processes_end_with_one_network_though_memory_runs_out_in_one(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, greedy: bool
 ) -> None:
-    training, loss = replace(make_training(tmp_path, home), epochs=2), Classification.loss
+    training = replace(make_training(tmp_path, home), epochs=2, frozen_norms=False)
+    loss = Classification.loss
 
     def work(rank: int) -> Any:
         def runs_out(objective: Any, model: Any, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
