@@ -59,6 +59,7 @@ docs: $(STAMP)
 	$(call written,cli_reference,docs/cli.md)
 	$(call written,model_table,docs/models.md)
 	$(call written,parameter_table,probebench/leaderboard/parameters.json)
+	$(call written,layer_table,registry/layers.json)
 	$(BIN)/python -m probebench.tools.dataset_table docs/datasets.md
 
 # The documentation with the leaderboard in it, at site/docs/index.html. A warning or a broken link fails.

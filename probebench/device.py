@@ -1,6 +1,7 @@
 """Where to compute and with what arithmetic, where that was left to choose; and what to do where memory runs out."""
 
 import contextlib
+import gc
 import os
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -134,5 +135,7 @@ def in_smaller_batches(
             raise refused(error)
         size = -(-size // 2)
         on_smaller(size)
+        # Wrappers of a network hold on to it in a circle: until that is collected, what did not fit is still there.
+        gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

@@ -3,10 +3,13 @@
 import contextlib
 import logging
 import os
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
+
+from probebench.errors import ProbebenchWarning, one_line
 
 Shared = TypeVar("Shared")
 Item = TypeVar("Item")
@@ -14,6 +17,8 @@ Out = TypeVar("Out")
 
 # A task that takes its worker down this often is at fault itself.
 RETRIES = 3
+# Attempts to start a node.
+STARTS = 4
 # Tasks that a worker has at a time: one under way and one waiting.
 _DEEP = 2
 
@@ -72,8 +77,10 @@ class Ray:
         Raises:
             EngineError: Ray is not installed, or the cluster cannot be reached.
         """
-        # Read when Ray is imported: nothing is reported to anybody, and tasks without a GPU see the machine as it is.
+        # Read when Ray is imported: nothing is reported to anybody, tasks without a GPU see the machine as it is, and
+        # a busy machine is waited for.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "120")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         try:
             import ray
@@ -82,17 +89,7 @@ class Ray:
         self._ray = ray
         self._started = not ray.is_initialized()
         if self._started:
-            address = os.environ.get("RAY_ADDRESS")
-            try:
-                ray.init(
-                    address=address,
-                    include_dashboard=None if address else False,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                )
-            except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-                where = f"the cluster at RAY_ADDRESS={address} cannot be joined" if address else "Ray cannot be started"
-                raise EngineError(f"{where}: {str(error).splitlines()[0][:160]}") from error
+            self._start(os.environ.get("RAY_ADDRESS"))
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         self.gpus = int(resources.get("GPU", 0))
         self._cpus = int(resources.get("CPU", 1))
@@ -101,6 +98,32 @@ class Ray:
         self._largest = max(int(machine.get("CPU", 1)) for machine in machines)
         shares = [int(machine.get("CPU", 1) // machine["GPU"]) for machine in machines if machine.get("GPU", 0) >= 1]
         self.cores_a_gpu = max(1, min(shares, default=1))
+
+    def _start(self, address: str | None) -> None:
+        """Joins a cluster, or starts one; its node gets 30 s from Ray, which on a busy machine is not always enough."""
+        for attempt in range(1, STARTS + 1):
+            try:
+                self._ray.init(
+                    address=address,
+                    include_dashboard=None if address else False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                )
+                return
+            # Ray has no class of its own for a node that did not come up in time.
+            except Exception as error:
+                slow = "timed out during startup" in str(error) and address is None
+                if not slow or attempt == STARTS:
+                    what = (
+                        f"the cluster at RAY_ADDRESS={address} cannot be joined" if address else "Ray cannot be started"
+                    )
+                    raise EngineError(f"{what}: {one_line(error, 160)}") from error
+                self._ray.shutdown()
+                warnings.warn(
+                    f"this machine is busy, and Ray did not start within 30 s; attempt {attempt + 1} of {STARTS}",
+                    ProbebenchWarning,
+                    stacklevel=3,
+                )
 
     def share(self, value: Shared) -> Handle[Shared]:
         """Puts an object where all workers can fetch it; hand the handle to tasks."""

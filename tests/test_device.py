@@ -1,14 +1,16 @@
 """Arithmetic and memory of devices that are not here, as far as they show without one."""
 
 import contextlib
+import gc
 import multiprocessing
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 
-from probebench.device import full_float32, is_out_of_memory, resolve_device
+from probebench.device import full_float32, in_smaller_batches, is_out_of_memory, resolve_device
 
 backends: Any = torch.backends
 PLACES: dict[str, Any] = {
@@ -147,3 +149,30 @@ def test_memory_that_ran_out_is_known_by_what_is_said(said: str, of_memory: bool
 def test_memory_that_ran_out_is_known_by_its_type() -> None:
     assert is_out_of_memory(torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"))
     assert is_out_of_memory(MemoryError())
+
+
+class Wrapped:
+    """A network whose wrapper refers to it and to which it refers, as accelerate's do."""
+
+    def __init__(self) -> None:
+        self.wrapper = self
+
+
+def test_what_did_not_fit_is_gone_before_the_cache_is_emptied(monkeypatch: pytest.MonkeyPatch) -> None:
+    networks: list[weakref.ref[Wrapped]] = []
+    alive: list[bool] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: alive.append(networks[-1]() is not None))
+
+    def run(size: int) -> int:
+        networks.append(weakref.ref(Wrapped()))
+        if size > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return size
+
+    gc.disable()
+    try:
+        assert in_smaller_batches(run, 8, RuntimeError, lambda size: None) == 2
+    finally:
+        gc.enable()
+    assert alive == [False, False]

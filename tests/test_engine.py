@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from probebench.engine import EngineError, Handle, Ray
+from probebench.errors import ProbebenchWarning
 from probebench.extraction import ExtractionOptions
 from probebench.extraction.shards import RayExecutor
 
@@ -129,3 +130,31 @@ def test_a_gpu_has_the_cores_of_its_own_machine(monkeypatch: pytest.MonkeyPatch)
     assert engine.gpus == 6 and engine.cores_a_gpu == 12
     options = ExtractionOptions(device="cuda", dtype="fp32")
     assert RayExecutor(None, options, 10, engine)._cpus == 12  # type: ignore[arg-type]
+
+
+def test_a_node_that_is_slow_to_start_is_waited_for_and_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    started: list[int] = []
+
+    def slow(**_: object) -> None:
+        started.append(len(started))
+        if len(started) <= late:
+            raise Exception("The current node timed out during startup. This could happen because ...")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", slow)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Resources": {"CPU": 2.0}, "Alive": True}])
+    late = 2
+    with pytest.warns(
+        ProbebenchWarning, match="this machine is busy, and Ray did not start within 30 s; attempt 2 of 4"
+    ):
+        Ray()
+    assert len(started) == 3
+    late = 100
+    with pytest.raises(EngineError, match="^Ray cannot be started: The current node timed out"), pytest.warns():
+        Ray()
+    assert len(started) == 7

@@ -38,6 +38,7 @@ def evaluate(
     features: FeaturesLike | None = None,
     *,
     dataset: DataName | None = None,
+    layer: str | Sequence[str] | None = None,
     shots: Shots | Sequence[Shots] | None = None,
     protocol: str | Sequence[str] | None = None,
     probe: str | None = None,
@@ -59,6 +60,8 @@ def evaluate(
         features: What ``extract`` or ``load_features`` returned, or ids of checkpoints whose features are cached; one
             or several, globs too. None: everything cached.
         dataset: Ids of data sets, folders or other sources, where checkpoints are named by id; None: all cached ones.
+        layer: Of cached features by id, only these layers, globs too; None: all cached ones, or the one that the
+            protocol takes.
         shots: Labelled images a class, or "full"; None: the protocol's.
         protocol: Ids of protocols, globs too: ``default``, ``ridge``, ``knn``, ...; None: the probe's own.
         probe: Kind of probe: logistic, ridge or knn; None: the protocol's, else logistic.
@@ -87,8 +90,11 @@ def evaluate(
     asked, repeats = shots_of(shots), _draws(draws)
     done: list[tuple[Path, Result]] = []
     with started(engine) as cluster, watched(progress, "fits") as told:
-        groups, problems = _groups(entries, features, dataset, input_size)
-        plan = plan_probes(entries, groups, protocols, shots=asked, draws=repeats, backend=backend)
+        groups, problems = _groups(entries, features, dataset, input_size, layer)
+        # Features were chosen with their layer; of checkpoints by id, a protocol may choose.
+        given = listed(features)
+        named = bool(listed(layer)) or (bool(given) and all(isinstance(one, Features) for one in given))
+        plan = plan_probes(entries, groups, protocols, shots=asked, draws=repeats, backend=backend, any_layer=named)
         problems += plan.problems
         told.start("probes", sum(len(task.seeds) * task.fits_a_draw for task in plan.tasks), 0)
         for task, result in zip(plan.tasks, evaluate_all(plan.tasks, folder, told.advance, cluster), strict=True):
@@ -112,7 +118,11 @@ def _draws(draws: int | None) -> int | None:
 
 
 def _groups(
-    registry: "Registry", features: FeaturesLike | None, dataset: DataName | None, input_size: int | None
+    registry: "Registry",
+    features: FeaturesLike | None,
+    dataset: DataName | None,
+    input_size: int | None,
+    layer: str | Sequence[str] | None = None,
 ) -> "tuple[list[FeatureGroup], list[str | ProbebenchError]]":
     """Returns the extractions that were asked for, and a line for each that is not there."""
     from probebench.api.models import model_id
@@ -124,13 +134,11 @@ def _groups(
     if len(groups) + len(models) < len(given) or (features is not None and not given):
         raise UsageError("features= takes what extract or load_features returned, or ids of checkpoints")
     if groups and not models:
-        if dataset is not None or input_size is not None:
-            raise UsageError(
-                "dataset= and input_size= are for checkpoints by id; features are of one data set and size"
-            )
+        if dataset is not None or input_size is not None or layer is not None:
+            raise UsageError("dataset=, layer= and input_size= are for checkpoints by id; features are of one each")
         return groups, []
     found = choose_extractions(
-        registry, home(), models, [place_of(registry, one) for one in listed(dataset)], input_size
+        registry, home(), models, [place_of(registry, one) for one in listed(dataset)], input_size, listed(layer)
     )
     for warning in found.warnings:
         warn(warning)
@@ -163,6 +171,7 @@ def zeroshot(
         UsageError: There is no such checkpoint or data set, or a template has no place for the name.
         UnfinishedError: Something that was asked for could not be evaluated; all else is done, written and in ``done``.
     """
+    from probebench.evaluation.extractions import projected_only
     from probebench.evaluation.zeroshot import ZeroshotTask
     from probebench.evaluation.zeroshot import zeroshot as classify
 
@@ -174,7 +183,7 @@ def zeroshot(
     groups, problems = _groups(entries, features, dataset, input_size)
     names = _names(entries, features, dataset)
     done: list[tuple[Path, Result]] = []
-    for group in groups:
+    for group in projected_only(groups):
         try:
             prompts = _prompts(entries, group.dataset, names, texts)
             known = entries.datasets.get(group.dataset)
@@ -203,14 +212,12 @@ def _names(registry: "Registry", features: FeaturesLike, dataset: DataName | Non
 def _prompts(
     registry: "Registry", dataset: str, names: Mapping[str, tuple[str, ...]], templates: tuple[str, ...]
 ) -> "Prompts":
-    from probebench.evaluation.zeroshot import DEFAULT_TEMPLATES, Prompts
+    from probebench.evaluation.zeroshot import Prompts
 
     spec = registry.datasets.get(dataset)
-    if spec is not None:
-        return Prompts(spec.readable_classes, templates or spec.templates or DEFAULT_TEMPLATES)
-    if dataset not in names:
+    if spec is None and dataset not in names:
         raise ProbebenchError(
             f"{dataset}: its class names are not in the cache; name it by where it lies (folder:PATH, wds: or hf:), or "
             "pass what extract returned"
         )
-    return Prompts(tuple(name.replace("_", " ") for name in names[dataset]), templates or DEFAULT_TEMPLATES)
+    return Prompts.of(spec, names.get(dataset, ()), templates)

@@ -25,7 +25,7 @@ def extract(
     name: str | None = None,
     ids: Ids | None = None,
     dataset_name: str | None = None,
-    layer: Literal["pooled", "projected"] | None = None,
+    layer: str | None = None,
     input_size: int | None = None,
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
     device: Literal["auto", "cpu", "cuda"] = "auto",
@@ -58,7 +58,7 @@ def extract(
         name: Id of a module (its class's name in lower case unless given), or of a weights file's new entry.
         ids: Of images in memory, one each; draws are made from ids, so numbers are only as good as the order.
         dataset_name: What the id of images in memory says.
-        layer: Which features; None: the entry's.
+        layer: Which features, of those that the model offers (``probebench layers``); None: the entry's.
         input_size: Side of the input in pixels; None: the entry's.
         dtype: Arithmetic; auto is bf16 on GPUs that have it, else fp32.
         device: Where to compute.
@@ -121,7 +121,7 @@ def load_features(
     model: str,
     dataset: str | os.PathLike[str],
     *,
-    layer: Literal["pooled", "projected"] | None = None,
+    layer: str | None = None,
     input_size: int | None = None,
     dtype: Literal["fp32", "bf16", "fp16"] | None = None,
     registry: Folders = (),

@@ -29,6 +29,7 @@ class Extractions:
         checkpoints: Their entries.
         datasets: The opened data sets.
         input_size: Side of the input in pixels; None: each entry's.
+        layers: Names and globs of layers; none: each entry's own.
         engine: Where to compute.
         options: Returns the settings of the run, given the engine's GPUs; None: this machine's.
         registered: The weights file that was given, as it was kept.
@@ -37,6 +38,7 @@ class Extractions:
     checkpoints: "tuple[CheckpointSpec, ...]"
     datasets: "tuple[Dataset, ...]"
     input_size: int | None
+    layers: tuple[str, ...]
     engine: EngineName
     options: "Callable[[int | None], ExtractionOptions]"
     registered: "UserWeights | None"
@@ -57,6 +59,7 @@ class Extractions:
                 home(),
                 options,
                 input_size=self.input_size,
+                layers=self.layers,
                 progress=progress or Silent(),
                 engine=cluster,
             )
@@ -71,13 +74,14 @@ class Extractions:
 
         with started(self.engine) as cluster:
             options = self.options(cluster.gpus if cluster else None)
-        return options, list(plan_many(self.checkpoints, self.datasets, home(), options, self.input_size))
+        return options, list(plan_many(self.checkpoints, self.datasets, home(), options, self.input_size, self.layers))
 
 
 def prepare(
     models: Sequence[str],
     datasets: Sequence[str] = (),
     *,
+    layers: Sequence[str] = (),
     weights: Path | None = None,
     input_size: int | None = None,
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
@@ -95,6 +99,7 @@ def prepare(
         models: Ids, globs or comma lists.
         datasets: Ids, suites, folders and other sources, likewise; none: the suite ``study`` once its sets are
             prepared, else ``offline``.
+        layers: Names, globs or comma lists of layers, all filled by one forward pass; none: each entry's own.
         weights: A user's file for the one checkpoint that is named; it is kept, so that it is given once.
         input_size: As in ``probebench.extract``, and so are those below.
         dtype: Arithmetic.
@@ -107,13 +112,14 @@ def prepare(
         registry: Folders of the user's own entries.
 
     Raises:
-        UsageError: There is no such checkpoint or data set, or weights were given for several.
+        UsageError: There is no such checkpoint, data set or layer, or weights were given for several.
         WeightsError: Weights are missing or damaged.
         DatasetError: A data set is missing or incomplete.
     """
     from probebench.backbones.locate import check_given
     from probebench.backbones.user_weights import require_weights
     from probebench.datasets.open import default_suite, open_dataset
+    from probebench.registry.layers import check_offered, check_patterns
     from probebench.registry.names import expand_datasets, expand_models
 
     entries = open_registry(registry)
@@ -122,6 +128,9 @@ def prepare(
         raise UsageError(f"--weights is for one model, and {len(specs)} were named")
     patterns = [place_of(entries, one) for one in datasets] or [default_suite(entries, home() / "datasets")]
     names = expand_datasets(entries, patterns)
+    wanted = tuple(check_patterns(layers))
+    for spec in specs if wanted else ():
+        check_offered(spec, wanted)
     # What is missing is told before torch is loaded, which takes seconds.
     if weights is not None:
         check_given(specs[0], weights)
@@ -140,6 +149,7 @@ def prepare(
         checkpoints=specs,
         datasets=opened,
         input_size=input_size,
+        layers=wanted,
         engine=engine,
         options=options,
         registered=registered,

@@ -82,15 +82,9 @@ def _build_entry(spec: "CheckpointSpec", layer: str | None, input_size: int | No
     from probebench.backbones.user_weights import require_weights
 
     require_weights(spec, home())
-    from probebench.backbones.builders import build_backbone, feature_width
-    from probebench.registry.checkpoint import Output
-    from probebench.registry.load import checked
+    from probebench.backbones.builders import build_backbone
 
-    if layer not in (None, spec.output.layer):
-        other = spec.model_copy(update={"output": checked(Output, features=1, layer=layer)})
-        output = other.output.model_copy(update={"features": feature_width(other)})
-        spec = other.model_copy(update={"output": output})
-    return build_backbone(spec, home(), input_size)
+    return build_backbone(spec, home(), input_size, () if layer is None else [layer])
 
 
 def _entry(

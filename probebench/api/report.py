@@ -147,5 +147,11 @@ def build_leaderboard(results: ResultsLike = "results", *, registry: Folders = (
     held = read_results(results)
     files = {id(result): path for path, result in zip(held.paths, held, strict=True)}
     # A board of results does not fail because some other entry is malformed.
-    entries = Registry.load_leniently(entry_folders(registry)).checkpoints
-    return build_site(list(held), Path(out), lambda result: read_predictions(files[id(result)], result), entries)
+    entries = Registry.load_leniently(entry_folders(registry))
+    return build_site(
+        list(held),
+        Path(out),
+        lambda result: read_predictions(files[id(result)], result),
+        entries.checkpoints,
+        entries.versions,
+    )

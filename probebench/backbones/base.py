@@ -1,13 +1,15 @@
 """What the rest of probebench sees of a network."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from PIL import Image
 
+from probebench.backbones.layers import Headless, layers_of
 from probebench.backbones.preprocess import Normalise, Pixels, to_rgb
 from probebench.errors import FeatureError, one_line
+from probebench.registry.layers import Layers
 from probebench.registry.schema import CheckpointSpec, Input
 
 
@@ -40,15 +42,17 @@ class OwnTransform:
         return given.detach().to("cpu", torch.float32).contiguous()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Backbone:
-    """A network in evaluation mode that maps images (B, 3, S, S) to features (B, D).
+    """A network in evaluation mode that maps images (B, 3, S, S) to features (B, D), of one layer or of several.
 
     Attributes:
         spec: The registry entry that it was built from.
         input: The preprocessing in force, at the input size that was asked for.
-        module: Called with a normalised float batch; gives features.
+        module: Called with a normalised float batch; gives the features of its layers side by side.
         weights_digest: sha256 over every tensor of the whole checkpoint (head and text tower included).
+        layers: Width of each of its layers, in their order.
+        headless: The network, for its other layers; a module of a Python session has none.
         transform: A module's own; None is that of ``input``.
     """
 
@@ -56,12 +60,22 @@ class Backbone:
     input: Input
     module: torch.nn.Module
     weights_digest: str
+    layers: Layers
+    headless: Headless | None = None
     transform: OwnTransform | None = None
 
     @property
     def features(self) -> int:
-        """The feature width D."""
-        return self.spec.output.features
+        """The feature width D, of all its layers together."""
+        return sum(self.layers.values())
+
+    def at(self, names: Sequence[str]) -> "Backbone":
+        """Returns the same network, tensors shared, that gives these layers of all that it offers."""
+        if tuple(names) == tuple(self.layers):
+            return self
+        assert self.headless is not None
+        offered = {**layers_of(self.spec), **self.layers}
+        return replace(self, module=self.headless.read(names), layers={name: offered[name] for name in names})
 
     @property
     def prepare(self) -> Callable[[Image.Image], torch.Tensor]:

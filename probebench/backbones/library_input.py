@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from probebench.backbones.builders import construct
+from probebench.backbones.construct import construct
 from probebench.errors import RegistryError
 from probebench.registry.checkpoint import Architecture
 

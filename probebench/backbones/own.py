@@ -83,7 +83,14 @@ def own_backbone(
     )
     shown = hashlib.sha256(features.numpy().tobytes()).hexdigest()
     digest = fingerprint({"weights": state_digest(copied.state_dict()), "shown": shown})
-    return Backbone(spec, spec.input, copied, digest, OwnTransform(transform, batch.shape[1]))
+    return Backbone(
+        spec=spec,
+        input=spec.input,
+        module=copied,
+        weights_digest=digest,
+        layers={spec.output.layer: spec.output.features},
+        transform=OwnTransform(transform, batch.shape[1]),
+    )
 
 
 def _copied(module: torch.nn.Module) -> torch.nn.Module:

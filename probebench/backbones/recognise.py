@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 
 from probebench.backbones.adapters import ADAPTERS, StateDict, adapt, by_order
-from probebench.backbones.builders import construct, image_tower
+from probebench.backbones.construct import ImageTower, construct
 from probebench.backbones.reading import read_checkpoint, refusal
 from probebench.backbones.weights import Misfit
 from probebench.errors import WeightsError
@@ -43,7 +43,7 @@ def recognise(path: Path, architecture: Architecture, keys: Keys | None = None) 
     """
     content = read_checkpoint(path)
     plain = _network(architecture)
-    halves = {"open-clip-visual": image_tower(plain)} if architecture.library == "open_clip" else {}
+    halves = {"open-clip-visual": ImageTower(plain)} if architecture.library == "open_clip" else {}
     nearest: tuple[int, str, Misfit] | None = None
     refused: WeightsError | None = None
     for one in ("plain", *halves, *_ORDER) if keys is None else (keys,):

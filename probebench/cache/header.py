@@ -73,15 +73,20 @@ class Places:
     settings: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class About:
-    """Whose features these are, for listings: read without HDF5, so of interrupted files too."""
+    """Whose features these are, for listings: read without HDF5, so of interrupted files too.
+
+    Attributes:
+        layer: Which features; "" in files from before there was a choice.
+    """
 
     model: str
     dataset: str
     split: str
     input_size: int
     dtype: str
+    layer: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

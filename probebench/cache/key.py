@@ -6,6 +6,7 @@ from typing import Literal, Self, cast
 from pydantic import BaseModel, ConfigDict, Field
 
 from probebench.fingerprint import fingerprint
+from probebench.registry.layers import LayerName
 from probebench.registry.schema import Architecture, CheckpointSpec, Input
 
 # Of each arithmetic; raise one when the extractor changes what it computes there. 2 of bf16 keeps small sums in fp32.
@@ -18,7 +19,7 @@ class FeatureKey(BaseModel):
     Attributes:
         architecture: Library, name and arguments: they change features where the tensors alone do not (activations).
         weights_digest: sha256 over the checkpoint's tensors.
-        layer: "pooled" or "projected".
+        layer: Which output of the network, by its name (registry/layers.py).
         preprocessing: The entry's input settings, at the input size in force.
         dtype: Arithmetic of the forward pass; fp32 is stored as float32, fp16 and bf16 as float16.
         dataset_fingerprint: sha256 over ids, labels and splits.
@@ -31,7 +32,7 @@ class FeatureKey(BaseModel):
 
     architecture: Architecture
     weights_digest: str
-    layer: Literal["pooled", "projected"]
+    layer: LayerName
     preprocessing: Input
     dtype: Literal["fp32", "fp16", "bf16"]
     dataset_fingerprint: str
@@ -50,12 +51,16 @@ class FeatureKey(BaseModel):
         dataset_fingerprint: str,
         content: str,
         split: str,
+        layer: str | None = None,
     ) -> Self:
-        """Returns the key of a checkpoint's features of one split; the arguments are as in the attributes."""
+        """Returns the key of a checkpoint's features of one split; the arguments are as in the attributes.
+
+        Without a layer they are of the one that stands for the checkpoint.
+        """
         return cls(
             architecture=entry.architecture,
             weights_digest=weights_digest,
-            layer=entry.output.layer,
+            layer=layer or entry.output.layer,
             preprocessing=preprocessing,
             dtype=cast(Literal["fp32", "fp16", "bf16"], dtype),
             dataset_fingerprint=dataset_fingerprint,

@@ -154,7 +154,14 @@ def lay_out(
             length=memory.length,
             places=places,
             key=key.digest,
-            about=About(provenance.model, provenance.dataset, key.split, key.preprocessing.size, key.dtype),
+            about=About(
+                model=provenance.model,
+                dataset=provenance.dataset,
+                split=key.split,
+                input_size=key.preprocessing.size,
+                dtype=key.dtype,
+                layer=key.layer,
+            ),
             sha256="",
         )
         description = replace(description, sha256=fixed_sha256(file, description))

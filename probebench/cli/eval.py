@@ -8,6 +8,7 @@ import click
 from probebench.cli.options import (
     engine_option,
     input_size_option,
+    layer_option,
     out_option,
     parse_shots,
     registry_folders,
@@ -34,6 +35,7 @@ def _listed(words: Sequence[str], last: str) -> str:
     multiple=True,
     help="Data set id, suite, folder:PATH, wds:SHARDS or hf:NAME; repeats, takes comma lists and globs.",
 )
+@layer_option
 @click.option(
     "--shots",
     default=None,
@@ -73,6 +75,7 @@ def _listed(words: Sequence[str], last: str) -> str:
 def command(
     models: tuple[str, ...],
     datasets: tuple[str, ...],
+    layers: tuple[str, ...],
     shots: str | None,
     draws: int | None,
     probe: str | None,
@@ -85,12 +88,13 @@ def command(
     """Fit probes on few-shot draws and on full data, and score them on the whole test part.
 
     The strength of regularisation, or the number of neighbours, is chosen on validation images only. Results that are
-    there already are kept.
+    there already are kept. Without --layer, every cached layer is evaluated, or the one that the protocol takes.
     """
     run_eval(
         out,
         features=models or None,
         dataset=datasets,
+        layer=layers,
         shots=parse_shots(shots) if shots else None,
         protocol=protocols,
         probe=probe,

@@ -11,6 +11,7 @@ from probebench.cli.options import (
     device_option,
     engine_option,
     input_size_option,
+    layer_option,
     model_option,
     registry_folders,
     registry_option,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     help="Data set id, suite, folder:PATH, wds:SHARDS or hf:NAME; repeats, takes comma lists and globs.  [default: the "
     "suite study once its sets are prepared, else offline]",
 )
+@layer_option
 @click.option(
     "--weights",
     type=click.Path(path_type=Path),
@@ -73,6 +75,7 @@ if TYPE_CHECKING:
 def command(
     models: tuple[str, ...],
     datasets: tuple[str, ...],
+    layers: tuple[str, ...],
     weights: Path | None,
     device: str,
     dtype: Any,
@@ -86,11 +89,13 @@ def command(
 ) -> None:
     """Run every image of a data set through a checkpoint, once, and keep the features.
 
-    A second call finds them and does nothing; an interrupted one goes on where it stopped.
+    A second call finds them and does nothing; an interrupted one goes on where it stopped. Of each image one forward
+    pass gives all layers that are asked for; without --layer, the one that stands for the checkpoint.
     """
     extractions = prepare(
         models,
         datasets,
+        layers=layers,
         weights=weights,
         input_size=input_size,
         dtype=dtype,
@@ -126,7 +131,7 @@ def print_plan(extractions: "Extractions") -> None:
         needed, seconds = needed + planned.bytes, seconds + planned.seconds
         images = " + ".join(f"{count} {split}" for split, count in planned.images.items())
         cached = sum(planned.images.values()) - sum(planned.left.values())
-        width = f"{one.features} {'float32' if options.dtype == 'fp32' else 'float16'}"
+        width = f"{' + '.join(map(str, one.layers.values()))} {'float32' if options.dtype == 'fp32' else 'float16'}"
         row = [one.model, one.dataset, str(one.input_size), images, str(cached), width]
         rows.append([*row, f"{planned.bytes / 1e6:.1f}", duration(planned.seconds)])
     columns = [("model", "left"), ("data set", "left"), ("px", "right"), ("images", "left"), ("cached", "right")]

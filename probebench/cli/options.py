@@ -21,6 +21,14 @@ out_option = click.option(
 input_size_option = click.option(
     "--input-size", type=click.IntRange(1, 4096), metavar="N", help="Side of the input in pixels."
 )
+layer_option = click.option(
+    "--layer",
+    "layers",
+    multiple=True,
+    metavar="L",
+    help="Layer of the network (probebench layers): pooled, projected, cls, mean, cls+mean, last4, block:N, "
+    "block:N:cls, block:N:mean; repeats, takes comma lists and globs.",
+)
 
 model_option = click.option(
     "--model", "models", multiple=True, required=True, help="Checkpoint id; repeats, takes comma lists and globs."

@@ -35,6 +35,7 @@ def compare_results(first: str, second: str, out: Path, as_json: bool) -> None:
                 {
                     "dataset": pair.first.dataset,
                     "input_sizes": [pair.first.input_size, pair.second.input_size],
+                    "layers": [pair.first.checkpoint.layer, pair.second.checkpoint.layer],
                     "protocol": pair.first.protocol,
                     "shots": pair.first.shots,
                     "means": [score_of(pair.first).mean, score_of(pair.second).mean],
@@ -48,12 +49,13 @@ def compare_results(first: str, second: str, out: Path, as_json: bool) -> None:
         )
         return
     print_table(
-        [("data set", "left"), ("px", "right"), ("protocol", "left"), ("shots", "right"), (first, "right")]
-        + [(second, "right"), ("difference [95% interval]", "right"), ("p (Holm)", "right")],
+        [("data set", "left"), ("px", "right"), ("layer", "left"), ("protocol", "left"), ("shots", "right")]
+        + [(first, "right"), (second, "right"), ("difference [95% interval]", "right"), ("p (Holm)", "right")],
         [
             [
                 pair.first.dataset,
                 "/".join(dict.fromkeys(str(size or "?") for size in (pair.first.input_size, pair.second.input_size))),
+                "/".join(dict.fromkeys((pair.first.checkpoint.layer, pair.second.checkpoint.layer))),
                 pair.first.protocol,
                 str(pair.first.shots),
                 score_text(pair.first, interval=False),

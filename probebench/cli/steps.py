@@ -26,7 +26,7 @@ def run_extract(extractions: "Extractions") -> None:
     with ProgressLines("images") as progress:
         for done in extractions.run(progress):
             if not isinstance(done, tuple):
-                _tell(done)
+                _tell(done, named=bool(extractions.layers))
                 continue
             spec, error = done
             if checkpoints == 1:
@@ -38,10 +38,11 @@ def run_extract(extractions: "Extractions") -> None:
         raise type(max(failures, key=lambda failure: failure.exit_code))(summary)
 
 
-def _tell(done: "Extraction") -> None:
+def _tell(done: "Extraction", named: bool) -> None:
     rows, computed = sum(split.rows for split in done.splits), sum(split.computed for split in done.splits)
     skipped = sum(split.skipped for split in done.splits)
-    where = f"{done.model} on {done.dataset} at {done.input_size} px: "
+    which = f", {', '.join(done.layers)}" if named else ""
+    where = f"{done.model} on {done.dataset} at {done.input_size} px{which}: "
     if not computed:
         click.echo(f"{where}{rows} images, all cached already")
     else:

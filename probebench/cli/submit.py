@@ -6,7 +6,7 @@ import click
 
 from probebench.api.session import open_registry
 from probebench.cli.console import warn
-from probebench.cli.options import input_size_option, registry_folders, registry_option
+from probebench.cli.options import input_size_option, layer_option, registry_folders, registry_option
 from probebench.files import home
 from probebench.registry.names import expand_datasets, split_list
 
@@ -41,6 +41,7 @@ from probebench.registry.names import expand_datasets, split_list
     show_default=True,
     help="Protocols whose results go in, beside default; repeats, takes comma lists.",
 )
+@layer_option
 @input_size_option
 @registry_option
 def command(
@@ -49,21 +50,24 @@ def command(
     results: Path,
     out: Path,
     protocols: tuple[str, ...],
+    layers: tuple[str, ...],
     input_size: int | None,
 ) -> None:
     """Gather a checkpoint's entry, results, draws and predictions into OUT/MODEL, and verify them.
 
     A set is complete with 1, 5 and 10 shots, of five draws or more, and full data under the default protocol on every
-    data set. Everything that is missing, stale or damaged is listed, each with the command that mends it.
+    data set, of the layer that stands for the checkpoint; --layer adds others. Everything that is missing, stale or
+    damaged is listed, each with the command that mends it.
     """
     from probebench.leaderboard.rules import SUITE
     from probebench.leaderboard.submit import SubmissionRequest, submit
+    from probebench.registry.layers import check_patterns
 
     registry = open_registry(registry_folders())
     entry = registry.checkpoint(model)
     names = tuple(split_list(protocols))
     covered = tuple(registry.dataset(name).id for name in expand_datasets(registry, datasets or (SUITE,)))
-    asked = SubmissionRequest(entry, covered, names, input_size)
+    asked = SubmissionRequest(entry, covered, names, input_size, tuple(check_patterns(layers)))
     folder, gathered = submit(asked, results, out, registry, home() / "datasets")
     for note in gathered.notes:
         warn(note)

@@ -24,6 +24,7 @@ def entry_facts(spec: DatasetSpec) -> dict[str, Any]:
         "quirks": list(spec.quirks),
         "unverified": list(spec.unverified),
         "templates": list(spec.templates),
+        "prompt_source": spec.prompt_source,
     }
 
 

@@ -27,6 +27,7 @@ class DrawOutcome:
             train=len(self.draw.train),
             validation=self.validation,
             selection=selected.how if selected else "validation",
+            folds=selected.folds if selected else None,
             chosen=selected.chosen if selected else {},
             tried=selected.tried if selected else None,
             on_edge=selected.on_edge if selected else None,

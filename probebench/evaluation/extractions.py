@@ -1,14 +1,18 @@
 """Which cached extractions a user means."""
 
 import fnmatch
+import itertools
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from probebench.cache.index import FeatureGroup, Index, read_index
 from probebench.datasets.open import open_dataset
+from probebench.registry.layers import check_patterns, fits, is_layer
 from probebench.registry.load import Registry
 from probebench.registry.names import FOLDER, expand, is_source, split_list
+from probebench.registry.schema import CheckpointSpec, ProtocolSpec
 
 
 @dataclass(frozen=True)
@@ -26,8 +30,31 @@ class Extractions:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Narrowed:
+    """What else extractions are asked for by.
+
+    Attributes:
+        input_size: Side of the input in pixels; None: any.
+        layers: Names and globs of layers; none: any.
+    """
+
+    input_size: int | None
+    layers: Sequence[str]
+
+    def takes(self, group: FeatureGroup) -> bool:
+        return self.input_size in (None, group.key.preprocessing.size) and (
+            not self.layers or any(fits(group.key.layer, pattern) for pattern in self.layers)
+        )
+
+
 def choose_extractions(
-    registry: Registry, home: Path, models: Sequence[str], datasets: Sequence[str], input_size: int | None
+    registry: Registry,
+    home: Path,
+    models: Sequence[str],
+    datasets: Sequence[str],
+    input_size: int | None,
+    layers: Sequence[str] = (),
 ) -> Extractions:
     """Finds the cached extractions of some checkpoints on some data sets.
 
@@ -37,11 +64,12 @@ def choose_extractions(
         models: Ids, globs or comma lists; none: everything cached.
         datasets: Likewise, and suites and sources.
         input_size: Only extractions at this size.
+        layers: Only those of these layers: names, globs or comma lists.
 
     Raises:
         UsageError: A pattern matches nothing; the line gives the nearest names.
     """
-    index = read_index(home)
+    index, narrowed = read_index(home), _Narrowed(input_size, check_patterns(layers))
     names = split_list(models)
     known = {*registry.checkpoints, *(group.model for group in index.groups)}
     wanted = expand("model", names, known, "probebench models list") if names else None
@@ -51,7 +79,7 @@ def choose_extractions(
         for group in index.groups
         if (wanted is None or group.model in wanted)
         and (places is None or group.dataset in places)
-        and (input_size is None or group.key.preprocessing.size == input_size)
+        and narrowed.takes(group)
     ]
     problems = [
         text
@@ -60,7 +88,7 @@ def choose_extractions(
         and (places is None or path.parent.name in {place.replace(":", "-") for place in places})
     ]
     outright = [name for name in names if name in known]
-    problems += _absent(asked, bool(problems), outright, places or {}, input_size, home)
+    problems += _absent(asked, bool(problems), outright, places or {}, narrowed, home)
     # One that was named and is not whole is told of as a failure; where a file is damaged, its own line says all.
     damaged = {(path.parent.parent.name, path.parent.name) for path in index.problems}
     lacking = [
@@ -76,25 +104,33 @@ def _absent(
     damaged: bool,
     models: Sequence[str],
     places: Mapping[str, str | None],
-    input_size: int | None,
+    narrowed: _Narrowed,
     home: Path,
 ) -> list[str]:
-    """Returns a line for each checkpoint and data set, named outright and not by a glob, that has no features."""
+    """Returns a line for each checkpoint, data set and layer, named outright and not by a glob, without features."""
     lines: list[str] = []
-    at, size = (f" at {input_size} px", f" --input-size {input_size}") if input_size else ("", "")
+    size = narrowed.input_size
     # None stands for "whatever is cached".
     typed_places: list[tuple[str | None, str | None]] = [pair for pair in places.items() if pair[1]]
-    for model in (*models,) or (None,):
-        for place, typed in typed_places or [(None, None)]:
-            if any(model in (None, group.model) and place in (None, group.dataset) for group in asked):
-                continue
-            if model or place or not (asked or damaged or lines):
-                what = (f" of {model}" if model else "") + (f" on {typed}" if typed else "") + at
-                flags = f" --dataset {typed}" if typed else ""
-                lines.append(
-                    f"no features{what} are cached in {home / 'features'}; "
-                    f"run: probebench extract --model {model or 'ID'}{flags}{size}"
-                )
+    named = [name for name in narrowed.layers if is_layer(name)]
+    for model, (place, typed), layer in itertools.product(
+        (*models,) or (None,), typed_places or [(None, None)], (*named,) or (None,)
+    ):
+        if any(
+            model in (None, group.model) and place in (None, group.dataset) and layer in (None, group.key.layer)
+            for group in asked
+        ):
+            continue
+        if model or place or layer or not (asked or damaged or lines):
+            told = layer or ",".join(narrowed.layers)
+            what = (f" of {model}" if model else "") + (f" on {typed}" if typed else "")
+            what += (f" at {size} px" if size else "") + (f", layer {told}," if told else "")
+            flags = (f" --dataset {typed}" if typed else "") + (f" --input-size {size}" if size else "")
+            flags += f" --layer {told}" if told else ""
+            lines.append(
+                f"no features{what} are cached in {home / 'features'}; "
+                f"run: probebench extract --model {model or 'ID'}{flags}"
+            )
     return lines
 
 
@@ -132,3 +168,51 @@ def _must_be_opened(pattern: str, cached: set[str]) -> bool:
     if pattern.startswith(FOLDER):
         return Path(pattern.removeprefix(FOLDER)).expanduser().is_dir()
     return is_source(pattern) and not fnmatch.filter(cached, pattern)
+
+
+def projected_only(groups: Sequence[FeatureGroup]) -> list[FeatureGroup]:
+    """Leaves out other layers of what has projected features too: text is compared with these alone."""
+    have = {_less_layer(group) for group in groups if group.key.layer == "projected"}
+    return [group for group in groups if group.key.layer == "projected" or _less_layer(group) not in have]
+
+
+def _less_layer(group: FeatureGroup) -> tuple[object, ...]:
+    return group.setting[:-1]
+
+
+def of_protocol(
+    groups: Sequence[FeatureGroup], protocol: ProtocolSpec, checkpoints: Mapping[str, CheckpointSpec]
+) -> tuple[list[FeatureGroup], list[str]]:
+    """Returns the extractions of the layer that a protocol asks for, and a line for each that is not cached.
+
+    Args:
+        groups: Cached extractions of any layers, none of which a user named.
+        protocol: What is to be evaluated; one that asks for no layer takes them all.
+        checkpoints: Entries by id.
+    """
+    if protocol.layer is None:
+        return list(groups), []
+    chosen, problems, seen = [], [], set[tuple[object, ...]]()
+    cached: dict[tuple[object, ...], set[str]] = defaultdict(set)
+    for group in groups:
+        cached[_less_layer(group)].add(group.key.layer)
+    for group in groups:
+        spec, place = checkpoints.get(group.model), _less_layer(group)
+        if spec is None:
+            chosen.append(group)
+            continue
+        wanted = protocol.layer_of(spec)
+        if protocol.layer in cached[place]:
+            # Of a network that the table does not hold, too.
+            wanted = protocol.layer
+        if group.key.layer == wanted:
+            chosen.append(group)
+        elif wanted not in cached[place] and place not in seen:
+            size = group.key.preprocessing.size
+            problems.append(
+                f"protocol {protocol.id} takes {wanted} features of {group.model}, which are not cached on "
+                f"{group.dataset} at {size} px; run: probebench extract --model {group.model} --dataset "
+                f"{group.dataset} --input-size {size} --layer {wanted}, or name another layer by --layer"
+            )
+        seen.add(place)
+    return chosen, problems

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from probebench.cache.index import FeatureGroup
 from probebench.errors import UsageError
+from probebench.evaluation.extractions import of_protocol
 from probebench.evaluation.probe_task import ProbeTask
+from probebench.evaluation.text_start import start_prompts, starts_from_text
 from probebench.probes.backends import backend_name
 from probebench.registry.entry import Shots
 from probebench.registry.load import Registry
@@ -51,6 +53,7 @@ def plan_probes(
     shots: Sequence[Shots] | None = None,
     draws: int | None = None,
     backend: str = "auto",
+    any_layer: bool = False,
 ) -> ProbePlan:
     """Makes a task for each protocol, extraction and number of shots.
 
@@ -61,6 +64,7 @@ def plan_probes(
         shots: Numbers of shots; None: each protocol's own.
         draws: Draws to average over; None: each protocol's own.
         backend: "auto", or a solver of the exact protocols.
+        any_layer: Whether a user named the layers, so that a protocol's own choice among them does not count.
 
     Raises:
         UsageError: A protocol is unknown, or has a solver of its own.
@@ -71,13 +75,21 @@ def plan_probes(
     for spec in specs:
         asked = shots or spec.shots
         problems += [refusal for one in asked if (refusal := spec.refuses(one))]
-        for group in groups:
+        taken, missing = (groups, []) if any_layer else of_protocol(groups, spec, registry.checkpoints)
+        problems += missing
+        for group in taken:
             try:
                 checkpoint = registry.checkpoint(group.model)
             except UsageError as error:
                 problems.append(f"{error}; its entry is needed to evaluate its cached features")
                 continue
             known = registry.datasets.get(group.dataset)
+            if known is None and starts_from_text(spec, checkpoint, group.key.layer):
+                problems.append(
+                    f"{group.model} on {group.dataset}: protocol {spec.id} starts from the names of the classes, "
+                    "and only data sets with an entry have them at hand"
+                )
+                continue
             tasks += [
                 ProbeTask(
                     group=group,
@@ -86,7 +98,8 @@ def plan_probes(
                     shots=one,
                     draws=draws or spec.draws,
                     backend=backends[spec.id],
-                    metric=known.metric if known else "accuracy",
+                    metric=spec.metric or (known.metric if known else "accuracy"),
+                    prompts=start_prompts(spec, checkpoint, group.key.layer, known),
                 )
                 for one in asked
                 if not spec.refuses(one)

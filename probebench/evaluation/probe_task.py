@@ -2,52 +2,40 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from probebench.cache.index import FeatureGroup
-from probebench.cache.key import FeatureKey
+from probebench.evaluation.cached_task import CachedTask
 from probebench.fingerprint import fingerprint
 from probebench.probes.grid import fits_planned
 from probebench.registry.entry import Metric, Shots
 from probebench.registry.probes import PROBES
-from probebench.registry.schema import CheckpointSpec, ProtocolSpec, Selection
+from probebench.registry.schema import ProtocolSpec, Selection
 from probebench.results.store import result_path
+
+if TYPE_CHECKING:
+    from probebench.evaluation.zeroshot import Prompts
 
 # Raise it when the same cache and protocol would give other numbers.
 EVALUATOR_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProbeTask:
+class ProbeTask(CachedTask):
     """One number of the final table.
 
     Attributes:
         draws: Draws to average over (seeds 0, 1, ...); full data has one.
         backend: Name of the solver, as results record it (probes/backends.py).
-        metric: The data set's own, by its entry.
+        metric: The protocol's, else the data set's own.
+        prompts: The words that heads start from; None where they start from none.
     """
 
-    group: FeatureGroup
-    checkpoint: CheckpointSpec
     protocol: ProtocolSpec
     shots: Shots
     draws: int
     backend: str
     metric: Metric = "accuracy"
-
-    @property
-    def model(self) -> str:
-        """Id of the checkpoint."""
-        return self.group.model
-
-    @property
-    def dataset_id(self) -> str:
-        """Id of the data set."""
-        return self.group.dataset
-
-    @property
-    def key(self) -> FeatureKey:
-        """The key of its features on the train split."""
-        return self.group.key
+    prompts: "Prompts | None" = None
 
     @property
     def kind(self) -> str:
@@ -71,14 +59,19 @@ class ProbeTask:
 
     @property
     def folds(self) -> int:
-        """Folds inside a draw; 1 where it has none."""
-        folds = self.selection.folds or 1
+        """Folds inside every draw; 1 where it has none, or has them only where validation images are few."""
+        folds = (self.selection.folds or 1) if self.selection.method == "k-fold" else 1
         return folds if self.shots == "full" else min(folds, self.shots)
+
+    @property
+    def refit(self) -> bool:
+        """Whether the last fit takes the validation images too."""
+        return self.protocol.refits(self.shots)
 
     @property
     def fits_a_draw(self) -> int:
         """Fits that one draw takes, less those of a widened grid: what progress is counted in."""
-        return 1 if self.selection.method == "fixed" else fits_planned(self.protocol, self.folds)
+        return 1 if self.selection.method == "fixed" else fits_planned(self.protocol, self.folds, self.refit)
 
     @property
     def digest(self) -> str:
@@ -87,12 +80,14 @@ class ProbeTask:
             {
                 "evaluator": EVALUATOR_VERSION,
                 "features": self.key.group,
-                "protocol": self.protocol.model_dump(mode="json"),
+                # The metric decides no prediction; what is reported is below.
+                "protocol": self.protocol.model_dump(mode="json", exclude={"metric"}),
                 "shots": self.shots,
                 "seeds": self.seeds,
                 "backend": self.backend,
                 # Results from before there was a choice keep their names.
                 **({} if self.metric == "accuracy" else {"metric": self.metric}),
+                **({"prompts": [self.prompts.names, self.prompts.templates]} if self.prompts else {}),
             }
         )
 

@@ -23,6 +23,7 @@ from probebench.evaluation.probe_task import ProbeTask
 from probebench.evaluation.record import Measured, TrainedOn
 from probebench.evaluation.selection_data import draw_for, selection_data_for
 from probebench.evaluation.stored import stored_or_compute
+from probebench.evaluation.text_start import start_vectors
 from probebench.probes.backends import fitters
 from probebench.probes.base import blocks
 from probebench.probes.select import Fitters, Selected, SelectionData, select
@@ -63,8 +64,10 @@ def _measure(task: ProbeTask, budget: "_Budget") -> Measured:
     if refusal := task.protocol.refuses(task.shots):
         raise UsageError(refusal)
     require_splits(task.group, *task.group.missing)
-    fit = fitters(task.protocol, task.backend)
     started = time.perf_counter()
+    words = task.prompts
+    start = start_vectors(task.checkpoint, task.key, words) if words else None
+    fit = fitters(task.protocol, task.backend, start)
     with contextlib.ExitStack() as stack:
         train = stack.enter_context(FeatureFile(task.group.paths["train"]))
         held = stack.enter_context(FeatureFile(task.group.paths["val"])) if "val" in task.group.paths else None
@@ -90,7 +93,10 @@ def _measure(task: ProbeTask, budget: "_Budget") -> Measured:
         predictions=predictions,
         feature_key=digests,
         skipped=skipped,
-        environment={"extraction": settings},
+        environment={
+            "extraction": settings,
+            **({"prompts": {"names": list(words.names), "templates": list(words.templates)}} if words else {}),
+        },
         timings={"choose_s": chosen_in, "total_s": time.perf_counter() - started},
     )
 
@@ -169,7 +175,9 @@ def _choose(
     try:
         return [
             outcome(draw, selected, None)
-            for draw, selected in zip(draws, select(selection_data, task.protocol, fit, budget), strict=True)
+            for draw, selected in zip(
+                draws, select(selection_data, task.protocol, fit, budget, metric=task.metric), strict=True
+            )
         ]
     except _FAILURES:
         # One draw must not take the others down with it: each again, on its own.
@@ -180,7 +188,7 @@ def _choose(
 
 def _alone(task: ProbeTask, data: SelectionData, fit: Fitters, budget: _Budget) -> tuple[Selected | None, str | None]:
     try:
-        return select([data], task.protocol, fit, budget)[0], None
+        return select([data], task.protocol, fit, budget, metric=task.metric)[0], None
     except _FAILURES as failure:
         return None, one_line(failure)
 

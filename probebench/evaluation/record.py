@@ -6,25 +6,13 @@ from typing import Any, Protocol
 
 from probebench.cache.key import FeatureKey
 from probebench.datasets.draws import Draw, TrainingSplit, short_classes
-from probebench.registry.entry import Metric, Shots
+from probebench.registry.entry import Metric, Shots, Versioned
 from probebench.registry.schema import CheckpointSpec
 from probebench.results.environment import environment
 from probebench.results.metrics import image_scores, mean_score
 from probebench.results.schema import CheckpointFacts, Result, Trial
 from probebench.results.stats import interval
 from probebench.results.store import Predictions
-
-
-class Versioned(Protocol):
-    """What a result names its protocol by."""
-
-    @property
-    def id(self) -> str:
-        """Its name."""
-
-    @property
-    def version(self) -> int:
-        """Rises with every change of meaning."""
 
 
 class Task(Protocol):
@@ -64,7 +52,7 @@ class Task(Protocol):
 
     @property
     def metric(self) -> Metric:
-        """The data set's own."""
+        """What is reported: the protocol's, else the data set's own."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,10 @@ from probebench.datasets.draws import Draw, TrainingSplit
 from probebench.evaluation.features import rows_of
 from probebench.evaluation.probe_task import ProbeTask
 from probebench.probes.select import SelectionData
+from probebench.registry.schema import Selection
+
+# Validation images choose where at least this share of a draw's classes have one.
+COVERED = 0.5
 
 
 def draw_for(task: ProbeTask, split: TrainingSplit, seed: int | None, own_validation: bool) -> Draw:
@@ -30,11 +34,24 @@ def selection_data_for(
     Raises:
         CacheError: A feature file is damaged.
     """
-    positions = draw.train
-    if task.selection.method == "fixed":
-        return SelectionData(rows_of(train, positions), value=task.selection.value)
-    if task.selection.method == "k-fold":
+    positions, selection = draw.train, task.selection
+    rows = rows_of(train, positions)
+    if selection.method == "fixed":
+        return SelectionData(rows, value=selection.value)
+    folds = task.folds if selection.method == "k-fold" else 0 if own else _folds_instead(split, draw, selection)
+    if folds:
         # rows_of sorts rows, and the folds with them.
-        fold = split.folds(draw, task.folds)[np.argsort(positions, kind="stable")]
-        return SelectionData(rows_of(train, positions), fold=fold)
-    return SelectionData(rows_of(train, positions), rows_of(own) if own else rows_of(train, draw.validation))
+        return SelectionData(rows, fold=split.folds(draw, folds)[np.argsort(positions, kind="stable")])
+    return SelectionData(rows, rows_of(own) if own else rows_of(train, draw.validation), refit=task.refit)
+
+
+def _folds_instead(split: TrainingSplit, draw: Draw, selection: Selection) -> int:
+    """Returns the folds that choose where too few classes have a validation image; 0 where validation images choose.
+
+    Two classes with two images each are enough for every fold to leave two classes to fit.
+    """
+    classes, images = np.unique(split.labels[draw.train], return_counts=True)
+    held = np.isin(classes, split.labels[draw.validation]).mean()
+    if held >= COVERED or (images > 1).sum() < 2:
+        return 0
+    return min(selection.folds or 0, int(images.max()))

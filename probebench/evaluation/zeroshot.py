@@ -1,40 +1,31 @@
 """Zero-shot classification: cached image embeddings against the embeddings of class names in words."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from probebench.backbones.builders import build_language_image
 from probebench.backbones.locate import network
-from probebench.cache.index import FeatureGroup
-from probebench.cache.key import FeatureKey
 from probebench.cache.store import FeatureFile
 from probebench.device import full_float32
 from probebench.errors import CacheError, UsageError
+from probebench.evaluation.cached_task import CachedTask
 from probebench.evaluation.features import require_splits
 from probebench.evaluation.record import Measured
 from probebench.evaluation.stored import stored_or_compute
 from probebench.fingerprint import fingerprint
 from probebench.network import quiet_libraries
 from probebench.registry.entry import Metric, Shots
-from probebench.registry.schema import CheckpointSpec
+from probebench.registry.protocol import ZEROSHOT, ZeroshotProtocol
+from probebench.registry.schema import DatasetSpec
 from probebench.results.schema import Result, Trial
 from probebench.results.store import Predictions, result_path
 
-
-class ZeroshotProtocol(NamedTuple):
-    """What results name zero-shot's one protocol by."""
-
-    id: str
-    version: int
-
-
-# Raise its version when the same cache and prompts would give other numbers.
-PROTOCOL = ZeroshotProtocol("zeroshot", 1)
 # Where a data set has no templates of its own.
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
 # Rows that are compared at once: 32 MiB of float64 at 1,024 features.
@@ -63,44 +54,37 @@ class Prompts:
     names: tuple[str, ...]
     templates: tuple[str, ...]
 
+    @classmethod
+    def of(cls, spec: DatasetSpec | None, class_names: Sequence[str], templates: Sequence[str] = ()) -> "Prompts":
+        """Returns the prompts of a data set: its entry's, or its own class names in a plain sentence.
+
+        Args:
+            spec: Its entry; None for a set without one.
+            class_names: The names of its classes as its files have them, for a set without an entry; "_" is a space.
+            templates: Templates in the place of the entry's.
+        """
+        names = spec.readable_classes if spec else tuple(name.replace("_", " ") for name in class_names)
+        return cls(names, tuple(templates) or (spec.templates if spec else ()) or DEFAULT_TEMPLATES)
+
 
 @dataclass(frozen=True)
-class ZeroshotTask:
+class ZeroshotTask(CachedTask):
     """One checkpoint on one data set, by its class names.
 
     Attributes:
-        group: The cached features.
-        checkpoint: Their checkpoint's entry.
         prompts: Class names and templates.
         metric: The data set's own.
         home: The home folder, which holds weights.
     """
 
-    group: FeatureGroup
-    checkpoint: CheckpointSpec
     prompts: Prompts
     metric: Metric
     home: Path
 
     kind: ClassVar[str] = "zeroshot"
-    protocol: ClassVar[ZeroshotProtocol] = PROTOCOL
+    protocol: ClassVar[ZeroshotProtocol] = ZEROSHOT
     backend: ClassVar[str] = "numpy"
     shots: ClassVar[Shots] = 0
-
-    @property
-    def model(self) -> str:
-        """Id of the checkpoint."""
-        return self.group.model
-
-    @property
-    def dataset_id(self) -> str:
-        """Id of the data set."""
-        return self.group.dataset
-
-    @property
-    def key(self) -> FeatureKey:
-        """The key of its features."""
-        return self.group.key
 
     @property
     def digest(self) -> str:

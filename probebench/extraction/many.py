@@ -9,14 +9,16 @@ from probebench.backbones.builders import build_backbone
 from probebench.datasets.base import Dataset
 from probebench.engine import Ray
 from probebench.errors import ProbebenchError
-from probebench.extraction.extract import Extracted, extract
+from probebench.extraction.extract import extract
+from probebench.extraction.jobs import Extracted
 from probebench.extraction.options import ExtractionOptions
 from probebench.extraction.plan import Plan, plan
 from probebench.progress import Progress
+from probebench.registry.layers import Layers
 from probebench.registry.schema import CheckpointSpec
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Extraction:
     """What became of one checkpoint on one data set.
 
@@ -24,15 +26,23 @@ class Extraction:
         model: Checkpoint id.
         dataset: Data set id.
         input_size: Side of the input in pixels.
-        splits: The file of each split.
+        layers: Which features.
+        files: The file of each layer and split.
         seconds: Time of this call.
     """
 
     model: str
     dataset: str
     input_size: int
-    splits: tuple[Extracted, ...]
+    layers: tuple[str, ...]
+    files: tuple[Extracted, ...]
     seconds: float
+
+    @property
+    def splits(self) -> list[Extracted]:
+        """Of each split the file that took most: one pass fills all layers."""
+        names = dict.fromkeys(file.split for file in self.files)
+        return [max((one for one in self.files if one.split == name), key=lambda one: one.computed) for name in names]
 
 
 def extract_many(
@@ -42,10 +52,13 @@ def extract_many(
     options: ExtractionOptions,
     *,
     input_size: int | None = None,
+    layers: Sequence[str] = (),
     progress: Progress | None = None,
     engine: Ray | None = None,
 ) -> Iterator[Extraction | tuple[CheckpointSpec, ProbebenchError]]:
     """Yields each extraction as it is done, or the checkpoint that failed, with its error; the next one then goes on.
+
+    ``layers`` are names and globs of layers; none: each entry's own.
 
     Raises:
         OSError: The home folder is full or cannot be written; committed rows stay.
@@ -53,12 +66,18 @@ def extract_many(
     """
     for spec in checkpoints:
         try:
-            backbone = build_backbone(spec, home, input_size)
+            backbone = build_backbone(spec, home, input_size, layers)
             for dataset in datasets:
                 began = time.perf_counter()
-                splits = extract(backbone, dataset, home, options, progress, engine)
-                seconds = time.perf_counter() - began
-                yield Extraction(spec.id, dataset.id, backbone.input.size, tuple(splits), seconds)
+                files = extract(backbone, dataset, home, options, progress, engine)
+                yield Extraction(
+                    model=spec.id,
+                    dataset=dataset.id,
+                    input_size=backbone.input.size,
+                    layers=tuple(backbone.layers),
+                    files=tuple(files),
+                    seconds=time.perf_counter() - began,
+                )
         except ProbebenchError as error:
             yield spec, error
 
@@ -71,14 +90,14 @@ class Planned:
         model: Checkpoint id.
         dataset: Data set id.
         input_size: Side of the input in pixels.
-        features: Feature width D.
+        layers: Feature width D of each layer.
         plan: Images, bytes and time.
     """
 
     model: str
     dataset: str
     input_size: int
-    features: int
+    layers: Layers
     plan: Plan
 
 
@@ -88,6 +107,7 @@ def plan_many(
     home: Path,
     options: ExtractionOptions,
     input_size: int | None = None,
+    layers: Sequence[str] = (),
 ) -> Iterator[Planned]:
     """Yields what each checkpoint on each data set would take; writes nothing.
 
@@ -95,7 +115,7 @@ def plan_many(
         ProbebenchError: Weights or images are missing or damaged, or one image does not fit into memory.
     """
     for spec in checkpoints:
-        backbone = build_backbone(spec, home, input_size)
+        backbone = build_backbone(spec, home, input_size, layers)
         for dataset in datasets:
             planned = plan(backbone, dataset, home, options)
-            yield Planned(spec.id, dataset.id, backbone.input.size, backbone.features, planned)
+            yield Planned(spec.id, dataset.id, backbone.input.size, backbone.layers, planned)

@@ -11,8 +11,8 @@ from probebench.datasets.base import Dataset, Split
 from probebench.datasets.check import check_images
 from probebench.device import cores
 from probebench.extraction.decode import LEAVE_OUT
-from probebench.extraction.extract import jobs_for
 from probebench.extraction.forward import Forward
+from probebench.extraction.jobs import jobs_for
 from probebench.extraction.options import ExtractionOptions
 
 # Images that are decoded to learn how long one takes.
@@ -25,7 +25,7 @@ class Plan:
 
     Attributes:
         images: Images of each split.
-        left: Images of each split without features so far.
+        left: Images of each split without features so far, of one layer at least.
         bytes: What is still to be written.
         seconds: Time still to be spent, without what compiling may save; measured on some images and two batches.
     """
@@ -47,13 +47,15 @@ def plan(backbone: Backbone, dataset: Dataset, home: Path, options: ExtractionOp
     jobs = jobs_for(backbone, dataset, home, options)
     missing = [job for job in jobs if job.found() is None]
     if options.on_error == "stop":
-        check_images([job.split for job in missing], LEAVE_OUT)
+        check_images([*{job.key.split: job.split for job in missing}.values()], LEAVE_OUT)
     left: dict[str, int] = {job.key.split: 0 for job in jobs}
-    left |= {job.key.split: len(job.split) - job.committed() for job in missing}
+    for job in missing:
+        # One pass fills all layers, so the one with the fewest rows says how long it takes.
+        left[job.key.split] = max(left[job.key.split], len(job.split) - job.committed())
     return Plan(
         {job.key.split: len(job.split) for job in jobs},
         left,
-        sum(job.space(backbone.features) for job in missing),
+        sum(job.space() for job in missing),
         sum(left.values()) * _seconds_an_image(backbone, missing[0].split, options) if missing else 0.0,
     )
 

@@ -52,7 +52,11 @@ def cached_features(task: FinetuneTask) -> FeatureGroup:
 def probe_head(task: FinetuneTask, draw: Draw, probe_protocol: ProtocolSpec) -> HeadStart:
     """Returns the probe of a draw as a head: its solution under a protocol, chosen on the draw's validation images.
 
+    It is fitted on the training images alone, whatever the protocol's last fit takes: fine-tuning chooses on the
+    others again.
+
     The probe sees features divided by one number, and the head sees them as they are, so the weight is divided instead.
+    Where the head sees unit features, the probe is solved on them too.
 
     Raises:
         UsageError: The protocol prepares features otherwise, so that the head would not predict what the probe does.
@@ -74,6 +78,8 @@ def probe_head(task: FinetuneTask, draw: Draw, probe_protocol: ProtocolSpec) -> 
         require_splits(group, "val")
         with FeatureFile(group.paths["val"]) as file:
             held = Labelled(file.read(), file.labels)
+    if task.protocol.unit_features:
+        probe_protocol = probe_protocol.model_copy(update={"normalize": "l2"})
     (selected,) = select([SelectionData(train, held)], probe_protocol, fitters(probe_protocol, "torch"))
     probe = selected.probe
     assert isinstance(probe, FittedProbe)
@@ -104,15 +110,13 @@ def text_head(task: FinetuneTask) -> HeadStart:
     """
     from probebench.backbones.builders import build_language_image
     from probebench.backbones.locate import network
-    from probebench.evaluation.zeroshot import DEFAULT_TEMPLATES, Prompts, class_embeddings
+    from probebench.evaluation.zeroshot import class_embeddings
 
     spec = task.checkpoint
     if spec.output.layer != "projected":
         raise UsageError(f"{task.model}: --head text needs a language-image checkpoint with projected features")
-    names = task.names.readable_classes if task.names else task.dataset.class_names
-    templates = (task.names.templates if task.names else ()) or DEFAULT_TEMPLATES
     clip, _ = build_language_image(spec, task.home, task.key.preprocessing.size)
     with network(spec):
-        embeddings = class_embeddings(clip, spec.architecture.name, Prompts(tuple(names), tuple(templates)))
-    weight = (embeddings * float(clip.logit_scale.exp())).astype(np.float32)
+        embeddings = class_embeddings(clip, spec.architecture.name, task.prompts)
+    weight = (embeddings * float(clip.logit_scale.detach().exp())).astype(np.float32)
     return HeadStart(weight, np.zeros(len(weight), dtype=np.float32), unit=True)

@@ -10,26 +10,10 @@ from probebench.backbones.base import Backbone
 from probebench.backbones.builders import build_backbone
 from probebench.finetuning.heads import HeadStart
 from probebench.finetuning.task import FinetuneTask
-from probebench.registry.checkpoint import Pretraining, Weights
-from probebench.registry.schema import CheckpointSpec
+from probebench.registry.checkpoint import untrained
 from probebench.training.seeds import Seeds
 
 State = Mapping[str, torch.Tensor]
-_SCRATCH = "@scratch"
-
-
-def untrained(spec: CheckpointSpec, seed: int) -> CheckpointSpec:
-    """Returns the entry of a checkpoint's twin with random weights, whose facts say so."""
-    return spec.model_copy(
-        update={
-            # No weights that a user registered for the checkpoint are those of its twin.
-            "id": f"{spec.id.removesuffix(_SCRATCH)}{_SCRATCH}",
-            "pretraining": Pretraining(
-                method="none", objective="none", sources=(), samples_seen=0, epochs=0, labels="none", curation="none"
-            ),
-            "weights": Weights(uri=f"random:{seed}", sha256="none", keys=spec.weights.keys),
-        }
-    )
 
 
 class Classifier(torch.nn.Module):
@@ -40,13 +24,18 @@ class Classifier(torch.nn.Module):
         head: From D to K.
     """
 
-    def __init__(self, backbone: torch.nn.Module | None, features: int, classes: int, start: HeadStart | None) -> None:
-        """Joins a backbone (None: inputs are features) and a head that begins at ``start`` (None: at zero)."""
+    def __init__(
+        self, backbone: torch.nn.Module | None, features: int, classes: int, start: HeadStart | None, unit: bool = False
+    ) -> None:
+        """Joins a backbone (None: inputs are features) and a head that begins at ``start`` (None: at zero).
+
+        With ``unit``, or where the head starts so, each row of features is divided by its norm before the head.
+        """
         super().__init__()
         self.backbone = torch.nn.Identity() if backbone is None else backbone
         # Filled below; its own initial values would move the global generator.
         self.head: torch.nn.Linear = torch.nn.utils.skip_init(torch.nn.Linear, features, classes)  # type: ignore[no-untyped-call]
-        self._unit = start is not None and start.unit
+        self._unit = unit or (start is not None and start.unit)
         self.requires_grad_(True)
         with torch.no_grad():
             self.head.weight.copy_(torch.zeros(classes, features) if start is None else torch.from_numpy(start.weight))
@@ -92,7 +81,8 @@ class Starts:
     def network(self, seeds: Seeds, head: HeadStart | None) -> Classifier:
         """Returns the whole network of one training; the head alone under ``linear``."""
         trunk = None if self.task.mode == "linear" else self.trunk(seeds)
-        module = Classifier(trunk, self.backbone.features, len(self.task.dataset.class_names), head)
+        classes, unit = len(self.task.dataset.class_names), self.task.protocol.unit_features
+        module = Classifier(trunk, self.backbone.features, classes, head, unit)
         # Convolutions are faster in this layout.
         return module if trunk is None else module.to(memory_format=torch.channels_last)
 

@@ -13,10 +13,11 @@ from probebench.cache.key import FeatureKey
 from probebench.datasets.base import Dataset
 from probebench.errors import UsageError
 from probebench.finetuning.heads import cached_features
-from probebench.finetuning.model import Starts, untrained
+from probebench.finetuning.model import Starts
 from probebench.finetuning.select import ValidationImages, image_items, trainings_of
 from probebench.finetuning.task import FinetuneTask, Head, Mode
 from probebench.progress import Silent
+from probebench.registry.checkpoint import untrained
 from probebench.registry.entry import Shots
 from probebench.registry.schema import CheckpointSpec, DatasetSpec, FinetuneProtocol
 from probebench.training import loop as train

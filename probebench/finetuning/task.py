@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from probebench.cache.key import FeatureKey
 from probebench.datasets.base import Dataset
 from probebench.datasets.draws import Draw, TrainingSplit
+from probebench.evaluation.zeroshot import Prompts
 from probebench.fingerprint import fingerprint
 from probebench.registry.entry import Metric, Shots
 from probebench.registry.schema import CheckpointSpec, DatasetSpec, FinetuneProtocol
@@ -125,16 +126,16 @@ class FinetuneTask:
                 "mode": self.mode,
                 "head": self.head,
                 "classes": len(self.dataset.class_names),
-                "names": self._prompts,
+                "names": [self.prompts.names, self.prompts.templates] if self.head == "text" else None,
                 "shots": self.shots,
                 "draws": 1 if self.shots == "full" else self.draws,
             }
         )
 
     @property
-    def _prompts(self) -> list[tuple[str, ...]] | None:
-        """What a head from text is made of."""
-        return [self.names.readable_classes, self.names.templates] if self.head == "text" and self.names else None
+    def prompts(self) -> Prompts:
+        """What a head from text is made of: zero-shot's prompts."""
+        return Prompts.of(self.names, self.dataset.class_names)
 
     def label(self, alpha: float) -> str:
         """Returns the mode as results and tables name it."""

@@ -64,16 +64,24 @@ def _agrees(entry: CheckpointSpec, result: Result) -> bool:
     ) and f"{entry.architecture.library}/{entry.architecture.name}" == stated.architecture
 
 
-def commands(results: Iterable[Result]) -> list[str]:
-    """Returns the command lines that make one entrant's results again, ready for a shell; none for published ones."""
+def commands(results: Iterable[Result], entry: CheckpointSpec | None = None) -> list[str]:
+    """Returns the command lines that make one entrant's results again, ready for a shell; none for published ones.
+
+    Args:
+        results: Of one entrant.
+        entry: Its checkpoint's, whose own layer need not be named.
+    """
     measured = [result for result in results if result.provenance == "measured"]
     if not measured:
         return []
     lines = []
+    layer = measured[0].checkpoint.layer
+    own = layer == entry.output.layer if entry is not None else layer in ("pooled", "projected", "unknown")
+    which = [] if own else ["--layer", plain(layer, 100)]
     if any(result.feature_key for result in measured):
         dtypes = sorted({result.dtype for result in measured if result.feature_key and result.dtype})
         sets = _unique(result.dataset for result in measured if result.feature_key)
-        lines += [_line("extract", measured[0], sets, "--dtype", dtype) for dtype in dtypes]
+        lines += [_line("extract", measured[0], sets, "--dtype", dtype, *which) for dtype in dtypes]
     runs: dict[tuple[str, ...], list[Result]] = defaultdict(list)
     for result in measured:
         runs[result.kind, result.mode, result.protocol, result.backend or ""].append(result)
@@ -87,7 +95,7 @@ def commands(results: Iterable[Result]) -> list[str]:
             flags += ["--mode", mode]
             lines += [_line("finetune", same[0], [one], *flags, *_draws(same)) for one in sets]
             continue
-        flags += [*_draws(same), "--probe", OF_KIND[kind].name]
+        flags += [*which, *_draws(same), "--probe", OF_KIND[kind].name]
         lines.append(_line("eval", same[0], sets, *flags, *(["--backend", backend] if backend else [])))
     return lines
 

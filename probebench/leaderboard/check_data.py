@@ -12,7 +12,7 @@ import numpy as np
 
 from probebench.errors import DatasetError
 from probebench.registry.load import Registry
-from probebench.registry.schema import CheckpointSpec, FinetuneProtocol, ProtocolSpec
+from probebench.registry.schema import CheckpointSpec, DatasetSpec, FinetuneProtocol, ProtocolSpec
 from probebench.results.schema import Result
 from probebench.results.store import Predictions
 
@@ -88,7 +88,12 @@ def _check_skipped(skipped: set[str], dataset: "Dataset") -> Iterator[str]:
 
 
 def check_probe(
-    path: Path, result: Result, entry: CheckpointSpec, protocol: ProtocolSpec, dataset: "Dataset"
+    path: Path,
+    result: Result,
+    entry: CheckpointSpec,
+    protocol: ProtocolSpec,
+    dataset: "Dataset",
+    named: DatasetSpec | None,
 ) -> Iterator[str]:
     """Yields where a probe's draws are not the registry's, or its features or evaluation not those of its entry.
 
@@ -97,7 +102,7 @@ def check_probe(
     """
     from probebench.evaluation.selection_data import draw_for
 
-    cell = cell_of_result(result, entry, protocol, dataset)
+    cell = cell_of_result(result, entry, protocol, dataset, named)
     part = _part(result, dataset)
     own = "val" in dataset.splits and cell.selection.method == "own-split-or-holdout"
     yield from _check_draws(result, part, lambda seed: draw_for(cell, part, seed, own), own, dataset)
@@ -157,11 +162,14 @@ def _part(result: Result, dataset: "Dataset") -> "TrainingSplit":
     return TrainingSplit(ids, train.labels[kept], (train.ids, train.labels))
 
 
-def cell_of_result(result: Result, entry: CheckpointSpec, protocol: ProtocolSpec, dataset: "Dataset") -> "ProbeTask":
+def cell_of_result(
+    result: Result, entry: CheckpointSpec, protocol: ProtocolSpec, dataset: "Dataset", named: DatasetSpec | None
+) -> "ProbeTask":
     """Returns the cell that a probe's result says it is of, with the key of its features and without their files."""
     from probebench.cache.index import FeatureGroup
     from probebench.cache.key import FeatureKey
     from probebench.evaluation.probe_task import ProbeTask
+    from probebench.evaluation.text_start import start_prompts
 
     key = FeatureKey.of(
         entry,
@@ -171,6 +179,7 @@ def cell_of_result(result: Result, entry: CheckpointSpec, protocol: ProtocolSpec
         dataset_fingerprint=dataset.fingerprint,
         content=dataset.content,
         split="train",
+        layer=result.checkpoint.layer,
     )
     group = FeatureGroup(model=result.model, dataset=result.dataset, key=key, paths={}, missing=(), modified=0.0)
     return ProbeTask(
@@ -181,4 +190,5 @@ def cell_of_result(result: Result, entry: CheckpointSpec, protocol: ProtocolSpec
         draws=len(result.trials),
         backend=result.backend or "unknown",
         metric=result.metric,
+        prompts=start_prompts(protocol, entry, key.layer, named),
     )

@@ -6,22 +6,24 @@ from pathlib import Path
 
 from probebench.errors import ResultError
 from probebench.fingerprint import file_sha256
-from probebench.leaderboard.rules import from_scratch, protocol_of
-from probebench.leaderboard.safe import read_arrays
+from probebench.leaderboard.check_choice import check_choice
+from probebench.leaderboard.check_terms import check_terms
+from probebench.leaderboard.rules import AnyProtocol, from_scratch, in_words_of, is_older, protocol_of
+from probebench.registry.checkpoint import untrained
 from probebench.registry.dataset import DatasetSpec
+from probebench.registry.layers import architecture_key, in_words, known_layers
 from probebench.registry.load import Registry
 from probebench.registry.probes import PROBES
+from probebench.registry.protocol import ZeroshotProtocol
 from probebench.registry.schema import CheckpointSpec, FinetuneProtocol, ProtocolSpec
 from probebench.results.cells import shots_text
 from probebench.results.metrics import image_scores
-from probebench.results.schema import CheckpointFacts, Result, Trial
+from probebench.results.schema import CheckpointFacts, Result
 from probebench.results.stats import interval
-from probebench.results.store import Predictions
+from probebench.results.store import Predictions, predictions_of
 
 # Sums and special functions of other machines and versions differ in the last digits, and no honest number by more.
 CLOSE = 1e-9
-# Zero-shot classification has no choices and no entry in the registry; this is that of evaluation.zeroshot.
-ZEROSHOT, ZEROSHOT_VERSION = "zeroshot", 1
 
 
 def check_place(path: Path, result: Result) -> Iterator[str]:
@@ -37,25 +39,32 @@ def check_place(path: Path, result: Result) -> Iterator[str]:
         yield f"names the predictions {result.predictions.get('file')!r}, and must name {path.with_suffix('.npz').name}"
 
 
-def check_rules(result: Result, registry: Registry) -> Iterator[str]:
-    """Yields what a result says against the registry's data sets and protocols, and against itself."""
+def check_rules(result: Result, registry: Registry, entry: CheckpointSpec | None) -> Iterator[str]:
+    """Yields what a result says against the registry's data sets and protocols, its entry, and itself."""
     if result.provenance != "measured":
         yield f"is {result.provenance}, and the leaderboard holds measured results only"
     dataset = registry.datasets.get(result.dataset)
     if dataset is None:
         yield f"data set {result.dataset!r} is not in the registry, so nobody else can check it"
     else:
-        yield from _check_dataset(result, dataset)
+        yield from _check_dataset(result, dataset, protocol_of(registry, result.protocol))
     yield from _check_protocol(result, registry)
+    spec, older = protocol_of(registry, result.protocol), is_older(registry, result)
+    if spec is not None and result.provenance == "measured":
+        yield from check_terms(result, spec, dataset, entry, older=older)
+        if not older:
+            yield from check_choice(result, spec)
     if (result.kind == "zeroshot") != (result.shots == 0):
         yield f"kind {result.kind} at {shots_text(result.shots)}"
-    if result.feature_key and not {"test"} <= set(result.feature_key) <= {"train", "val", "test"}:
+    if result.feature_key and not set(result.feature_key) <= {"train", "val", "test"}:
         yield f"feature keys of {', '.join(sorted(result.feature_key))}, where train, test and perhaps val belong"
 
 
-def _check_dataset(result: Result, dataset: DatasetSpec) -> Iterator[str]:
-    if result.metric != dataset.metric:
-        yield f"metric is {result.metric}, and {dataset.id} is scored by {dataset.metric}"
+def _check_dataset(result: Result, dataset: DatasetSpec, protocol: AnyProtocol | None) -> Iterator[str]:
+    fixed = protocol.metric if isinstance(protocol, ProtocolSpec) else None
+    if result.metric != (fixed or dataset.metric):
+        by = f"protocol {result.protocol} reports {fixed}" if fixed else f"{dataset.id} is scored by {dataset.metric}"
+        yield f"metric is {result.metric}, and {by}"
     if dataset.fingerprint not in ("unknown", result.dataset_fingerprint):
         yield f"the data set's fingerprint is not that of the registry's {dataset.id}"
     if result.n_test is not None and not 0 <= dataset.splits.test - result.n_test <= len(result.skipped_ids):
@@ -63,34 +72,35 @@ def _check_dataset(result: Result, dataset: DatasetSpec) -> Iterator[str]:
 
 
 def _check_protocol(result: Result, registry: Registry) -> Iterator[str]:
-    if result.kind == "zeroshot":
-        known, version = ZEROSHOT, ZEROSHOT_VERSION
+    spec = protocol_of(registry, result.protocol)
+    if spec is None:
+        yield f"protocol {result.protocol!r} is not in the registry"
+        return
+    if isinstance(spec, ZeroshotProtocol):
+        kind = spec.id
     else:
-        spec = protocol_of(registry, result.protocol)
-        if spec is None:
-            yield f"protocol {result.protocol!r} is not in the registry"
-            return
-        known, version = spec.id, spec.version
-        if result.kind != (PROBES[spec.probe].kind if isinstance(spec, ProtocolSpec) else spec.probe):
-            yield f"kind {result.kind}, which protocol {result.protocol} is not for"
+        kind = PROBES[spec.probe].kind if isinstance(spec, ProtocolSpec) else spec.probe
+    if result.kind != kind:
+        yield f"kind {result.kind}, which protocol {result.protocol} is not for"
+    if is_older(registry, result):
+        # Its rules were others; the numbers are still checked against the predictions.
+        return
+    if result.protocol_version != spec.version:
+        yield f"unknown version {result.protocol_version} of protocol {spec.id}, now {spec.version}; run it again"
+    if not isinstance(spec, ZeroshotProtocol):
         yield from _check_selection(result, spec)
-    if result.protocol != known:
-        yield f"protocol {result.protocol!r}, where {known!r} belongs"
-    elif result.protocol_version != version:
-        stale = "stale" if result.protocol_version < version else "unknown"
-        yield f"{stale} version {result.protocol_version} of protocol {known}, now {version}; run it again"
 
 
 def _check_selection(result: Result, spec: ProtocolSpec | FinetuneProtocol) -> Iterator[str]:
     """Yields how a selection differs from what its protocol allows; one on test labels is shown and never ranked."""
     if isinstance(spec, ProtocolSpec):
         chosen = spec.full if result.shots == "full" else spec.few_shot
-        # A probe falls back to its fixed value where a draw leaves no validation image.
+        # A probe falls back to its fixed value where a draw leaves nothing to choose on.
         allowed = {"fixed"} if chosen.method == "fixed" else {"validation", "fixed"}
     else:
         # "test" is what a recipe that repeats a habit of others says, and then nothing else will do.
         chosen, allowed = None, {"test"} if spec.selection == "test" else {"validation", "fixed"}
-    for what, selection in [("selection", result.selection), *((_name(t), t.selection) for t in result.trials)]:
+    for what, selection in [("selection", result.selection), *((in_words_of(t), t.selection) for t in result.trials)]:
         if selection not in allowed:
             yield f"{what} is {selection}, and protocol {result.protocol} selects on {' or '.join(sorted(allowed))}"
     if any(trial.selection == "validation" for trial in result.trials) and result.selection == "fixed":
@@ -99,12 +109,11 @@ def _check_selection(result: Result, spec: ProtocolSpec | FinetuneProtocol) -> I
         yield f"selection is {result.selection}, and no trial's is"
     if chosen is not None and chosen.method in ("validation-draw", "own-split-or-holdout", "holdout"):
         for trial in result.trials:
-            if (trial.validation > 0) != (trial.selection == "validation") and trial.error is None:
-                yield f"{_name(trial)}: selection is {trial.selection} with {trial.validation} validation images"
-
-
-def _name(trial: Trial) -> str:
-    return "the one draw" if trial.draw_seed is None else f"draw {trial.draw_seed}"
+            folds = trial.folds is not None
+            if (trial.validation > 0 or folds) != (trial.selection == "validation") and trial.error is None:
+                yield f"{in_words_of(trial)}: selection is {trial.selection} with {trial.validation} validation images"
+            if folds and chosen.folds is None:
+                yield f"{in_words_of(trial)}: chosen by folds, which protocol {result.protocol} has none of"
 
 
 def check_trials(result: Result) -> Iterator[str]:
@@ -121,10 +130,10 @@ def check_trials(result: Result) -> Iterator[str]:
         yield "two draws are the same"
     for trial in result.trials:
         if trial.error is not None or trial.test_score is None:
-            yield f"{_name(trial)} failed, so there is no score; run it again"
+            yield f"{in_words_of(trial)} failed, so there is no score; run it again"
     first = result.trials[0]
     if result.labels_spent != first.train + first.validation:
-        yield f"{result.labels_spent} labels spent, and {_name(first)} has {first.train} + {first.validation}"
+        yield f"{result.labels_spent} labels spent, and {in_words_of(first)} has {first.train} + {first.validation}"
 
 
 def read_checked(path: Path, result: Result) -> Predictions:
@@ -138,7 +147,7 @@ def read_checked(path: Path, result: Result) -> Predictions:
         raise ResultError("is missing, so nothing can be scored again")
     if file_sha256(file) != (result.predictions or {}).get("sha256"):
         raise ResultError(f"its sha256 is not the one in {path.name}")
-    return read_arrays(file)
+    return predictions_of(file, (len(result.trials), result.n_test or 0))
 
 
 def check_predictions(result: Result, predictions: Predictions, classes: int | None) -> Iterator[str]:
@@ -173,7 +182,7 @@ def check_scores(result: Result, predictions: Predictions) -> Iterator[str]:
     scores = image_scores(result.metric, predictions.y_true, predictions.y_pred)
     for trial, row in zip(result.trials, scores, strict=True):
         if (fault := _differs(trial.test_score, float(row.mean()))) is not None:
-            yield f"{_name(trial)}: test_score {fault}"
+            yield f"{in_words_of(trial)}: test_score {fault}"
     if (fault := _differs(result.mean, float(scores.mean()))) is not None:
         yield f"mean {fault}"
     for what, told, found in zip(("low", "high"), result.ci95 or (None, None), interval(scores), strict=True):
@@ -193,11 +202,24 @@ def _differs(told: float | None, found: float) -> str | None:
 
 
 def check_facts(result: Result, spec: CheckpointSpec) -> Iterator[str]:
-    """Yields the facts that a result states otherwise than its checkpoint's entry."""
+    """Yields the facts that a result states otherwise than its checkpoint's entry, or a layer that this has not."""
     if from_scratch(result):
-        return
-    facts = CheckpointFacts.of(spec, spec.architecture, spec.output.layer, spec.output.features)
-    told, entry = result.checkpoint.model_dump(), facts.model_dump()
+        spec = untrained(spec, 0)
+    layer, width = result.checkpoint.layer, spec.output.features
+    if layer != spec.output.layer:
+        offered = known_layers(spec.architecture)
+        if offered is None:
+            yield (
+                f"layer {layer!r} is not that of the entry, and the table of layers does not hold "
+                f"{architecture_key(spec.architecture)}; make docs adds it"
+            )
+            return
+        if layer not in offered:
+            yield f"layer is {layer!r}, and {spec.id} offers {in_words(list(offered))}"
+            return
+        width = offered[layer]
+    told, entry = result.checkpoint.model_dump(), CheckpointFacts.of(spec, spec.architecture, layer, width).model_dump()
     for name, value in entry.items():
         if told[name] != value:
-            yield f"{name} is {told[name]!r}, and the entry of {spec.id} says {value!r}"
+            whose = f"the entry of {spec.id}" if name != "features" else f"layer {layer} of {spec.id}"
+            yield f"{name} is {told[name]!r}, and {whose} says {value!r}"

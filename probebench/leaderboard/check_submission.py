@@ -1,5 +1,6 @@
 """What a submission's folder must satisfy: its name, manifest, entry, files and completeness."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from probebench.errors import RegistryError, ResultError
 from probebench.fingerprint import file_sha256
 from probebench.leaderboard.check_across import ResultFile
 from probebench.leaderboard.check_data import evaluator_version
-from probebench.leaderboard.rules import MANIFEST, Manifest, from_scratch, lacking
+from probebench.leaderboard.rules import LARGEST, MANIFEST, Manifest, from_scratch, lacking
+from probebench.outside import read_json
 from probebench.registry.load import Registry, read_entry
 from probebench.registry.schema import CheckpointSpec
 from probebench.results.cells import shots_text
@@ -23,13 +25,17 @@ def read_manifest(path: Path) -> Manifest:
         ResultError: It is missing, damaged or of another schema; the line names no file.
     """
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        return Manifest.model_validate_json(read_json(path, LARGEST[".json"]))
     except FileNotFoundError as error:
         raise ResultError("is missing: make submissions with probebench submit") from error
+    except OSError as error:
+        raise ResultError(f"cannot be read ({error.strerror})") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ResultError(f"is damaged or of another schema ({where}: {first['msg']})") from error
+    except ValueError as error:
+        raise ResultError(f"is damaged ({error})") from error
 
 
 def check_files(folder: Path, manifest: Manifest, sound: Sequence[Path]) -> Iterator[tuple[Path, str]]:
@@ -45,19 +51,17 @@ def check_files(folder: Path, manifest: Manifest, sound: Sequence[Path]) -> Iter
             yield folder / MANIFEST, f"lists {name}, which is not there or cannot be read"
 
 
-def check_entry(folder: Path, registry: Registry) -> tuple[CheckpointSpec | None, list[str]]:
+def check_entry(folder: Path, registry: Registry, sound: Sequence[Path]) -> tuple[CheckpointSpec | None, list[str]]:
     """Reads a submission's entry, and says where it differs from the registry's of that id."""
     name = folder.name
     path = folder / f"{name}.toml"
     known = registry.checkpoints.get(name)
-    if not path.is_file() or path.is_symlink():
-        return known, [f"the entry {path.name} is missing"]
+    if path not in sound:
+        return known, [] if os.path.lexists(path) else [f"the entry {path.name} is missing"]
     try:
         entry = read_entry(path, CheckpointSpec)
     except RegistryError as error:
         return known, [str(error).removeprefix(f"{path}: ")]
-    except RecursionError:
-        return known, ["not TOML: nested too deeply"]
     if known is None or known == entry:
         return entry, []
     ours, theirs = known.model_dump(), entry.model_dump()
@@ -65,8 +69,13 @@ def check_entry(folder: Path, registry: Registry) -> tuple[CheckpointSpec | None
     return known, [f"differs from the registry's entry in {', '.join(changed)}"]
 
 
-def check_manifest(folder: Path, manifest: Manifest, entered: Sequence[ResultFile]) -> Iterator[str]:
-    """Yields where a manifest and the results beside it disagree, and what a complete set lacks."""
+def check_manifest(
+    folder: Path, manifest: Manifest, entered: Sequence[ResultFile], registry: Registry, layer: str | None
+) -> Iterator[str]:
+    """Yields where a manifest and the results beside it disagree, and what a complete set lacks.
+
+    Complete is what has all of ``layer``, which stands for the checkpoint.
+    """
     if manifest.model != folder.name:
         yield f"is of model {manifest.model!r}, which its folder is not"
     if manifest.evaluator_version != (now := evaluator_version()):
@@ -82,7 +91,7 @@ def check_manifest(folder: Path, manifest: Manifest, entered: Sequence[ResultFil
         yield from _differences(what, told, found)
     if not results:
         yield "the submission holds no result that can be read"
-    for dataset, shots, fault in lacking(results, manifest.datasets):
+    for dataset, shots, fault in lacking(results, manifest.datasets, registry, layer):
         yield f"incomplete: {dataset} at {shots_text(shots)} {fault}"
 
 

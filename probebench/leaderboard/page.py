@@ -12,7 +12,7 @@ from probebench.leaderboard.scores import METRICS, Scores, Scoring
 from probebench.leaderboard.text import plain
 from probebench.registry.probes import LABELS, PLAIN_MODES
 from probebench.registry.schema import CheckpointSpec
-from probebench.results.cells import Cell, DataSet, Entrant, Setting, beside, gather, shots_order
+from probebench.results.cells import Cell, DataSet, Entrant, Setting, beside, entrant_names, gather, shots_order
 from probebench.results.schema import Result
 from probebench.results.scores import counted_trials
 from probebench.results.store import Predictions
@@ -24,6 +24,7 @@ def page_data(
     results: Sequence[Result],
     predictions: Callable[[Result], Predictions | None] | None = None,
     entries: Mapping[str, CheckpointSpec] | None = None,
+    versions: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Returns the page's data, ready for JSON; scores are whole hundredths of a percent, to keep it small.
 
@@ -32,6 +33,7 @@ def page_data(
         predictions: Gives a result's predictions; without them no two checkpoints can be compared on the same images,
             and only each data set's own metric is there.
         entries: Checkpoints of the registry by id, for their links and licences.
+        versions: The present version of each protocol; results of older ones are shown and not ranked.
     """
     arranged = arrange(gather(results))
     by_entrant: dict[Entrant, list[Cell]] = defaultdict(list)
@@ -44,7 +46,7 @@ def page_data(
     numbers = _Numbers(
         {one: place for place, one in enumerate(entrants)}, {one: place for place, one in enumerate(datasets)}
     )
-    scores = Scores(predictions)
+    scores = Scores(predictions, versions)
     views = []
     for (setting, shots), held in sorted(
         arranged.items(), key=lambda item: (_setting_order(item[0][0]), shots_order(item[0][1]))
@@ -57,9 +59,13 @@ def page_data(
                     | _view(cells, scores, scoring, numbers)
                 )
     comparable, verdict = answers(result.checkpoint for result in results)
+    names = entrant_names(entrants)
     return {
         "verdict": {"comparable": comparable, "text": verdict},
-        "entrants": [_entrant(key, by_entrant[one], entries or {}, datasets) for one, key in _keys(entrants).items()],
+        "entrants": [
+            _entrant(key, names[one].removeprefix(one.model), by_entrant[one], entries or {}, datasets)
+            for one, key in _keys(entrants).items()
+        ],
         "datasets": [{"name": name} for name in _names(datasets)],
         "settings": [_setting(one) for one in settings],
         "notes": NOTES,
@@ -145,14 +151,17 @@ def _keys(entrants: Sequence[Entrant]) -> dict[Entrant, str]:
 
 
 def _entrant(
-    key: str, cells: Sequence[Cell], entries: Mapping[str, CheckpointSpec], datasets: Sequence[DataSet]
+    key: str, mark: str, cells: Sequence[Cell], entries: Mapping[str, CheckpointSpec], datasets: Sequence[DataSet]
 ) -> dict[str, Any]:
     results = [cell.result for cell in cells]
-    return facts(results[0], entries) | {
+    said = facts(results[0], entries)
+    return said | {
         "key": key,
+        # Several of one checkpoint, on other layers or in other arithmetic, tell themselves apart.
+        "title": plain(said["title"] + mark),
         "beside": [plain(line, 400) for line in beside(cells)],
         "overlap": [overlap(results[0].checkpoint, dataset.name) for dataset in datasets],
-        "commands": [plain(line, 4000) for line in commands(results)],
+        "commands": [plain(line, 4000) for line in commands(results, entries.get(results[0].model))],
     }
 
 

@@ -19,7 +19,18 @@ from probebench.results.stats import Comparison, holm, mean_comparison
 ALPHA = 0.05
 
 Interval = tuple[float, float]
-Note = Literal["", "leader", "tied", "apart", "not compared", "incomplete", "test-selected", "published", "failed"]
+Note = Literal[
+    "",
+    "leader",
+    "tied",
+    "apart",
+    "not compared",
+    "incomplete",
+    "test-selected",
+    "published",
+    "older version",
+    "failed",
+]
 NOTES: tuple[Note, ...] = get_args(Note)
 
 
@@ -29,7 +40,7 @@ class CellScore:
 
     Attributes:
         mean: Recomputed; None where the result that counts failed.
-        note: Why it may not count: "test-selected", "published" or "failed"; else "".
+        note: Why it may not count: "test-selected", "published", "older version" or "failed"; else "".
     """
 
     cell: Cell
@@ -93,12 +104,19 @@ def arrange(cells: Iterable[Cell]) -> Arranged:
     return arranged
 
 
-def why_unranked(result: Result) -> Note:
-    """Says why a result is shown and not ranked; "" where it is ranked."""
+def why_unranked(result: Result, versions: Mapping[str, int]) -> Note:
+    """Says why a result is shown and not ranked; "" where it is ranked.
+
+    Args:
+        result: The result.
+        versions: The present version of each protocol that is known.
+    """
     if result.provenance == "published":
         return "published"
     if selected_on_test(result):
         return "test-selected"
+    if result.protocol_version < versions.get(result.protocol, 0):
+        return "older version"
     return "" if has_score(result) else "failed"
 
 
@@ -177,7 +195,7 @@ def mean_interval(means: Sequence[float], intervals: Sequence[Interval | None]) 
 def _note(found: Sequence[CellScore], wanted: int) -> Note:
     """Says why an entrant is not ranked; what forbids a rank comes before what is only missing."""
     notes = {cell.note for cell in found}
-    for note in ("published", "test-selected", "failed"):
+    for note in ("published", "test-selected", "older version", "failed"):
         if note in notes:
             return note
     return "" if len(found) == wanted else "incomplete"

@@ -16,6 +16,7 @@ from probebench.errors import ProbebenchError
 from probebench.leaderboard.check_across import ResultFile
 from probebench.leaderboard.findings import plain
 from probebench.leaderboard.verify import Verified
+from probebench.registry.layers import unpacked
 from probebench.registry.probes import OF_KIND
 from probebench.results.schema import Result
 from probebench.results.store import Predictions
@@ -98,19 +99,22 @@ def _run(result: Result, verified: Verified, home: Path, folder: Path) -> tuple[
     from probebench.backbones.user_weights import require_weights
     from probebench.cache.index import read_index
     from probebench.evaluation import ProbeTask, evaluate
+    from probebench.evaluation.text_start import start_prompts
     from probebench.extraction import ExtractionOptions, extract
     from probebench.probes.backends import backend_name
     from probebench.results.store import read_predictions
 
     entry = verified.entries[result.model]
     require_weights(entry, home)
-    backbone = build_backbone(entry, home, result.input_size)
+    recorded, layer = _extraction(result), result.checkpoint.layer
+    # With the layers of one pass, as they were computed.
+    together = unpacked(str(recorded.get("layers", layer)))
+    backbone = build_backbone(entry, home, result.input_size, together if layer in together else (layer,))
     if backbone.weights_digest != result.weights_digest:
         raise ProbebenchError(
             f"the weights of {result.model} on this machine are {backbone.weights_digest[:12]}, "
             f"not {str(result.weights_digest)[:12]}"
         )
-    recorded = _extraction(result)
     batch = recorded.get("batch_size")
     options = ExtractionOptions.resolve(
         dtype=result.dtype or "auto", batch_size=batch if isinstance(batch, int) else None, compile="off"
@@ -118,7 +122,7 @@ def _run(result: Result, verified: Verified, home: Path, folder: Path) -> tuple[
     dataset = verified.here.open(result.dataset)
     assert not isinstance(dataset, str)
     extract(backbone, dataset, folder, options)
-    setting = (entry.id, dataset.id, backbone.input.size, options.dtype, entry.output.layer)
+    setting = (entry.id, dataset.id, backbone.input.size, options.dtype, layer)
     group = next(group for group in read_index(folder).groups if group.setting == setting)
     protocol = verified.here.registry.protocols[result.protocol]
     try:
@@ -133,6 +137,7 @@ def _run(result: Result, verified: Verified, home: Path, folder: Path) -> tuple[
         draws=len(result.trials),
         backend=backend,
         metric=result.metric,
+        prompts=start_prompts(protocol, entry, group.key.layer, verified.here.registry.datasets.get(result.dataset)),
     )
     again, _ = evaluate(cell, folder / "results")
     return again, read_predictions(cell.path(folder / "results"), again)

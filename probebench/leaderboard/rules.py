@@ -7,8 +7,11 @@ from pydantic import Field
 
 from probebench.registry.entry import Id, Shots
 from probebench.registry.load import Registry
+from probebench.registry.protocol import ZEROSHOT, ZeroshotProtocol
 from probebench.registry.schema import FinetuneProtocol, ProtocolSpec
-from probebench.results.schema import Digest, Record, Result
+from probebench.results.schema import Digest, Record, Result, Trial
+
+AnyProtocol = ProtocolSpec | FinetuneProtocol | ZeroshotProtocol
 
 # A complete set: on every data set that it covers, all of SHOTS under PROTOCOL, few-shot cells over DRAWS draws or
 # more. It covers the suite SUITE unless its author names other data sets of the registry (submit --dataset).
@@ -45,12 +48,24 @@ class Manifest(Record):
     files: dict[str, Digest]
 
 
-def lacking(results: Iterable[Result], datasets: Iterable[str]) -> list[tuple[str, Shots, str]]:
-    """Returns the cells that a complete set needs and these results lack: data set, shots, and what is wrong."""
+def lacking(
+    results: Iterable[Result], datasets: Iterable[str], registry: Registry, layer: str | None = None
+) -> list[tuple[str, Shots, str]]:
+    """Returns the cells that a complete set needs and these results lack: data set, shots, and what is wrong.
+
+    Args:
+        results: Some.
+        datasets: Those that the set covers.
+        registry: Entries, which say what version of the protocol counts.
+        layer: The one that stands for the checkpoint; results on others make no set complete. None: any.
+    """
     draws = {
         (result.dataset, result.shots): len(result.trials)
         for result in results
-        if result.kind == "probe" and result.protocol == PROTOCOL
+        if result.kind == "probe"
+        and result.protocol == PROTOCOL
+        and not is_older(registry, result)
+        and layer in (None, result.checkpoint.layer)
     }
     found: list[tuple[str, Shots, str]] = []
     for dataset in datasets:
@@ -69,6 +84,19 @@ def from_scratch(result: Result) -> bool:
     return result.kind == "finetune" and result.mode.split(",")[0] == "scratch"
 
 
-def protocol_of(registry: Registry, name: str) -> ProtocolSpec | FinetuneProtocol | None:
-    """Returns the protocol or the fine-tuning recipe of that id; None where the registry knows neither."""
+def is_older(registry: Registry, result: Result) -> bool:
+    """Says whether a result is of an earlier version of its protocol that is still known: shown, never ranked."""
+    spec = protocol_of(registry, result.protocol)
+    return spec is not None and result.protocol_version in spec.older
+
+
+def in_words_of(trial: Trial) -> str:
+    """Returns what a line calls a trial."""
+    return "the one draw" if trial.draw_seed is None else f"draw {trial.draw_seed}"
+
+
+def protocol_of(registry: Registry, name: str) -> AnyProtocol | None:
+    """Returns the protocol of that id, of whatever kind; None where nobody knows it."""
+    if name == ZEROSHOT.id:
+        return ZEROSHOT
     return registry.protocols.get(name) or registry.finetune_protocols.get(name)

@@ -1,6 +1,6 @@
 """Scores by either metric, and paired comparisons, from the predictions of results."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal, get_args
 
 import numpy as np
@@ -27,9 +27,11 @@ class Scores:
     Predictions that cannot be read count as not to be had: ``leaderboard verify`` says what is wrong with them.
     """
 
-    def __init__(self, predictions: Callable[[Result], Predictions | None] | None) -> None:
-        """Takes what gives the predictions of a result, or None where there are none to be had."""
-        self._predictions = predictions
+    def __init__(
+        self, predictions: Callable[[Result], Predictions | None] | None, versions: Mapping[str, int] | None = None
+    ) -> None:
+        """Takes what gives the predictions of a result, or None where there are none; and protocols' versions now."""
+        self._predictions, self._versions = predictions, versions or {}
         self._held: tuple[Result, Predictions | None] | None = None
         self._scored: dict[int, tuple[Cell, dict[Scoring, CellScore]]] = {}
 
@@ -41,7 +43,7 @@ class Scores:
         return self._scored[id(cell)][1].get(scoring)
 
     def _by_metric(self, cell: Cell) -> dict[Scoring, CellScore]:
-        result, note = cell.result, why_unranked(cell.result)
+        result, note = cell.result, why_unranked(cell.result, self._versions)
         predictions = self._read(result)
         found: dict[Scoring, CellScore] = {}
         for metric in METRICS:

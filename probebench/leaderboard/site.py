@@ -26,6 +26,7 @@ def build_site(
     out: Path,
     predictions: Callable[[Result], Predictions | None] | None = None,
     entries: Mapping[str, CheckpointSpec] | None = None,
+    versions: Mapping[str, int] | None = None,
 ) -> Path:
     """Writes ``index.html`` into a folder and returns its path.
 
@@ -37,13 +38,14 @@ def build_site(
         out: The folder.
         predictions: Gives a result's predictions; without them no ties are shown.
         entries: Checkpoints of the registry by id, for their links and licences.
+        versions: The present version of each protocol; results of older ones are shown and not ranked.
 
     Raises:
         OSError: The folder is full or cannot be written.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    data = page_data(results, predictions, entries)
+    data = page_data(results, predictions, entries, versions)
     templates = Environment(
         loader=PackageLoader("probebench.leaderboard"),
         autoescape=True,

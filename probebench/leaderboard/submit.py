@@ -24,8 +24,10 @@ from probebench.leaderboard.rules import (
     protocol_of,
 )
 from probebench.leaderboard.verify import verify
+from probebench.registry.entry import Versioned
+from probebench.registry.layers import fits, layer_order
 from probebench.registry.load import Registry
-from probebench.registry.schema import CheckpointSpec
+from probebench.registry.schema import CheckpointSpec, ProtocolSpec
 from probebench.registry.write import entry_text
 from probebench.results.cells import Cell, beside, shots_text
 from probebench.results.cells import gather as gather_cells
@@ -42,20 +44,31 @@ class SubmissionRequest:
         datasets: Data sets that the submission must cover; it covers no others.
         protocols: Protocols whose results go in; the default one is always among them.
         input_size: Which results, where there are some at several sizes.
+        layers: Names and globs of layers whose results go in, beside the one that each protocol takes.
     """
 
     entry: CheckpointSpec
     datasets: tuple[str, ...]
     protocols: tuple[str, ...] = (PROTOCOL,)
     input_size: int | None = None
+    layers: tuple[str, ...] = ()
+
+    def takes(self, result: Result, spec: Versioned | None) -> bool:
+        """Says whether a result's layer is one that goes in."""
+        own = spec.layer_of(self.entry) if isinstance(spec, ProtocolSpec) else self.entry.output.layer
+        layer = result.checkpoint.layer
+        return from_scratch(result) or layer == own or any(fits(layer, one) for one in self.layers)
 
     def extract(self, dataset: str) -> str:
         """Returns the command that extracts what is missing."""
         return f"probebench extract --model {self.entry.id} --dataset {dataset}{self._size}"
 
-    def eval(self, results: Path, dataset: str, shots: object = None, protocol: str = PROTOCOL) -> str:
+    def eval(
+        self, results: Path, dataset: str, shots: object = None, protocol: str = PROTOCOL, layer: str | None = None
+    ) -> str:
         """Returns the command that evaluates what is missing."""
-        flags = f" --shots {shots}" if shots is not None else ""
+        flags = f" --layer {layer}" if layer not in (None, self.entry.output.layer) else ""
+        flags += f" --shots {shots}" if shots is not None else ""
         flags += f" --protocol {protocol}" if protocol != PROTOCOL else ""
         flags += f" --out {results}" if results != Path("results") else ""
         return f"probebench eval --model {self.entry.id} --dataset {dataset}{self._size}{flags}"
@@ -121,11 +134,15 @@ def submit(
 def gather(asked: SubmissionRequest, folder: Path, registry: Registry) -> Gathered:
     """Chooses the results that belong in a submission, and lists everything that is missing, stale or damaged."""
     gathered, candidates, stale = Gathered(), dict[Path, Result](), dict[Path, Result]()
+    others: set[str] = set()
     for path in sorted((folder / asked.entry.id).glob("*/*.json")):
         result = _read(path, asked, gathered)
         if result is None:
             continue
         spec = protocol_of(registry, result.protocol)
+        if not asked.takes(result, spec):
+            others.add(result.checkpoint.layer)
+            continue
         current = spec is None or result.protocol_version == spec.version
         (candidates if current else stale)[path] = result
     for place, cells in _by_place(gather_cells(candidates.values())).items():
@@ -138,9 +155,12 @@ def gather(asked: SubmissionRequest, folder: Path, registry: Registry) -> Gather
     for path, result in stale.items():
         gathered.problems.append(
             f"{path} is stale: version {result.protocol_version} of protocol {result.protocol} is not the one now; "
-            f"run: {asked.eval(folder, result.dataset, result.shots, result.protocol)}"
+            f"run: {asked.eval(folder, result.dataset, result.shots, result.protocol, result.checkpoint.layer)}"
         )
-    _check_complete(asked, gathered, folder, {_place(result) for result in stale.values()})
+    _check_complete(asked, gathered, folder, {_place(result) for result in stale.values()}, registry)
+    if others:
+        names = ",".join(sorted(others, key=layer_order))
+        gathered.notes.append(f"results on other layers stay out ({names}); --layer {names} takes them in")
     return gathered
 
 
@@ -166,7 +186,7 @@ def _read(path: Path, asked: SubmissionRequest, gathered: Gathered) -> Result | 
 
 def _place(result: Result) -> tuple[object, ...]:
     """Returns what a submission has one result of."""
-    return result.dataset, result.kind, result.mode, result.protocol, result.shots
+    return result.dataset, result.kind, result.mode, result.protocol, result.shots, result.checkpoint.layer
 
 
 def _by_place(cells: Iterable[Cell]) -> dict[tuple[object, ...], list[Cell]]:
@@ -198,7 +218,8 @@ def _check(asked: SubmissionRequest, gathered: Gathered, folder: Path) -> None:
     for path, result in gathered.results.items():
         if not from_scratch(result):
             digests[result.weights_digest].append(path)
-        again = f"rm {path} && {asked.eval(folder, result.dataset, result.shots, result.protocol)}"
+        command = asked.eval(folder, result.dataset, result.shots, result.protocol, result.checkpoint.layer)
+        again = f"rm {path} && {command}"
         if faults := list(check_facts(result, asked.entry)):
             gathered.problems.append(
                 f"{path} was made with another entry ({'; '.join(faults)}); if the entry is right: {again}"
@@ -215,11 +236,14 @@ def _check(asked: SubmissionRequest, gathered: Gathered, folder: Path) -> None:
         )
 
 
-def _check_complete(asked: SubmissionRequest, gathered: Gathered, folder: Path, stale: set[tuple[object, ...]]) -> None:
+def _check_complete(
+    asked: SubmissionRequest, gathered: Gathered, folder: Path, stale: set[tuple[object, ...]], registry: Registry
+) -> None:
     """Adds the cells that are missing, less those of which a stale result was told already."""
     known = {cell[0] for cell in stale} | {result.dataset for result in gathered.results.values()}
-    told = {(dataset, shots) for dataset, _, _, protocol, shots in stale if protocol == PROTOCOL}
-    for dataset, shots, fault in lacking(gathered.results.values(), asked.datasets):
+    own = asked.entry.output.layer
+    told = {(place[0], place[4]) for place in stale if (place[3], place[5]) == (PROTOCOL, own)}
+    for dataset, shots, fault in lacking(gathered.results.values(), asked.datasets, registry, own):
         if dataset in known and (dataset, shots) not in told:
             command = asked.eval(folder, dataset, shots)
             gathered.problems.append(f"{dataset} at {shots_text(shots)} {fault}; run: {command}")

@@ -1,6 +1,6 @@
 """Verifies results and submissions: everything that can be computed again is, and every fault is told."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +18,11 @@ from probebench.leaderboard.check_result import (
 )
 from probebench.leaderboard.check_submission import check_entry, check_files, check_manifest, read_manifest
 from probebench.leaderboard.findings import Findings
-from probebench.leaderboard.rules import MANIFEST, protocol_of
-from probebench.leaderboard.safe import sound_files
+from probebench.leaderboard.rules import MANIFEST, is_older, protocol_of
+from probebench.leaderboard.safe import file_fault, sound_files
+from probebench.registry.layers import is_layer
 from probebench.registry.load import Registry
-from probebench.registry.schema import CheckpointSpec, FinetuneProtocol
+from probebench.registry.schema import CheckpointSpec, FinetuneProtocol, ProtocolSpec
 from probebench.results.schema import Result
 from probebench.results.store import Predictions, read_result
 
@@ -125,6 +126,8 @@ class _Verification:
                 yield child
             elif child.name != "README.md":
                 self.findings.fail(child, "does not belong here")
+            elif fault := file_fault(child):
+                self.findings.fail(child, fault)
 
     def _results(self, folder: Path) -> None:
         files = [path for path in sound_files(folder, self.findings) if path != folder / "README.md"]
@@ -139,9 +142,9 @@ class _Verification:
     def _submission(self, folder: Path) -> None:
         self.submissions += 1
         files = sound_files(folder, self.findings)
-        before = len(self.entered)
+        before, entry = len(self.entered), None
         with self.findings.guard(folder / f"{folder.name}.toml"):
-            entry, faults = check_entry(folder, self.registry)
+            entry, faults = check_entry(folder, self.registry, files)
             for fault in faults:
                 self.findings.fail(folder / f"{folder.name}.toml", fault)
             if entry is not None:
@@ -161,7 +164,8 @@ class _Verification:
             return
         for path, fault in check_files(folder, manifest, files):
             self.findings.fail(path, fault)
-        for fault in check_manifest(folder, manifest, self.entered[before:]):
+        layer = entry.output.layer if entry is not None else None
+        for fault in check_manifest(folder, manifest, self.entered[before:], self.registry, layer):
             self.findings.fail(folder / MANIFEST, fault)
 
     def _read(self, files: list[Path]) -> list[tuple[Path, Result]]:
@@ -184,11 +188,11 @@ class _Verification:
         return found
 
     def _check(self, path: Path, result: Result, sound: set[Path]) -> Predictions | None:
-        for fault in (*check_place(path, result), *check_rules(result, self.registry)):
+        entry = self.entries.get(result.model)
+        for fault in (*check_place(path, result), *check_rules(result, self.registry, entry)):
             self.findings.fail(path, fault)
         if result.provenance != "measured" or not result.trials:
             return None
-        entry = self.entries.get(result.model)
         faults = [*check_trials(result), *(check_facts(result, entry) if entry else ())]
         for fault in faults:
             self.findings.fail(path, fault)
@@ -196,6 +200,14 @@ class _Verification:
             self.findings.note(path, "was made by code with changes that no commit holds")
         if result.selection == "test":
             self.findings.note(path, "is selected on test labels: shown, never ranked")
+        if is_older(self.registry, result):
+            spec = protocol_of(self.registry, result.protocol)
+            assert spec is not None
+            self.findings.note(
+                path,
+                f"is of version {result.protocol_version} of protocol {spec.id}, now {spec.version}: "
+                "shown, never ranked",
+            )
         npz = path.with_suffix(".npz")
         try:
             if npz.exists() and npz not in sound:
@@ -226,10 +238,14 @@ class _Verification:
         protocol = protocol_of(self.registry, result.protocol)
         if entry is None or protocol is None or protocol.version != result.protocol_version:
             return
+        if not is_layer(result.checkpoint.layer):
+            # check_facts has told, and no key can be made of it.
+            return
+        faults: Iterable[str] = ()
         if isinstance(protocol, FinetuneProtocol):
             faults = check_finetune(result, protocol, dataset)
-        else:
-            faults = check_probe(path, result, entry, protocol, dataset)
+        elif isinstance(protocol, ProtocolSpec):
+            faults = check_probe(path, result, entry, protocol, dataset, self.registry.datasets.get(result.dataset))
         for fault in faults:
             self.findings.fail(path, fault)
 

@@ -5,9 +5,10 @@ from functools import partial
 from importlib import import_module
 
 from probebench.errors import UsageError
-from probebench.probes.base import Backend
+from probebench.probes.base import Backend, Matrix
 from probebench.probes.select import Fitters
 from probebench.registry.probes import PROBES
+from probebench.registry.protocol import EXACT_BACKENDS
 from probebench.registry.schema import ProtocolSpec
 
 
@@ -31,7 +32,7 @@ def _cuml() -> Backend:
 
 
 # Solvers that reach the optimum of the logistic objective.
-EXACT: dict[str, Callable[[], Backend]] = {"torch": _torch, "sklearn": _sklearn, "cuml": _cuml}
+EXACT: dict[str, Callable[[], Backend]] = dict(zip(EXACT_BACKENDS, (_torch, _sklearn, _cuml), strict=True))
 
 
 def backend_name(protocol: ProtocolSpec, asked: str) -> str:
@@ -47,28 +48,32 @@ def backend_name(protocol: ProtocolSpec, asked: str) -> str:
                 f"--backend is for {others} probes; {protocol.probe} is computed by NumPy, exactly: "
                 f"leave --backend out for protocol {protocol.id}"
             )
-        return "numpy"
-    if protocol.solver.name == "exact":
-        return "torch" if asked == "auto" else asked
-    if asked != "auto":
+    elif protocol.solver.name == "exact" and asked != "auto":
+        return asked
+    elif asked != "auto":
         raise UsageError(
             f"protocol {protocol.id} prescribes its own solver ({protocol.solver.name}); leave --backend out for it"
         )
-    return f"sklearn-{protocol.solver.name}" if protocol.solver.name == "lbfgs" else f"torch-{protocol.solver.name}"
+    return protocol.backends[0]
 
 
-def fitters(protocol: ProtocolSpec, backend: str) -> Fitters:
+def fitters(protocol: ProtocolSpec, backend: str, start: Matrix | None = None) -> Fitters:
     """Returns what fits a protocol's probes: for a learning rate, and for the search or the last fit.
+
+    Args:
+        protocol: The protocol.
+        backend: As ``backend_name`` has it.
+        start: A vector for each label that heads start from, (labels, D), where the protocol has them start so.
 
     Raises:
         UsageError: The backend cannot run here.
     """
     module, _, name = PROBES[protocol.probe].fitter.partition(":")
-    make: Callable[[ProtocolSpec, str], Fitters] = getattr(import_module(module), name)
-    return make(protocol, backend)
+    make: Callable[..., Fitters] = getattr(import_module(module), name)
+    return make(protocol, backend) if start is None else make(protocol, backend, start)
 
 
-def logistic(protocol: ProtocolSpec, backend: str) -> Fitters:
+def logistic(protocol: ProtocolSpec, backend: str, start: Matrix | None = None) -> Fitters:
     """Returns what fits a logistic protocol's probes: an exact solver, or the procedure that the protocol names.
 
     Raises:
@@ -79,17 +84,18 @@ def logistic(protocol: ProtocolSpec, backend: str) -> Fitters:
         exact = EXACT[backend]()
         return lambda rate, last: exact
     if solver.name == "lbfgs":
-        from probebench.probes.sklearn_ import fit_lbfgs
+        from probebench.probes import lbfgs, sklearn_
 
         assert solver.max_iter
-        lbfgs = partial(fit_lbfgs, max_iter=solver.max_iter)
-        return lambda rate, last: lbfgs
+        early = partial(lbfgs.fit_paths if solver.summed else sklearn_.fit_lbfgs, max_iter=solver.max_iter)
+        return lambda rate, last: early
 
     def optimizer(rate: float | None, last: bool) -> Backend:
         from probebench.probes.optimizers import fit_paths
 
         epochs = solver.final_epochs if last else solver.epochs
         assert rate and epochs
-        return partial(fit_paths, solver=solver, rate=rate, epochs=epochs)
+        every = solver.epoch == "best" and not last
+        return partial(fit_paths, solver=solver, rate=rate, epochs=epochs, every=every, start=start)
 
     return optimizer

@@ -121,7 +121,7 @@ class Probe(Protocol):
 
     @property
     def converged(self) -> bool | None:
-        """Whether the solver reached its tolerance; None where there is nothing to reach."""
+        """Whether it is certified to be near its optimum; None where there is none to reach."""
 
     @property
     def gap(self) -> float | None:
@@ -158,8 +158,8 @@ class Linear:
         classes: The K labels present in the draw; no other is ever predicted.
         coef: (K, D).
         intercept: (K,).
-        converged: Whether the solver reached its tolerance; None where a procedure runs a fixed number of steps.
-        gap: Certified bound on (objective - optimum) / objective; None where the solver certifies none.
+        converged: Whether the gap is within the tolerance; None where a procedure runs a fixed number of steps.
+        gap: Certified bound on (objective - optimum) / objective; None where there is none.
         iterations: The solver's own count; None where it has none.
     """
 
@@ -178,7 +178,9 @@ class Linear:
 
     def scores(self, features: Any) -> Any:
         """Returns coef x + intercept, (N, K), where the features are."""
-        return features @ self.coef.T + self.intercept
+        # A probe whose training diverged is judged like the others, and never chosen.
+        with np.errstate(invalid="ignore", over="ignore"):
+            return features @ self.coef.T + self.intercept
 
     def predict(self, features: Any) -> Labels:
         """Returns the label of the highest score for each row, (N,)."""

@@ -7,6 +7,7 @@ import numpy as np
 
 from probebench.errors import UsageError
 from probebench.probes.base import FittedProbe, Labelled, OnProgress
+from probebench.probes.certificate import EXACT, certified
 from probebench.probes.sklearn_ import two_rows
 
 # As in DINOv2's evaluation, which runs cuML to its optimum; what is left out is cuML's default, and
@@ -21,8 +22,6 @@ DEFAULTS = {
     "penalty_normalized": True,
 }
 ATTRIBUTES = ("coef_", "intercept_", "n_iter_")
-# A fit has converged where a bound on (objective - optimum) / objective is below this, as for our own solver.
-GAP = 1e-6
 
 
 def require() -> tuple[Any, Callable[[Any], Any]]:
@@ -62,47 +61,19 @@ def fit_paths(
         classes, own = np.unique(train.labels, return_inverse=True)
         # Once for all strengths.
         rows, targets = there(features - centre), there(own.astype(np.float64))
-        one_hot = there(np.eye(len(classes))[own])
         path = []
         for strength in strengths:
             model = regression(C=float(strength), **ARGUMENTS)
             model.fit(rows, targets)
             coef, intercept = two_rows(np.asarray(model.coef_), np.asarray(model.intercept_).reshape(-1))
-            bound = _gap(rows, one_hot, there(coef), there(intercept), float(strength))
-            path.append(
-                FittedProbe(
-                    strength=float(strength),
-                    classes=classes,
-                    coef=coef,
-                    intercept=intercept - coef @ centre,
-                    converged=bound <= GAP,
-                    iterations=int(np.max(model.n_iter_)),
-                )
+            probe = FittedProbe(
+                strength=float(strength),
+                classes=classes,
+                coef=coef,
+                intercept=intercept - coef @ centre,
+                iterations=int(np.max(model.n_iter_)),
             )
+            path.append(certified(probe, train, EXACT))
             on_progress(1)
         paths.append(path)
     return paths
-
-
-def _gap(rows: Any, own: Any, coef: Any, intercept: Any, strength: float) -> float:
-    """Bounds (objective - optimum) / objective by the gradient in W, on the device that the arrays are on.
-
-    cuML counts its steps, and does not say whether it stopped because no step led down. With b at its optimum,
-    C sum_i logloss + 1/2 ||W||^2 is 1-strongly convex in W, so it is at most half the gradient's squared norm above its
-    optimum.
-
-    Args:
-        rows: (N, D).
-        own: Each row's class in one-hot form, (N, K).
-        coef: (K, D); with two classes the first row is zero and not free.
-        intercept: (K,).
-        strength: C.
-    """
-    scores = rows @ coef.T + intercept
-    scores -= scores.max(axis=1)[:, None]
-    totals = np.exp(scores).sum(axis=1)
-    objective = strength * (np.log(totals) - (scores * own).sum(axis=1)).sum() + 0.5 * (coef * coef).sum()
-    gradient = strength * (np.exp(scores) / totals[:, None] - own).T @ rows + coef
-    if len(coef) == 2:
-        gradient = gradient[1:]
-    return float((gradient * gradient).sum() / (2 * objective))

@@ -15,14 +15,14 @@ def strengths(protocol: ProtocolSpec) -> list[float]:
     return [float(value) for value in np.logspace(grid.start, grid.stop, grid.num)]
 
 
-def fits_planned(protocol: ProtocolSpec, folds: int) -> int:
-    """Returns how many fits choosing takes for one draw, less those of a widened grid."""
+def fits_planned(protocol: ProtocolSpec, folds: int, refit: bool) -> int:
+    """Returns how many fits choosing takes for one draw and a last fit, less those of a widened grid."""
     grid = protocol.grid
     tries = len(strengths(protocol))
     if grid.coarse:
         step = (tries - 1) // (grid.coarse - 1)
         tries = grid.coarse + 2 * (step.bit_length() - 1)
-    again = protocol.refit or folds > 1
+    again = refit or folds > 1
     return tries * max(folds, 1) * max(len(protocol.solver.learning_rates), 1) + again
 
 

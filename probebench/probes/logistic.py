@@ -15,6 +15,7 @@ import torch
 
 from probebench.device import full_float32
 from probebench.probes.base import RowSource, as_source
+from probebench.probes.direct import DirectPath, pays
 from probebench.probes.fits import FittedDraw, SweepFit, collect, take_draw
 from probebench.probes.problem import Problem, Work
 from probebench.probes.regularization_path import RegularizationPath, Solution
@@ -132,7 +133,20 @@ def sweep(
     fits: dict[int, FittedDraw] = {}
     work = Work()
     with torch.inference_mode(), full_float32():
-        for numbers in _groups(parts, where):
+        for everyone in _groups(parts, where):
+            numbers = everyone
+            shape = parts[everyone[0]].shape
+            if where.type == "cpu" and _kind(*shape[:2]) != "large" and pays(len(everyone), len(order), *shape):
+                numbers = []
+                for number in everyone:
+                    alone = _solved_directly(parts[number], strengths[order], tol, fit_intercept, max_iter, work)
+                    if alone is None:
+                        numbers.append(number)
+                        continue
+                    fits[number] = alone
+                    on_progress(len(order))
+            if not numbers:
+                continue
             group = [parts[number] for number in numbers]
             rows = _rows(group, where, fit_intercept, memory)
             named = [np.unique(part.labels, return_inverse=True) for part in group]
@@ -147,6 +161,28 @@ def sweep(
             for place, (number, (classes, _)) in enumerate(zip(numbers, named, strict=True)):
                 fits[number] = take_draw(rows, classes, [solved[j] for j in range(len(order))], place)
     return collect([fits[i] for i in range(len(parts))], strengths, tol, work, parts[0].source.shape[1])
+
+
+def _solved_directly(
+    part: Part,
+    strengths: npt.NDArray[np.float64],
+    tol: float,
+    fit_intercept: bool,
+    max_iter: int,
+    work: Work,
+) -> FittedDraw | None:
+    """Solves a small draw at ascending strengths; None where rounding stops it short at one."""
+    features = np.array(part.read(0, len(part.positions)), dtype=np.float64)
+    classes, own = np.unique(part.labels, return_inverse=True)
+    path = DirectPath(features, own, len(classes), tol, fit_intercept, max_iter)
+    solutions = []
+    for C in strengths:
+        solution = path.solve(float(C))
+        if solution is None:
+            return None
+        solutions.append(solution)
+    work.add(path.work)
+    return path.fitted(classes, solutions)
 
 
 def _checked_strengths(Cs: Any) -> npt.NDArray[np.float64]:

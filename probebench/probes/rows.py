@@ -14,9 +14,11 @@ are a thousandth of the largest and less. On 16,000 x 1,280 rows of Fashion-MNIS
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
-from probebench.probes.stream import Feed, spans_of
+from probebench.probes.base import RowSource
+from probebench.probes.stream import BLOCK, Feed, spans_of
 
 # Rows (R, N, r) of at most this many entries are kept in float64 beside float32; larger ones in float32 alone.
 SMALL = 1 << 23
@@ -217,6 +219,40 @@ def large(feed: Feed, centre: bool) -> Rows:
         mean=mean[None],
         scale=scale[None],
         cheap=False,
+    )
+
+
+def as_they_are(source: RowSource) -> Rows:
+    """Builds rows for one draw that are centred and nothing else, read again for every product: to judge a fit by."""
+    count, width = source.shape
+    spans = spans_of(count, max(256, BLOCK // width))
+
+    def read(start: int, stop: int) -> torch.Tensor:
+        return torch.as_tensor(np.asarray(source.read(np.arange(start, stop)), dtype=np.float64))
+
+    mean = torch.zeros(width, dtype=torch.float64)
+    for span in spans:
+        mean += read(*span).sum(0) / count
+
+    def blocks(dtype: torch.dtype) -> Iterator[tuple[int, int, torch.Tensor]]:
+        for start, stop in spans:
+            yield start, stop, (read(start, stop) - mean).to(dtype)[None]
+
+    squares = torch.zeros_like(mean)
+    for _, _, rows in blocks(torch.float64):
+        squares += rows[0].square().sum(0)
+    one = torch.ones(1, dtype=torch.float64)
+    return Rows(
+        shape=(1, count, width),
+        blocks=blocks,
+        spectrum=squares[None, None],
+        basis=None,
+        top=squares.sum()[None],
+        dropped=torch.zeros_like(one),
+        expand=None,
+        mean=mean[None],
+        scale=one,
+        cheap=True,
     )
 
 

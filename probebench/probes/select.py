@@ -7,9 +7,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from probebench.probes.base import Backend, Judged, Labelled, Matrix, OnProgress, Probe
+from probebench.probes.base import Backend, Judged, Labelled, OnProgress, Probe
 from probebench.probes.grid import beyond, strengths
 from probebench.probes.prepare import Joined, Preparation, PreparedRows
+from probebench.probes.tried import Tried, Value, best_value, joined
+from probebench.registry.entry import Metric
 from probebench.registry.schema import ProtocolSpec
 
 # Makes the backend for a learning rate and the last fit or the search; exact solvers have no rate and ignore both.
@@ -25,12 +27,14 @@ class SelectionData:
         validation: Rows that choose, disjoint from ``train``; none where ``fold`` or nothing does.
         fold: For K-fold inside the draw, the fold of each row of ``train``, (N,).
         value: A strength that is fixed beforehand.
+        refit: Whether the last fit takes ``validation`` too.
     """
 
     train: Labelled
     validation: Labelled | None = None
     fold: npt.NDArray[np.int64] | None = None
     value: float | None = None
+    refit: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +45,12 @@ class Selected:
         probe: The finished probe; takes prepared features.
         preparation: How features are prepared before the probe sees them.
         how: "validation", or "fixed" where there was nothing to choose on.
+        folds: Folds inside the draw that chose; None where something else did.
         chosen: The hyper-parameters by name.
         on_edge: Whether the choice is the smallest or largest value of the protocol's grid, or lies beyond it; None
             where nothing was chosen.
         loss: Mean validation log-loss at the choice, in nats; None where a probe has none.
-        score: Validation accuracy at the choice.
+        score: Validation accuracy at the choice, or the score by the metric where that is what chose.
         unconverged: Strengths at which the solver stopped short of its tolerance.
         tried: The smallest and the largest strength that were tried.
         left_out: Values of the grid that cannot be fitted to so few rows.
@@ -54,6 +59,7 @@ class Selected:
     probe: Probe
     preparation: Preparation
     how: Literal["validation", "fixed"]
+    folds: int | None
     chosen: dict[str, float]
     on_edge: bool | None
     loss: float | None
@@ -64,27 +70,16 @@ class Selected:
 
 
 @dataclass
-class _Tried:
-    """What validation rows said about one value: log-losses and hits, one a row over all folds; and the probe."""
-
-    losses: Matrix
-    hits: Matrix
-    probe: Probe
-    converged: bool
-
-    def standard_error(self, criterion: str) -> float:
-        """Standard error over validation rows of the mean that is compared."""
-        values = self.losses if criterion == "log-loss" else self.hits
-        return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
-
-
-@dataclass
 class _Case:
-    """One draw on its way to a choice: pairs of prepared training and validation rows, and what was tried."""
+    """One draw on its way to a choice: pairs of prepared training and validation rows, and what was tried.
+
+    ``metric`` is what scores validation rows; "accuracy" unless the protocol chooses by the metric that is reported.
+    """
 
     data: SelectionData
     pairs: list[tuple[Preparation, Labelled, Labelled]]
-    tried: dict[tuple[float | None, float], _Tried] = field(default_factory=dict)
+    metric: Metric
+    tried: dict[Value, Tried] = field(default_factory=dict)
 
 
 def select(
@@ -92,18 +87,28 @@ def select(
     protocol: ProtocolSpec,
     fitters: Fitters,
     on_progress: OnProgress = lambda fits: None,
+    *,
+    metric: Metric = "accuracy",
 ) -> list[Selected]:
     """Chooses the strength of every draw by the protocol, and returns finished probes.
 
-    Ties go to the smaller value. Validation rows of a class that the training rows lack say nothing about the strength
-    and are left out. With no validation row left, the protocol's fallback is taken. Where the best value is the edge of
-    the grid, and the protocol widens it, values beyond are tried until the best is inside; one there must be strictly
-    better.
+    Ties go to the smaller value, or where the grid says so to the one that was tried first. Validation rows of a class
+    that the training rows lack say nothing about the strength and are left out. With no validation row left, the
+    protocol's fallback is taken. Where the best value is the edge of the grid, and the protocol widens it, values
+    beyond are tried until the best is inside; one there must be strictly better.
+
+    Args:
+        selection_data: What each draw gives to choose with.
+        protocol: The rules.
+        fitters: Make the backends.
+        on_progress: Called with the number of fits that were just finished.
+        metric: What is reported, for protocols that choose by it.
 
     Raises:
         ValueError: Features are not finite, or a draw has one class only.
     """
-    cases = [_Case(data, _pairs(data, protocol)) for data in selection_data]
+    by = metric if protocol.criterion == "metric" else "accuracy"
+    cases = [_Case(data, _pairs(data, protocol), by) for data in selection_data]
     rates: Sequence[float | None] = protocol.solver.learning_rates or [None]
     choosing = [case for case in cases if case.pairs]
     for rate in rates:
@@ -112,7 +117,7 @@ def select(
             for case in choosing:
                 _search(case, rate, protocol, fit, on_progress)
         else:
-            _try(choosing, rate, strengths(protocol), fit, on_progress)
+            _try(choosing, rate, strengths(protocol), protocol, fit, on_progress)
             _widen(choosing, rate, protocol, fit, on_progress)
     return [_finish(case, protocol, fitters, on_progress) for case in cases]
 
@@ -146,30 +151,37 @@ def _prepared(data: Labelled, preparation: Preparation) -> Labelled:
 
 
 def _try(
-    cases: Sequence[_Case], rate: float | None, values: Sequence[float], fit: Backend, on_progress: OnProgress
+    cases: Sequence[_Case],
+    rate: float | None,
+    values: Sequence[float],
+    protocol: ProtocolSpec,
+    fit: Backend,
+    on_progress: OnProgress,
 ) -> None:
-    """Fits values for all cases and folds in one call, and scores them on validation rows."""
+    """Fits values for all cases and folds in one call, and scores them on validation rows.
+
+    Where a backend gives several probes of one value, one an epoch, the best epoch stands for the value, the first of
+    equal ones.
+    """
     todo = [(case, pair) for case in cases for pair in case.pairs]
     if not todo:
         return
     paths = fit([train for _, (_, train, _) in todo], values, on_progress)
-    scored: dict[tuple[int, float], list[_Tried]] = {}
+    scored: dict[tuple[int, float], list[list[tuple[Judged, Probe]]]] = {}
     for (case, (preparation, _, held)), path in zip(todo, paths, strict=True):
-        for probe, (losses, hits) in zip(path, _scores(path, preparation, held), strict=True):
-            scored.setdefault((id(case), probe.strength), []).append(
-                _Tried(losses, hits, probe, probe.converged is not False)
-            )
+        own: dict[float, list[tuple[Judged, Probe]]] = {}
+        for probe, judged in zip(path, _scores(path, preparation, held), strict=True):
+            own.setdefault(probe.strength, []).append((judged, probe))
+        for value, epochs in own.items():
+            scored.setdefault((id(case), value), []).append(epochs)
     for case in cases:
+        labels = np.concatenate([held.labels for _, _, held in case.pairs]) if case.pairs else None
         for value in values:
             folds = scored.get((id(case), float(value)), [])
-            if not folds or len(folds) < len(case.pairs):
+            if labels is None or len(folds) < len(case.pairs):
                 continue
-            case.tried[rate, float(value)] = _Tried(
-                np.concatenate([one.losses for one in folds]),
-                np.concatenate([one.hits for one in folds]),
-                folds[0].probe,
-                all(one.converged for one in folds),
-            )
+            whole = [joined(epoch, labels, case.metric) for epoch in zip(*folds, strict=True)]
+            case.tried[rate, float(value)] = min(whole, key=lambda one: one.cost(protocol.criterion))
 
 
 def _scores(path: Sequence[Probe], preparation: Preparation, held: Labelled) -> list[Judged]:
@@ -201,7 +213,7 @@ def _widen(
     for side, end in sides:
         values = beyond(protocol, side)
         there = [case for case in cases if values and best_value(case.tried, protocol)[1] == end]
-        _try(there, rate, values, fit, on_progress)
+        _try(there, rate, values, protocol, fit, on_progress)
         for case in there:
             for value, one in [(value, case.tried.pop((rate, value))) for value in values]:
                 case.tried[rate, value] = one
@@ -218,44 +230,13 @@ def _search(case: _Case, rate: float | None, protocol: ProtocolSpec, fit: Backen
     while True:
         fresh = [grid[position] for position in wanted if (rate, grid[position]) not in case.tried]
         if fresh:
-            _try([case], rate, fresh, fit, on_progress)
+            _try([case], rate, fresh, protocol, fit, on_progress)
         if step == 1:
             return
         step //= 2
         own = {key: one for key, one in case.tried.items() if key[0] == rate}
         peak = grid.index(best_value(own, protocol)[1])
         wanted = [max(peak - step, 0), min(peak + step, len(grid) - 1)]
-
-
-def best_value(tried: dict[tuple[float | None, float], _Tried], protocol: ProtocolSpec) -> tuple[float | None, float]:
-    """Returns the learning rate and value with the best mean, by the protocol's rule.
-
-    Ties go to the smaller rate and then to the smaller value; but a value beyond the grid must be strictly better than
-    the best on it.
-
-    Raises:
-        FloatingPointError: No probe has finite scores.
-    """
-    grid = strengths(protocol)
-    inside = [key for key in sorted(tried, key=_smallest) if grid[0] <= key[1] <= grid[-1]]
-    outside = [key for key in sorted(tried, key=_smallest) if key not in inside]
-
-    def cost(key: tuple[float | None, float]) -> float:
-        one = tried[key]
-        value = float(one.losses.mean() if protocol.criterion == "log-loss" else -one.hits.mean())
-        return value if np.isfinite(value) else np.inf
-
-    best = min([*inside, *outside], key=cost)
-    if cost(best) == np.inf:
-        raise FloatingPointError("no value of the grid gave a probe with finite scores; training diverged at each")
-    if protocol.rule == "one-standard-error":
-        limit = cost(best) + tried[best].standard_error(protocol.criterion)
-        return next(key for key in sorted(tried, key=_smallest) if cost(key) <= limit)
-    return best
-
-
-def _smallest(key: tuple[float | None, float]) -> tuple[float, float]:
-    return key[0] or 0.0, key[1]
 
 
 def _finish(case: _Case, protocol: ProtocolSpec, fitters: Fitters, on_progress: OnProgress) -> Selected:
@@ -270,6 +251,7 @@ def _finish(case: _Case, protocol: ProtocolSpec, fitters: Fitters, on_progress: 
             probe=probe,
             preparation=preparation,
             how="fixed",
+            folds=None,
             chosen=_named(name, value, rate),
             on_edge=None,
             loss=None,
@@ -280,7 +262,7 @@ def _finish(case: _Case, protocol: ProtocolSpec, fitters: Fitters, on_progress: 
     rate, value = best_value(case.tried, protocol)
     best = case.tried[rate, value]
     probe, preparation = best.probe, case.pairs[0][0]
-    if protocol.refit or case.data.fold is not None:
+    if case.data.refit or case.data.fold is not None:
         whole = case.data.train
         held = case.data.validation
         if held is not None and len(held):
@@ -296,10 +278,11 @@ def _finish(case: _Case, protocol: ProtocolSpec, fitters: Fitters, on_progress: 
         probe=probe,
         preparation=preparation,
         how="validation",
+        folds=None if case.data.fold is None else len(case.pairs),
         chosen=_named(name, value, rate),
         on_edge=value <= grid[0] or value >= grid[-1],
         loss=None if np.isnan(loss) else loss,
-        score=float(best.hits.mean()),
+        score=best.score,
         unconverged=short,
         tried=(min(tried), max(tried)),
         left_out=() if protocol.grid.coarse else tuple(value for value in grid if value not in tried),

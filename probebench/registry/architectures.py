@@ -1,10 +1,10 @@
 """Which names mean one network: torchvision's resnet50 is timm's, so both have results of one architecture."""
 
-import tomllib
 from functools import cache
 from pathlib import Path
 
 from probebench.errors import RegistryError, one_line
+from probebench.outside import read_toml
 
 # The table lies beside the folders of entries.
 TABLE = "architectures.toml"
@@ -35,7 +35,7 @@ def read_architectures(path: Path) -> dict[str, str]:
         RegistryError: It cannot be read, a name occurs twice, or one is not ``library/name``; the line names it.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = read_toml(path)
     except OSError as error:
         raise RegistryError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:

@@ -9,8 +9,12 @@ from probebench.registry.entry import Count, Entry, Id, Text, check_unverified
 
 Three = tuple[float, float, float]
 
+# Names that a library's table can hold: no path, no address, no letter that looks like another.
+_NAME = r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}"
 _URI = re.compile(
-    r"^(pkg://[\w.-]+/.+|timm://\S+|open_clip://\S+|hf://[^/\s]+/[^/\s]+/\S+|https://\S+|file:.+|user|module|random:\d{1,18})$"
+    rf"(pkg://[A-Za-z_]\w*/.+|(timm|open_clip)://{_NAME}|hf://[^/\s]+/[^/\s]+/\S+|https://\S+|file:.+|user|module"
+    r"|random:\d{1,18})",
+    re.ASCII,
 )
 
 
@@ -24,14 +28,48 @@ Library = Literal["timm", "open_clip", "torchvision"]
 Method = Literal["supervised", "language-image", "image-image", "none"]
 # The library, and the uri, of a torch.nn.Module that lives in a Python session and that no entry can build.
 MODULE = "module"
+# All that an entry may tell a library's builder: what changes the network and nothing else. Builders take much more;
+# what names a path, an address, weights or how they are read would fetch or run what a stranger chose.
+_CLASSES, _HEADS = range(100_001), range(1, 129)
+ARGUMENTS: dict[str, dict[str, range | type[bool]]] = {
+    "timm": {"num_classes": _CLASSES, "num_heads": _HEADS},
+    "open_clip": {"force_quick_gelu": bool},
+    "torchvision": {"num_classes": _CLASSES},
+    MODULE: {},
+}
 
 
 class Architecture(Entry):
-    """The network, by the name that its library gives it; ``module`` is one of a Python session, named by its class."""
+    """The network, by the name that its library gives it; ``module`` is one of a Python session, named by its class.
+
+    Attributes:
+        kwargs: Arguments of the library's builder, of those in ``ARGUMENTS``.
+    """
 
     library: Literal[Library, "module"]
     name: Text
     kwargs: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _a_name_is_in_a_library(self) -> "Architecture":
+        if self.library != MODULE and not re.fullmatch(_NAME, self.name):
+            raise ValueError(f"{ascii(self.name)} is no name of an architecture: letters, digits and . _ + - only")
+        return self
+
+    @model_validator(mode="after")
+    def _arguments_are_allowed(self) -> "Architecture":
+        allowed = ARGUMENTS[self.library]
+        for name, value in self.kwargs.items():
+            wanted = allowed.get(name)
+            if wanted is None:
+                others = f"only {' and '.join(allowed)}" if allowed else "none"
+                raise ValueError(f"kwargs: an entry may not give {self.library} {ascii(name)}: {others}")
+            if isinstance(wanted, range):
+                if type(value) is not int or value not in wanted:
+                    raise ValueError(f"kwargs: {name} is a whole number from {wanted[0]} to {wanted[-1]}")
+            elif type(value) is not wanted:
+                raise ValueError(f"kwargs: {name} is true or false")
+        return self
 
 
 class Source(Entry):
@@ -71,7 +109,7 @@ class Weights(Entry):
     @field_validator("uri")
     @classmethod
     def _known_scheme(cls, uri: str) -> str:
-        if not _URI.match(uri):
+        if not _URI.fullmatch(uri):
             raise ValueError(
                 f"{uri!r} is none of pkg://package/path, timm://tag, open_clip://tag, hf://owner/repo/file, "
                 "https://..., file:path, user, random:SEED, module"
@@ -180,3 +218,20 @@ class CheckpointSpec(Entry):
     def _unverified_names_keys(self) -> "CheckpointSpec":
         check_unverified(self, self.unverified)
         return self
+
+
+_SCRATCH = "@scratch"
+
+
+def untrained(spec: CheckpointSpec, seed: int) -> CheckpointSpec:
+    """Returns the entry of a checkpoint's twin with random weights, whose facts say so."""
+    return spec.model_copy(
+        update={
+            # No weights that a user registered for the checkpoint are those of its twin.
+            "id": f"{spec.id.removesuffix(_SCRATCH)}{_SCRATCH}",
+            "pretraining": Pretraining(
+                method="none", objective="none", sources=(), samples_seen=0, epochs=0, labels="none", curation="none"
+            ),
+            "weights": Weights(uri=f"random:{seed}", sha256="none", keys=spec.weights.keys),
+        }
+    )

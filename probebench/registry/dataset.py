@@ -56,6 +56,8 @@ class DatasetSpec(Entry):
         classes: Names of the classes in label order, as the set's own files have them.
         prompts: The same classes in words, for zero-shot, where ``classes`` are codes or names of folders.
         templates: Zero-shot prompts with {} for the class.
+        prompt_source: Whose templates and names in words these are, by the name that the set has there, and where and
+            why they differ from those.
     """
 
     id: Id
@@ -79,6 +81,7 @@ class DatasetSpec(Entry):
     classes: Annotated[tuple[Text, ...], Field(min_length=2)]
     prompts: tuple[Text, ...] = ()
     templates: tuple[Text, ...] = ()
+    prompt_source: Text = "unknown"
 
     @property
     def readable_classes(self) -> tuple[str, ...]:

@@ -1,9 +1,9 @@
 """What every entry of the registry has in common."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.dataclasses import dataclass
 
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=100)]
@@ -30,6 +30,26 @@ class ShortClass:
     label: int
     train: int
     validation: int
+
+
+class Versioned(Entry):
+    """What protocols have in common: an id, and a version, which rises with every change of meaning.
+
+    Attributes:
+        older: What was otherwise in each earlier version whose results are still known. These are shown and never
+            ranked; a version that is neither the present one nor among these is an error. It decides no number, so it
+            is in no dump.
+    """
+
+    id: str
+    version: PositiveInt
+    older: Mapping[PositiveInt, Text] = Field(default={}, exclude=True)
+
+    @model_validator(mode="after")
+    def _older_is_older(self) -> "Versioned":
+        if any(version >= self.version for version in self.older):
+            raise ValueError(f"older: versions below {self.version}, which is the present one")
+        return self
 
 
 def check_unverified(entry: Entry, keys: Iterable[str]) -> None:

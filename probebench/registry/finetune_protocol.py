@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from probebench.registry.entry import Entry, PositiveInt, Shots, Text, TrainingShots
+from probebench.registry.entry import Entry, PositiveInt, Shots, Text, TrainingShots, Versioned
 
 # As every id, and a variant after @.
 ProtocolId = Annotated[
@@ -100,7 +100,7 @@ class Choice(Entry):
     share: Annotated[float, Field(gt=0, lt=1)] | None = None
 
 
-class FinetuneProtocol(Entry):
+class FinetuneProtocol(Versioned):
     """How a network is fine-tuned, selected and scored. The version rises with every change of meaning.
 
     Attributes:
@@ -121,10 +121,11 @@ class FinetuneProtocol(Entry):
         ema: Decay of the moving average of weights that is then evaluated; None: the weights themselves.
         head: How the classifier starts: at zero, from the probe of the ``default`` protocol, or from embeddings of the
             classes' names.
+        unit_features: Whether each image's features are divided by their norm before the head, however it starts; left
+            out of dumps where they are not, so that older results keep their names.
     """
 
     id: ProtocolId
-    version: PositiveInt
     title: Text
     source: Text
     selects_on: Text
@@ -141,6 +142,7 @@ class FinetuneProtocol(Entry):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     head: Literal["zero", "probe", "text"] = "zero"
+    unit_features: bool = Field(default=False, exclude_if=lambda unit: not unit)
     optimizer: Optimizer
     schedule: Schedule
     augment: Augment

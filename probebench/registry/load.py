@@ -2,7 +2,6 @@
 
 import os
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,10 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from probebench.errors import RegistryError, UsageError, did_you_mean, one_line
+from probebench.outside import read_toml
 from probebench.registry.architectures import TABLE, read_architectures
 from probebench.registry.names import expand
+from probebench.registry.protocol import ZEROSHOT
 from probebench.registry.schema import CheckpointSpec, DatasetSpec, Entry, FinetuneProtocol, ProtocolSpec, SuiteSpec
 
 KINDS: dict[str, type[Entry]] = {
@@ -22,6 +23,8 @@ KINDS: dict[str, type[Entry]] = {
     "suites": SuiteSpec,
 }
 E_ = TypeVar("E_", bound=Entry)
+# Faults of one entry that a line tells.
+_TOLD = 10
 _CHOICE = re.compile(r"(constrained|function)-|(int|float|str|tuple)(\[|$)")
 
 
@@ -45,7 +48,10 @@ def _explain(error: ValidationError) -> str:
             fault["type"], fault["msg"].removeprefix("Value error, ")
         )
         faults.append(f"{key}: {message}" + (' (or "unknown")' if either else ""))
-    return "; ".join(dict.fromkeys(faults))
+    # Keys and values of a stranger's file may hold what redraws a terminal.
+    told = list(dict.fromkeys(faults))
+    text = "; ".join(told[:_TOLD]) + (f"; and {len(told) - _TOLD} more" if told[_TOLD:] else "")
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def checked(kind: type[E_], **values: object) -> E_:
@@ -67,11 +73,11 @@ def read_entry(path: Path, kind: type[E_]) -> E_:
         RegistryError: The file is not TOML, does not follow the schema, or its name is not its id.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RegistryError(f"{path}: not TOML: {one_line(error)}") from error
+        values = read_toml(path)
     except OSError as error:
         raise RegistryError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise RegistryError(f"{path}: not TOML: {one_line(error)}") from error
     try:
         entry = kind.model_validate(values)
     except ValidationError as error:
@@ -87,7 +93,7 @@ def _schema_of(path: Path, kind: str) -> type[Entry]:
     if kind != "protocols":
         return KINDS[kind]
     try:
-        probe = tomllib.loads(path.read_text(encoding="utf-8")).get("probe")
+        probe = read_toml(path).get("probe")
     except (OSError, ValueError):
         # read_entry says what is wrong with it.
         return ProtocolSpec
@@ -168,6 +174,12 @@ class Registry:
         }
         entries["protocols"] = dict(sorted(entries["protocols"].items()))
         return cls(**entries, folders=tuple(folders), problems=tuple(problems))  # type: ignore[arg-type]
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """The present version of each protocol."""
+        specs = (*self.protocols.values(), *self.finetune_protocols.values(), ZEROSHOT)
+        return {spec.id: spec.version for spec in specs}
 
     def checkpoint(self, name: str) -> CheckpointSpec:
         """Returns the checkpoint of that id; raises UsageError with the nearest names."""

@@ -5,15 +5,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from probebench.registry.entry import Entry, Id, Shots, Text, TrainingShots
+from probebench.registry.checkpoint import CheckpointSpec
+from probebench.registry.entry import Entry, Id, Metric, Shots, Text, TrainingShots, Versioned
+from probebench.registry.layers import LayerName, known_layers
 from probebench.registry.probes import OWN_FIELDS, PROBES, Parameter, ProbeName
 
 Positive = Annotated[float, Field(gt=0)]
+# What solvers of the logistic objective are held to, as relative gaps: exact ones, and procedures that stop early.
+TOLERANCES = {"exact": 1e-6, "lbfgs": 1e-4}
 
 
 def _unset(value: object) -> bool:
     """Says whether a field is left out of dumps: one that came later must not rename the results from before it."""
-    return value is None or value == ()
+    return value is None or value is False or value == ()
 
 
 class Grid(Entry):
@@ -25,6 +29,7 @@ class Grid(Entry):
         values: Ascending.
         search: "all" fits every value; "coarse-to-fine" fits ``coarse`` values spread over the grid and then halves the
             step around the best, as the CLIP authors do.
+        ties: Of equally good values the one that was tried "first" is taken; None: the smallest.
         widen: Decades by which a grid whose edge is chosen is widened on that side, in its own steps.
     """
 
@@ -35,6 +40,7 @@ class Grid(Entry):
     values: tuple[Positive, ...] = Field(default=(), exclude_if=_unset)
     search: Literal["all", "coarse-to-fine"] = "all"
     coarse: Annotated[int, Field(ge=2)] | None = None
+    ties: Literal["first"] | None = Field(default=None, exclude_if=_unset)
     widen: Annotated[float, Field(ge=0, le=12)] = 0.0
 
     @model_validator(mode="after")
@@ -71,6 +77,8 @@ class Selection(Entry):
             "k-fold" inside the draw; "holdout", a ``share`` of the draw. At full data: "own-split-or-holdout", the
             data set's own validation part or else a ``share`` of train; "holdout", always that share. Or "fixed":
             ``value``.
+        folds: Folds inside the draw: of "k-fold"; of "validation-draw" and "own-split-or-holdout", which may name
+            them, where fewer than half of the draw's classes have a validation image.
     """
 
     method: Literal["validation-draw", "k-fold", "holdout", "own-split-or-holdout", "fixed"]
@@ -82,9 +90,11 @@ class Selection(Entry):
     @model_validator(mode="after")
     def _its_own_parameter(self) -> "Selection":
         own = {"validation-draw": "most", "k-fold": "folds", "fixed": "value"}.get(self.method, "share")
-        for name in ("most", "folds", "share", "value"):
+        may_fold = self.method in ("validation-draw", "own-split-or-holdout")
+        for name in ("most", "share", "value") if may_fold else ("most", "folds", "share", "value"):
             if (getattr(self, name) is not None) != (name == own):
-                raise ValueError(f"method {self.method!r} takes {own}, and nothing else")
+                perhaps = " and perhaps folds" if may_fold else ""
+                raise ValueError(f"method {self.method!r} takes {own}{perhaps}, and nothing else")
         return self
 
 
@@ -94,13 +104,20 @@ class Solver(Entry):
     Attributes:
         name: "exact" is the optimum of the objective, by whatever backend is asked for, or for knn the true
             neighbours. The others reproduce published procedures, which stop where they stop: "lbfgs" is
-            scikit-learn's, "adamw" and "sgd" are torch's.
+            scikit-learn's or scipy's, "adamw" and "sgd" with momentum 0.9 are torch's.
         max_iter: Iterations of L-BFGS.
+        summed: L-BFGS: the loss is summed over the rows, and scipy stops on it as scikit-learn before 1.4 had it do;
+            otherwise the installed scikit-learn decides, which since 1.4 averages the loss and so stops earlier.
         learning_rates: Rates that are tried; each goes through the grid.
         epochs: Passes over the training rows.
         final_epochs: Passes of the last fit, at the chosen values.
         batch_size: Rows a step.
         schedule: Learning rate over the steps.
+        batch_norm: Whether the head is trained behind a batch normalisation without weights of its own, whose running
+            statistics then prepare what is predicted.
+        epoch: In the search the "best" epoch on validation rows stands for a value; None: the last.
+        start: The head starts from "text", the embeddings of the classes' names, where the checkpoint's features can be
+            compared with text; None: from random weights everywhere.
     """
 
     name: Literal["exact", "lbfgs", "adamw", "sgd"]
@@ -110,6 +127,10 @@ class Solver(Entry):
     final_epochs: Annotated[int, Field(ge=1)] | None = None
     batch_size: Annotated[int, Field(ge=1)] | None = None
     schedule: Literal["cosine", "constant"] | None = None
+    summed: bool = Field(default=False, exclude_if=_unset)
+    batch_norm: bool = Field(default=False, exclude_if=_unset)
+    epoch: Literal["best"] | None = Field(default=None, exclude_if=_unset)
+    start: Literal["text"] | None = Field(default=None, exclude_if=_unset)
 
     @model_validator(mode="after")
     def _its_own_parameters(self) -> "Solver":
@@ -120,50 +141,63 @@ class Solver(Entry):
                 raise ValueError(
                     f"solver {self.name!r} takes {', '.join(sorted(own)) or 'no parameter'}, and nothing else"
                 )
+        if self.summed and self.name != "lbfgs":
+            raise ValueError('summed goes with solver "lbfgs"')
+        if (self.batch_norm or self.epoch or self.start) and self.name not in ("adamw", "sgd"):
+            raise ValueError('batch_norm, epoch and start go with solver "adamw" or "sgd"')
         return self
 
 
-class ProtocolSpec(Entry):
+# Solvers that reach the optimum of the logistic objective; the first is taken where nobody asks.
+EXACT_BACKENDS = ("torch", "sklearn", "cuml")
+
+
+class ProtocolSpec(Versioned):
     """How a probe is fitted, selected and scored. The version rises with every change of meaning.
 
     Attributes:
         source: The paper or code that it follows.
         selects_on: One sentence for readers: what the choice is made on.
+        layer: The features that it takes of a checkpoint that offers them; None, and of others: whatever is cached.
         probe: Its name in the table of probes: "logistic"; "ridge", least squares on targets of -1 and 1; "knn", a vote
             of the rows nearest by cosine.
         normalize: "l2" divides each row by its norm, first of all.
         standardize: Then each feature is centred and divided by its standard deviation over the training rows.
         epsilon: Added to each standard deviation.
         scale: Then "rms" divides by the root mean squared norm of the centred training rows.
-        criterion: What is best: the smallest mean log-loss or the highest accuracy on validation images.
+        criterion: What is best on validation images: the smallest mean log-loss, the highest accuracy, or the highest
+            score by the metric that is reported.
         rule: "one-standard-error" takes the smallest value whose criterion is within one standard error of the best.
-        refit: Whether the last fit is on training and validation images together.
-        fallback: Value taken where no validation image is left; the result then says selection = "fixed".
+        refit: Whether the last fit is on training and validation images together; "full": at full data alone.
+        fallback: Value taken where no validation image is left and folds are not to be had; the result then says
+            selection = "fixed".
         constant: ridge: a feature of this value, penalised like the others, stands for the intercept, which is
             unpenalised without it.
         temperature: knn: a neighbour at cosine s has exp(s / temperature) votes.
         shots: Numbers of shots that its authors report; eval's default for it.
         draws: Draws that they average over, likewise.
+        metric: What is reported, on every data set; None: what each set's own convention is.
     """
 
     id: Id
-    version: Annotated[int, Field(ge=1)]
     title: Text
     source: Text
     selects_on: Text
+    layer: LayerName | None = Field(default=None, exclude_if=_unset)
     probe: ProbeName
     normalize: Literal["none", "l2"]
     standardize: bool
     epsilon: Positive | None = Field(default=None, exclude_if=_unset)
     scale: Literal["rms", "none"]
-    criterion: Literal["log-loss", "accuracy"]
+    criterion: Literal["log-loss", "accuracy", "metric"]
     rule: Literal["best", "one-standard-error"]
-    refit: bool
+    refit: bool | Literal["full"]
     fallback: Annotated[float, Field(ge=0)]
     shots: tuple[TrainingShots, ...] = (1, 5, 10, "full")
     draws: Annotated[int, Field(ge=1)] = 5
     constant: Positive | None = Field(default=None, exclude_if=_unset)
     temperature: Positive | None = Field(default=None, exclude_if=_unset)
+    metric: Metric | None = Field(default=None, exclude_if=_unset)
     solver: Solver
     grid: Grid
     few_shot: Selection
@@ -196,11 +230,13 @@ class ProtocolSpec(Entry):
     @model_validator(mode="after")
     def _each_probe_has_its_own(self) -> "ProtocolSpec":
         probe = PROBES[self.probe]
-        by_hits = (self.criterion, self.rule) == ("accuracy", "best")
+        by_hits = self.criterion != "log-loss" and self.rule == "best"
         if self.solver.name not in probe.solvers or not (probe.loss or by_hits):
             solvers = " or ".join(json.dumps(name) for name in probe.solvers)
-            rest = "" if probe.loss else ', criterion "accuracy" and rule "best": it has no log-loss'
+            rest = "" if probe.loss else ', criterion "accuracy" or "metric" and rule "best": it has no log-loss'
             raise ValueError(f"{probe.name} takes solver {solvers}{rest}")
+        if (self.criterion, self.rule) == ("metric", "one-standard-error"):
+            raise ValueError('rule "one-standard-error" takes criterion "log-loss" or "accuracy"')
         for name in OWN_FIELDS:
             owners = [one.name for one in PROBES.values() if name in (*one.needs, *one.takes)]
             if getattr(self, name) is not None and probe.name not in owners:
@@ -215,8 +251,45 @@ class ProtocolSpec(Entry):
             raise ValueError("epsilon goes with standardize = true")
         return self
 
+    def layer_of(self, spec: CheckpointSpec) -> str:
+        """Returns the layer of a checkpoint that it is evaluated on where a user names none."""
+        offered = known_layers(spec.architecture) or ()
+        return self.layer if self.layer is not None and self.layer in offered else spec.output.layer
+
+    @property
+    def backends(self) -> tuple[str, ...]:
+        """What may compute it, as results record it; the first is taken where nobody asks."""
+        if PROBES[self.probe].numpy:
+            return ("numpy",)
+        if self.solver.name == "exact":
+            return EXACT_BACKENDS
+        if self.solver.name == "lbfgs":
+            return ("scipy-lbfgs" if self.solver.summed else "sklearn-lbfgs",)
+        return (f"torch-{self.solver.name}",)
+
+    @property
+    def tolerance(self) -> float | None:
+        """The relative gap to the optimum within which a fit has converged; None where there is no optimum to reach."""
+        return TOLERANCES.get(self.solver.name) if PROBES[self.probe].loss else None
+
+    def refits(self, shots: Shots) -> bool:
+        """Says whether the last fit at a number of shots takes the validation images too."""
+        return self.refit is True or (self.refit == "full" and shots == "full")
+
     def refuses(self, shots: Shots) -> str | None:
         """Says why a number of shots cannot be chosen on under this protocol; None where it can."""
         if shots == 1 and self.few_shot.method in ("k-fold", "holdout"):
             return f"protocol {self.id} chooses inside the draw and needs 2 shots or more; one image cannot do both"
         return None
+
+
+class ZeroshotProtocol(Versioned):
+    """Zero-shot classification, which has nothing to choose and so no entry of its own."""
+
+    id: Id
+
+
+# The version rises when the same cache gives other numbers: by the procedure, or by prompts of shipped entries.
+ZEROSHOT = ZeroshotProtocol(
+    id="zeroshot", version=2, older={1: "other templates or names in words for ImageNet, SVHN, PCAM, Pets and SUN397"}
+)

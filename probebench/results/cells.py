@@ -123,7 +123,9 @@ class CellKey:
     def __str__(self) -> str:
         """Returns it in words."""
         size = f" at {self.entrant.input_size} px" if self.entrant.input_size else ""
-        return f"{self.entrant.model}{size} on {self.dataset.name}, {shots_text(self.shots)}, {self.setting.protocol}"
+        layer = f", {self.entrant.layer}" if self.entrant.layer != "unknown" else ""
+        how = f"{shots_text(self.shots)}, {self.setting.protocol}"
+        return f"{self.entrant.model}{size}{layer} on {self.dataset.name}, {how}"
 
 
 @dataclass(frozen=True)

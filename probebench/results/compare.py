@@ -100,6 +100,8 @@ class ComparedPair:
             "shots": self.first.shots,
             "first_input_size": self.first.input_size,
             "second_input_size": self.second.input_size,
+            "first_layer": self.first.checkpoint.layer,
+            "second_layer": self.second.checkpoint.layer,
             "first_mean": score_of(self.first).mean,
             "second_mean": score_of(self.second).mean,
             "difference": self.comparison.difference,

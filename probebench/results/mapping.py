@@ -1,14 +1,13 @@
 """What the columns of somebody else's table mean: the map that ``probebench results import`` reads."""
 
 import re
-import tomllib
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from probebench.errors import UsageError, did_you_mean
+from probebench.outside import read_toml
 from probebench.registry.checkpoint import Method
 from probebench.registry.entry import Count, Metric, Shots
 from probebench.registry.probes import ResultKind
@@ -17,6 +16,7 @@ Role = Literal[
     "method", "architecture", "source", "samples", "epochs", "labels", "curation", "dataset", "shots", "score", "n_test"
 ]
 REQUIRED: tuple[Role, ...] = ("method", "architecture", "source", "dataset")
+_MAPS = Path(__file__).parent / "maps"
 _DELIMITERS = {"tab": "\t", "comma": ",", "semicolon": ";"}
 _SIZED = re.compile(r"(?P<name>.*?)[\s_-]*(?P<count>\d+(?:\.\d+)?)(?P<unit>[kmb])", re.IGNORECASE | re.DOTALL)
 Meaning = TypeVar("Meaning")
@@ -151,8 +151,7 @@ def read_source(words: dict[str, SourceWord], text: str) -> tuple[SourceWord, Co
 
 def shipped_maps() -> list[str]:
     """Names the maps that come with probebench."""
-    folder = files("probebench.results") / "maps"
-    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    return sorted(path.stem for path in _MAPS.glob("*.toml"))
 
 
 def read_map(name: str) -> TableMap:
@@ -168,16 +167,16 @@ def read_map(name: str) -> TableMap:
             raise UsageError(
                 f"no map {name!r}: neither a file nor one of {', '.join(known)}{did_you_mean(name, known)}"
             )
-        text = (files("probebench.results") / "maps" / f"{name}.toml").read_text(encoding="utf-8")
+        path = _MAPS / f"{name}.toml"
     try:
-        if path.is_file():
-            text = path.read_text(encoding="utf-8")
-        return TableMap.model_validate(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"map {name} is not TOML: {error}") from error
+        return TableMap.model_validate(read_toml(path))
+    except OSError as error:
+        raise UsageError(f"map {name} cannot be read: {error.strerror}") from error
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(str(part) for part in one['loc']) or 'map'}: {one['msg'].removeprefix('Value error, ')}"
             for one in error.errors()
         )
         raise UsageError(f"map {name}: {problems}") from error
+    except ValueError as error:
+        raise UsageError(f"map {name} is not TOML: {error}") from error

@@ -76,18 +76,20 @@ class Trial(Record):
         draw_seed: None at full data, where there is one draw.
         draw_digest: sha256 over the ids of the draw.
         train: Images that the probe was fitted on.
-        validation: Images that chose its strength.
+        validation: Images that were held out to choose its strength.
+        folds: Folds inside the draw, where these chose it.
         chosen: The hyper-parameters.
         on_edge: Whether the choice lies on the grid's edge, or beyond it where the grid was widened; None where nothing
             was chosen.
         tried: The smallest and the largest strength that were tried.
         validation_loss: Mean log-loss of the choice on validation images, in nats.
-        validation_score: Accuracy of the choice on validation images.
+        validation_score: Accuracy of the choice on validation images, or its score by the metric where that chose.
         test_score: UnitScore on the whole test part, by the metric.
-        converged: Whether the solver reached its tolerance at the choice; None where a procedure has none.
-        gap: Certified bound on (objective - optimum) / objective at the choice; None where the solver certifies none.
+        converged: Whether the fit at the choice is certified to be near its optimum, to a relative gap of 1e-6 by exact
+            solvers and 1e-4 by procedures that stop early; None where a procedure has no optimum to reach.
+        gap: Certified bound on (objective - optimum) / objective at the choice; None where there is none.
         iterations: The solver's own count at the choice.
-        unconverged: Strengths of the grid at which it did not.
+        unconverged: Strengths of the grid at which it is not, or at which training diverged.
         left_out: Values of the grid that could not be tried: numbers of neighbours above that of the training rows.
         error: Why the trial failed.
     """
@@ -97,6 +99,7 @@ class Trial(Record):
     train: int
     validation: int
     selection: Literal["validation", "test", "fixed"]
+    folds: int | None = Field(default=None, exclude_if=lambda value: value is None)
     chosen: dict[str, float]
     on_edge: bool | None
     validation_loss: float | None

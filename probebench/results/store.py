@@ -1,7 +1,6 @@
 """Result files: one JSON a run, and beside it the predictions that every score can be recomputed from."""
 
 import io
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,9 @@ from probebench.arrays import Labels
 from probebench.errors import ResultError, one_line
 from probebench.files import write_whole
 from probebench.fingerprint import file_sha256
+from probebench.outside import read_json
 from probebench.registry.entry import Shots
+from probebench.results.archive import read_arrays
 from probebench.results.schema import Result
 
 
@@ -51,16 +52,21 @@ def read_result(path: Path) -> Result:
     """Reads a run's JSON.
 
     Raises:
-        ResultError: It is damaged or of another schema.
+        ResultError: It cannot be read, is damaged or of another schema.
     """
+    again = "remove it and run eval again"
     try:
-        return Result.model_validate_json(path.read_bytes())
+        return Result.model_validate_json(read_json(path))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ResultError(
-            f"result {path} is damaged or of another schema ({where}: {first['msg']}); remove it and run eval again"
+            f"result {path} is damaged or of another schema ({where}: {first['msg']}); {again}"
         ) from error
+    except OSError as error:
+        raise ResultError(f"result {path} cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise ResultError(f"result {path} is damaged ({one_line(error, 100)}); {again}") from error
 
 
 def read_predictions(path: Path, result: Result) -> Predictions:
@@ -75,12 +81,19 @@ def read_predictions(path: Path, result: Result) -> Predictions:
     if not file.is_file() or file_sha256(file) != result.predictions["sha256"]:
         raise ResultError(f"predictions {file} are missing or not those of {path.name}; remove both and run eval again")
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            return Predictions(tuple(arrays["test_ids"].tolist()), arrays["y_true"], arrays["y_pred"])
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-        raise ResultError(
-            f"predictions {file} are damaged ({one_line(error, 100)}); remove both and run eval again"
-        ) from error
+        return predictions_of(file)
+    except ResultError as error:
+        raise ResultError(f"predictions {file} are damaged ({error}); remove both and run eval again") from error
+
+
+def predictions_of(file: Path, expected: tuple[int, int] | None = None) -> Predictions:
+    """Reads predictions, trusting nothing in the file; ``expected`` is how many trials and images it must hold.
+
+    Raises:
+        ResultError: It holds anything else; the line names no file.
+    """
+    ids, y_true, y_pred = read_arrays(file, expected)
+    return Predictions(tuple(ids.tolist()), y_true.astype(np.int64), y_pred.astype(np.int64))
 
 
 def beside_file(out: Path, result: Result) -> Path:

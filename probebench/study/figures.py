@@ -1,10 +1,10 @@
 """The study's figures, drawn from the tables of its answers: SVG and PNG, without a display."""
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from probebench.plots.style import COLOURS, MARKERS, image_bytes, styled
 from probebench.results.cells import size_text
 from probebench.study.answer import Answer, Estimate, Table, Value
 
@@ -12,12 +12,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, told apart by colour-blind readers; the pale yellow is left out.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
-_MARKERS = "osD^vP*X"
 _PANELS = 6
 _SERIES = 8
-_DPI = 150
 
 
 @dataclass(frozen=True)
@@ -40,31 +36,11 @@ def draw(answer: Answer, name: str) -> Drawing | None:
     how = _HOW.get(answer.question)
     if answer.refused or how is None:
         return None
-    from matplotlib import rc_context
-
-    style: Any = {
-        "font.family": "sans-serif",
-        "font.size": 10,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": True,
-        "axes.axisbelow": True,
-        "grid.color": "#e2e2e2",
-        "legend.frameon": False,
-        "svg.hashsalt": "probebench",
-        "svg.fonttype": "path",
-    }
-    with rc_context(style):
+    with styled():
         made = how(answer)
-        return None if made is None else Drawing(name, made[1], _bytes(made[0], "svg"), _bytes(made[0], "png"))
-
-
-def _bytes(figure: "Figure", form: str) -> bytes:
-    stream = io.BytesIO()
-    # Without a date two runs on the same results write the same bytes.
-    metadata = {"Date": None} if form == "svg" else {"Software": None}
-    figure.savefig(stream, format=form, dpi=_DPI, facecolor="white", metadata=metadata)
-    return stream.getvalue()
+        return (
+            None if made is None else Drawing(name, made[1], image_bytes(made[0], "svg"), image_bytes(made[0], "png"))
+        )
 
 
 def _panels(count: int, width: float = 4.4, height: float = 3.4) -> "tuple[Figure, list[Axes]]":
@@ -110,9 +86,9 @@ def _spread(answer: Answer) -> "tuple[Figure, str] | None":
     places = list(range(len(shots)))
     for one, suffix, scale, label in ((axes[0], "", 100.0, "points"), (axes[1], "_log", 1.0, "log-error")):
         one.plot(
-            places, _numbers(table, f"range{suffix}", scale), "s--", color=_COLOURS[6], label="max - min", markersize=4
+            places, _numbers(table, f"range{suffix}", scale), "s--", color=COLOURS[6], label="max - min", markersize=4
         )
-        look = {"fmt": "o-", "color": _COLOURS[0], "label": "noise-corrected SD, 95% interval"}
+        look = {"fmt": "o-", "color": COLOURS[0], "label": "noise-corrected SD, 95% interval"}
         _bars(one, [place + 0.04 for place in places], _column(table, f"deviation{suffix}"), scale, **look)
         one.set_xticks(places, shots)
         one.set_ylabel(f"spread between sources, {label}")
@@ -132,7 +108,7 @@ def _ranks(answer: Answer) -> "tuple[Figure, str] | None":
     for number, group in enumerate(groups):
         rows = [row for row in table.rows if row["group"] == group]
         places = [shots.index(str(row["shots"])) + 0.06 * (number - (len(groups) - 1) / 2) for row in rows]
-        look = {"fmt": _MARKERS[number] + "-", "color": _COLOURS[number % len(_COLOURS)], "label": group}
+        look = {"fmt": MARKERS[number] + "-", "color": COLOURS[number % len(COLOURS)], "label": group}
         _bars(axes, places, [row["rho"] for row in rows], 1.0, **look)
     axes.axhline(0, color="#555555", linewidth=0.8)
     axes.set_xticks(range(len(shots)), shots)
@@ -162,9 +138,9 @@ def _scaling(answer: Answer) -> "tuple[Figure, str] | None":
             ]
             rows.sort(key=lambda row: _size(row["samples"]))
             if rows:
-                colour = _COLOURS[names.index(name) % len(_COLOURS)]
+                colour = COLOURS[names.index(name) % len(COLOURS)]
                 sizes = [_size(row["samples"]) for row in rows]
-                marker = _MARKERS[names.index(name) % len(_MARKERS)]
+                marker = MARKERS[names.index(name) % len(MARKERS)]
                 _bars(one, sizes, [row["log_error"] for row in rows], 1.0, fmt=marker, color=colour, label=name)
                 one.plot(sizes, [float(str(row["fitted"])) for row in rows], color=colour, linewidth=1)
         one.set_xscale("log")
@@ -200,7 +176,7 @@ def _pairs(answer: Answer) -> "tuple[Figure, str] | None":
     x = [shots.index(str(row["shots"])) - 0.12 for row in singles]
     y = [100 * row["difference"] if isinstance(row["difference"], float) else float("nan") for row in singles]
     axes.plot(x, y, "o", color="#999999", alpha=0.5, markersize=3, label="one pair")
-    look = {"fmt": "o", "color": _COLOURS[0], "label": "mean, 95% interval"}
+    look = {"fmt": "o", "color": COLOURS[0], "label": "mean, 95% interval"}
     _bars(axes, [place + 0.06 for place in range(len(shots))], _column(table, "difference"), 100.0, **look)
     axes.axhline(0, color="#555555", linewidth=0.8)
     axes.set_xticks(range(len(shots)), shots)
@@ -221,7 +197,7 @@ def _predict(answer: Answer) -> "tuple[Figure, str] | None":
         for number, dataset in enumerate(datasets):
             rows = [row for row in table.rows if row["shots"] == level and row["dataset"] == dataset]
             x, y = ([100 * float(str(row[key])) for row in rows] for key in ("few", "full"))
-            marker, colour = _MARKERS[number % len(_MARKERS)], _COLOURS[number % len(_COLOURS)]
+            marker, colour = MARKERS[number % len(MARKERS)], COLOURS[number % len(COLOURS)]
             one.plot(x, y, marker, color=colour, markersize=4, label=dataset if one is axes[0] else None)
         one.set_xlabel(f"{level}, percent")
         one.set_ylabel("full data, percent")

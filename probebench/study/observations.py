@@ -23,7 +23,11 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, order=True, kw_only=True)
 class Track:
-    """One way of measuring. Numbers of different tracks never meet, but for few-shot against full fine-tuning."""
+    """One way of measuring. Numbers of different tracks never meet, but for few-shot against full fine-tuning.
+
+    Attributes:
+        layer: Which features, where they are not of the layer that stands for a checkpoint; "" there.
+    """
 
     provenance: str
     kind: str
@@ -31,12 +35,14 @@ class Track:
     protocol: str
     version: int
     metric: str
+    layer: str = ""
 
     def __str__(self) -> str:
         """Returns it in words."""
         mode = "" if self.mode == self.kind else f" ({self.mode})"
         metric = "" if self.metric == "accuracy" else f", {self.metric}"
-        return f"{self.kind}{mode}, {self.protocol} v{self.version}{metric}"
+        layer = f", layer {self.layer}" if self.layer else ""
+        return f"{self.kind}{mode}, {self.protocol} v{self.version}{metric}{layer}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,13 +97,32 @@ def observations(results: Iterable[Result]) -> list[Observation]:
         if cell.key.dataset.fingerprint:
             fingerprints[cell.key.dataset.name].add(cell.key.dataset.fingerprint)
     found = []
+    standing = _standing(cells)
     for group in group_by(cells, _shared).values():
         dataset = group[0].key.dataset
         several = len(fingerprints[dataset.name]) > 1 and dataset.fingerprint
         name = f"{dataset.name} ({str(dataset.fingerprint)[:8]})" if several else dataset.name
         if (best := _best(name, group)) is not None:
+            layer = group[0].key.entrant.layer
+            if layer != standing[_less_layer(group[0])]:
+                best = replace(best, track=replace(best.track, layer=layer))
             found.append(best)
     return found
+
+
+def _less_layer(cell: Cell) -> Hashable:
+    return replace(cell.key, entrant=replace(cell.key.entrant, layer="unknown"))
+
+
+def _standing(cells: Iterable[Cell]) -> dict[Hashable, str | None]:
+    """Returns the layer that stands for the checkpoint of each cell; None where it has but others.
+
+    Which layer does is the same for all entries of a library, so that results alone tell: the projected one of
+    language-image towers, as far as they were measured on it, and the pooled one of all else.
+    """
+    layers = {key: {one.key.entrant.layer for one in own} for key, own in group_by(cells, _less_layer).items()}
+    order = ("projected", "pooled", "unknown")
+    return {key: next((one for one in order if one in own), None) for key, own in layers.items()}
 
 
 def _shared(cell: Cell) -> Hashable:

@@ -16,7 +16,7 @@ def parameters(architecture: Architecture) -> int:
     """Counts the parameters of an image network without its classifier; makes no weights."""
     import torch
 
-    from probebench.backbones.builders import construct
+    from probebench.backbones.construct import construct
 
     with torch.device("meta"):
         module: Any = construct(architecture)

@@ -142,12 +142,14 @@ class _Loop:
         self._ema = ModelEmaV3(module, decay=training.ema, use_warmup=True) if training.ema else None
         if done.epoch:
             module.load_state_dict(done.state["model"])
-            optimizer.load_state_dict(done.state["optimizer"])
             if self._ema:
                 self._ema.load_state_dict(done.state["ema"])
         # Without torch's wrapper for several processes, which makes them wait for one another within a step.
         self._module, self._model = module, self._place.prepare_model(module, evaluation_mode=True)
         self._optimizer = self._place.prepare(optimizer)
+        if done.epoch:
+            # After prepare, which would put the counters of steps on the GPU, where each step waits for each of them.
+            self._optimizer.load_state_dict(done.state["optimizer"])
         return self._epochs(done)
 
     def _images_until(self, done: Progressed) -> int:
@@ -208,7 +210,7 @@ class _Loop:
             for layer in self._module.modules():
                 if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm):
                     layer.eval()
-        with seeded(training.seeds("training", number)):
+        with seeded(training.seeds("training", number), self._place.device):
             for step, size in enumerate(sizes):
                 self._schedule.step_update((number - 1) * len(sizes) + step)
                 total += self._step(next(batches), size)

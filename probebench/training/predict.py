@@ -2,6 +2,7 @@
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import gather_object
 
 from probebench.device import full_float32
@@ -16,11 +17,15 @@ _CPU, _GPU = 64, 256
 
 def accelerator(options: TrainingOptions) -> Accelerator:
     """Returns what places networks and batches: on this device, or on all that ``accelerate launch`` started."""
-    if options.device == "cpu":
+    cpu, precision = options.device == "cpu", "bf16" if options.dtype == "bf16" else "no"
+    if cpu:
         keep_freed_memory()
-    return Accelerator(
-        cpu=options.device == "cpu", mixed_precision="bf16" if options.dtype == "bf16" else "no", device_placement=True
-    )
+    # A process has one state of accelerate's, of its first training: it would refuse another dtype, or the CPU, and
+    # train on the CPU without a word where a GPU is asked for after it.
+    known = AcceleratorState._shared_state
+    if known and (known["_cpu"], known["_mixed_precision"]) != (cpu, precision):
+        AcceleratorState._reset_state(reset_partial_state=True)
+    return Accelerator(cpu=cpu, mixed_precision=precision, device_placement=True)
 
 
 def predict(

@@ -4,12 +4,15 @@ import contextlib
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from probebench.fingerprint import fingerprint
 from probebench.registry.schema import FinetuneProtocol
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -39,16 +42,26 @@ class Seeds:
 
 
 @contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Runs what is inside from a seed, in Python's, numpy's and torch's generators, and puts these back after."""
+def seeded(seed: int, device: "torch.device | None" = None) -> Iterator[None]:
+    """Runs what is inside from a seed, in Python's, numpy's and torch's generators, and puts these back after.
+
+    Args:
+        seed: The seed.
+        device: The GPU whose generator is seeded too; None: none is looked at. A process that loads images must leave
+            them alone: forked, it cannot reach them, and in the training's own process they are the training's.
+    """
     import torch
 
-    gpus = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    gpu = device if device is not None and device.type == "cuda" else None
     before = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=gpus):
+    with torch.random.fork_rng(devices=[] if gpu is None else [gpu]):
         random.seed(seed)
         np.random.seed(seed % 2**32)
-        torch.manual_seed(seed)
+        # Not manual_seed, which seeds every GPU as well.
+        torch.default_generator.manual_seed(seed)
+        if gpu is not None:
+            with torch.cuda.device(gpu):
+                torch.cuda.manual_seed(seed)
         try:
             yield
         finally:

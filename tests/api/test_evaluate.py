@@ -61,7 +61,7 @@ def test_what_cannot_be_evaluated_is_told_in_one_line(features: pb.Features) -> 
         (lambda: pb.evaluate(features, draws=0), "draws= takes"),
         (lambda: pb.evaluate(features, protocol="defualt"), "unknown protocol"),
         (lambda: pb.evaluate(features, protocol="quick"), "fine-tunes"),
-        (lambda: pb.evaluate(features, dataset="digits"), "dataset= and input_size= are for checkpoints by id"),
+        (lambda: pb.evaluate(features, dataset="digits"), "dataset=, layer= and input_size= are for checkpoints by id"),
         (lambda: pb.evaluate([]), "features= takes"),
         (lambda: pb.evaluate("tiny", dataset="digits"), "no features of tiny on digits"),
         (lambda: pb.zeroshot(features, templates="a photo"), "needs {} once"),

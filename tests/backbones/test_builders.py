@@ -154,8 +154,8 @@ def test_registered_weights_that_changed_on_disk_are_refused(home: Path, tmp_pat
 
 def test_arguments_that_the_library_does_not_take(home: Path, tmp_path: Path) -> None:
     path = write_entry(tmp_path)
-    path.write_text(path.read_text().replace('name = "test_resnet"', 'name = "test_resnet"\nkwargs = { nonsense = 1 }'))
-    with pytest.raises(RegistryError, match="cannot be built.*nonsense.*check the entry"):
+    path.write_text(path.read_text().replace('"test_resnet"', '"test_resnet"\nkwargs = { num_heads = 2 }'))
+    with pytest.raises(RegistryError, match="cannot be built.*num_heads.*check the entry"):
         build_backbone(read_entry(path, CheckpointSpec), home)
 
 

@@ -35,7 +35,7 @@ def preprocessing(**changes: object) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"architecture": {"library": "timm", "name": "net", "kwargs": {"act": "gelu"}}},
+        {"architecture": {"library": "timm", "name": "net", "kwargs": {"num_heads": 12}}},
         {"architecture": {"library": "open_clip", "name": "net", "kwargs": {}}},
         {"weights_digest": "v"},
         {"layer": "projected"},

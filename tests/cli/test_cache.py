@@ -31,8 +31,8 @@ def files(home: Path) -> dict[str, Path]:
 
 def test_list(run: Run, files: dict[str, Path]) -> None:
     lines = run("cache", "list").out.splitlines()
-    assert lines[0].split() == ["model", "data", "set", "split", "px", "dtype", "rows", "size", "age", "state"]
-    assert lines[1].split()[:8] == ["net", "digits", "test", "32", "fp32", "3", "of", "10"]
+    assert lines[0].split() == ["model", "data", "set", "split", "px", "dtype", "layer", "rows", "size", "age", "state"]
+    assert lines[1].split()[:8] == ["net", "digits", "test", "32", "fp32", "pooled", "3", "of"]
     assert lines[1].split()[-1] == "interrupted" and lines[2].split()[-1] == "complete"
     assert lines[3].split()[0] == "old" and "45 days" in lines[3] and "16.1 KB" in lines[3]
     assert lines[-1].startswith("3 files, ")
@@ -44,6 +44,7 @@ def test_list(run: Run, files: dict[str, Path]) -> None:
     ]
     assert facts[2]["age_days"] == 45 and facts[2]["bytes"] == files["old-train"].stat().st_size
     assert {fact["dtype"] for fact in facts} == {"fp32"} and {fact["input_size"] for fact in facts} == {32}
+    assert {fact["layer"] for fact in facts} == {"pooled"}
 
 
 def test_an_empty_cache_is_listed_too(run: Run) -> None:

@@ -136,7 +136,7 @@ def test_what_cannot_be_done_says_why(extracted: CheckpointSpec, home: Path, tmp
 
 def test_the_command(extracted: CheckpointSpec, run: Run, shipped: Registry) -> None:
     ran = run("--registry", "registry", "zeroshot", "--model", "tiny", "--dataset", "folder:images")
-    assert ran.code == 0 and "zeroshot v1" in ran.out
+    assert ran.code == 0 and "zeroshot v2" in ran.out
     more = run(
         "--registry", "registry", "zeroshot", "--model", "tiny", "--dataset", "folder:images", "--template", "{}"
     )

@@ -26,8 +26,8 @@ from probebench.datasets.open import open_dataset
 from probebench.errors import CacheError, DatasetError, FeatureError, OutOfReachError, UsageError
 from probebench.extraction import ExtractionOptions, extract, plan
 from probebench.extraction.clock import Clock
-from probebench.extraction.extract import jobs_for
 from probebench.extraction.forward import Forward
+from probebench.extraction.jobs import jobs_for
 from probebench.registry import Registry
 from tests.arithmetic import tf32_asked_for
 from tests.conftest import make_entry, make_images
@@ -256,7 +256,7 @@ def test_nan_features_are_refused_with_the_images_id(tiny: Backbone, dataset: Da
             features[1] = torch.nan
             return features
 
-    broken = Backbone(tiny.spec, tiny.input, Broken(), tiny.weights_digest)
+    broken = replace(tiny, module=Broken())
     with pytest.raises(FeatureError, match="NaN or infinite features for image class0/"):
         extract(broken, dataset, home, OPTIONS)
     assert stored_files(home) == []
@@ -267,7 +267,7 @@ def test_overflow_in_half_precision_names_the_mend(tiny: Backbone, dataset: Data
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return torch.full((len(images), 96), 1e6)
 
-    large = Backbone(tiny.spec, tiny.input, Large(), tiny.weights_digest)
+    large = replace(tiny, module=Large())
     with pytest.raises(FeatureError, match="try --dtype fp32"):
         extract(large, dataset, home, replace(OPTIONS, dtype="bf16"))
 
@@ -478,7 +478,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(
     monkeypatch.setattr("probebench.extraction.inference._folded", lambda _: None)
     expected = reference(tiny, dataset, "train")
     small = Small(tiny.module, 18)
-    backbone = Backbone(tiny.spec, tiny.input, small, tiny.weights_digest)
+    backbone = replace(tiny, module=small)
     options = replace(OPTIONS, batch_size=8, compile="off")
     part = extract(backbone, dataset, home, options)[0]
     with FeatureFile(part.path) as file:

@@ -153,6 +153,21 @@ def test_a_head_from_the_probe_at_full_data(home: Path, tmp_path: Path) -> None:
     assert (predictions(task, tmp_path / "out", 0.0) == expected).all()
 
 
+def test_lp_ft_on_unit_features_starts_from_the_probe_of_unit_features(home: Path, tmp_path: Path) -> None:
+    probe(make_task(tmp_path, home), tmp_path / "out", 3)
+    (group,) = read_index(home).groups
+    of_unit = DEFAULT.model_copy(update={"normalize": "l2"})
+    task = make_task(tmp_path, home, mode="lp-ft", shots=[3], alphas=[0.0], protocol=protocol(unit_features=True))
+    one = ProbeTask(
+        group=group, checkpoint=task.checkpoint, protocol=of_unit, shots=3, draws=task.draws, backend="torch"
+    )
+    expected, _ = evaluate(one, tmp_path / "unit")
+    finetune(task, tmp_path / "out", DEFAULT, Silent())
+    assert (
+        predictions(task, tmp_path / "out", 0.0) == read_predictions(one.path(tmp_path / "unit"), expected).y_pred
+    ).all()
+
+
 @pytest.mark.parametrize("change", [{"standardize": True}, {"normalize": "l2"}])
 def test_a_probe_on_features_that_a_head_does_not_see_is_refused(
     home: Path, tmp_path: Path, change: dict[str, Any]
@@ -175,7 +190,8 @@ def test_linear_comes_near_the_probe(home: Path, tmp_path: Path) -> None:
 
 def test_scratch_starts_from_other_weights_and_says_so(home: Path, tmp_path: Path) -> None:
     from probebench.backbones.builders import build_backbone
-    from probebench.finetuning.model import Starts, untrained
+    from probebench.finetuning.model import Starts
+    from probebench.registry.checkpoint import untrained
 
     task = make_task(tmp_path, home, entry={"uri": "random:5"}, mode="scratch")
     result = trained(task, tmp_path / "out")

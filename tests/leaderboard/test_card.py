@@ -78,3 +78,12 @@ def test_every_shipped_architecture_has_its_parameters(shipped: Registry) -> Non
     named = {f"{one.architecture.library}/{one.architecture.name}" for one in shipped.checkpoints.values()}
     known = {canonical_architecture(name) for name in named}
     assert set(counts) == known, "run make docs"
+
+
+def test_commands_name_a_layer_that_does_not_stand_for_the_checkpoint(shipped: Registry) -> None:
+    entry = shipped.checkpoint("clip_vit_b_32_random")
+    for layer, flag in (("projected", False), ("pooled", True), ("block:3", True)):
+        extracting, evaluating = commands([result(checkpoint=checkpoint(layer=layer))], entry)
+        assert (f" --layer {layer}" in extracting) == (f" --layer {layer} " in evaluating) == flag
+    assert not any("--layer" in line for line in commands([result(checkpoint=checkpoint(layer="projected"))]))
+    assert all("--layer cls" in line for line in commands([result(checkpoint=checkpoint(layer="cls"))]))

@@ -81,3 +81,16 @@ def test_seen_before_is_said_for_each_data_set() -> None:
     assert entrant["overlap"] == ["unknown", "yes"]
     (entrant,) = page_data([result(checkpoint=checkpoint(method="none", sources=[]))])["entrants"]
     assert entrant["overlap"] == ["no"]
+
+
+def test_layers_of_one_checkpoint_have_titles_that_tell_them_apart() -> None:
+    layers = ("pooled", "projected", "block:3")
+    found = [result(checkpoint=checkpoint(title="A net", layer=one), mean=0.5) for one in layers]
+    data = page_data([*found, result(model="alone")])
+    assert sorted((one["id"], one["title"], one["layer"]) for one in data["entrants"]) == [
+        ("alone", "A net", "pooled"),
+        ("net", "A net (block:3)", "block:3"),
+        ("net", "A net (pooled)", "pooled"),
+        ("net", "A net (projected)", "projected"),
+    ]
+    assert len({one["key"] for one in data["entrants"]}) == 4 and len(data["views"][0]["rows"]) == 4

@@ -1,9 +1,11 @@
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.stats import norm, rankdata
 
+from probebench.leaderboard.page import page_data
 from probebench.leaderboard.ranking import (
     CellScore,
     CellScores,
@@ -29,7 +31,7 @@ def entrant(model: str) -> Entrant:
 
 def cell(mean: float | None, ci95: Interval | None = None, **changes: object) -> CellScore:
     found = result(mean=mean, ci95=ci95, **changes)
-    return CellScore(Cell(CellKey.of(found), found), mean, ci95, why_unranked(found))
+    return CellScore(Cell(CellKey.of(found), found), mean, ci95, why_unranked(found, {"default": 1}))
 
 
 def cells(**scores: dict[DataSet, float | None]) -> CellScores:
@@ -152,6 +154,17 @@ def test_the_interval_of_one_data_set_is_its_own_and_a_gap_leaves_none() -> None
     assert mean_interval([0.5], [(0.4, 0.7)]) == pytest.approx((0.4, 0.7))
     assert mean_interval([0.5, 0.5], [(0.4, 0.7), None]) is None
     assert mean_interval([], []) is None
+
+
+def test_an_older_version_of_a_protocol_is_shown_and_has_no_rank() -> None:
+    """Also where all are of it; a protocol that nobody knows has no older version."""
+    assert why_unranked(result(), {"default": 2}) == "older version"
+    assert why_unranked(result(), {"default": 1}) == why_unranked(result(), {}) == ""
+    older = {entrant(name): {A: replace(cell(mean), note="older version")} for name, mean in (("x", 0.9), ("y", 0.8))}
+    assert lines(rank(older, never)) == [("x", None, "older version"), ("y", None, "older version")]
+    page = page_data([result(model=name) for name in "ab"], versions={"default": 2})
+    assert [row[1] for view in page["views"] for row in view["rows"]] == [None, None]
+    assert {page["notes"][row[6]] for view in page["views"] for row in view["rows"]} == {"older version"}
 
 
 def test_results_find_their_places() -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from probebench.leaderboard import reproduce
-from probebench.leaderboard.check_result import ZEROSHOT, ZEROSHOT_VERSION
 from probebench.leaderboard.verify import verify
 from probebench.registry import Registry
 from probebench.results.schema import Result
@@ -82,9 +81,3 @@ def test_a_cell_whose_weights_are_not_here_is_told_apart(run: Run, tmp_path: Pat
     assert done.out == run(*typed).out
     assert len({run(*typed[:-1], seed).out for seed in range(4)}) > 1
     assert "not reproducible here: lost/digits/" in done.out and "the weights of lost were never published" in done.out
-
-
-def test_the_version_of_zeroshot_is_the_one_that_is_made() -> None:
-    from probebench.evaluation import zeroshot
-
-    assert (ZEROSHOT, ZEROSHOT_VERSION) == (zeroshot.PROTOCOL.id, zeroshot.PROTOCOL.version)

@@ -2,6 +2,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,26 @@ TAMPERED: dict[str, tuple[Tamper, str]] = {
     ),
     "another weights digest": (tampering.another_weights_digest, "its weights digest differs from that of 3 other"),
     "other weights in the manifest": (lambda one: one.manifest(weights_digest="ef" * 32), "its weights digest is not"),
-    "a stale protocol": (lambda one: one.edit(protocol_version=1), "stale version 1 of protocol default, now 2"),
+    "a version that never was": (lambda one: one.edit(protocol_version=0), "unknown version 0 of protocol default"),
+    "an older protocol": (lambda one: one.edit(protocol_version=1), "incomplete: digits at 1 shot is missing"),
     "a future protocol": (lambda one: one.edit(protocol_version=99), "unknown version 99 of protocol default"),
     "an unknown protocol": (lambda one: one.edit(protocol="mine"), "protocol 'mine' is not in the registry"),
+    "a layer that there is not": (
+        lambda one: one.edit(checkpoint=one.values()["checkpoint"] | {"layer": "cls"}),
+        "layer is 'cls', and efficientnet_lite0_in1k offers pooled, block:0 to block:4",
+    ),
+    "what is no layer": (
+        lambda one: one.edit(checkpoint=one.values()["checkpoint"] | {"layer": "head"}),
+        "layer is 'head', and efficientnet_lite0_in1k offers pooled",
+    ),
+    "a layer of another width": (
+        lambda one: one.edit(checkpoint=one.values()["checkpoint"] | {"layer": "block:3"}),
+        "features is 1280, and layer block:3 of efficientnet_lite0_in1k says 112",
+    ),
+    "a layer whose features these are not": (
+        lambda one: one.edit(checkpoint=one.values()["checkpoint"] | {"layer": "block:3", "features": 112}),
+        "train features are not those of the entry efficientnet_lite0_in1k on these images",
+    ),
     "a duplicated row": (tampering.a_duplicate, "is a duplicate: the same cell as"),
     "a member outside": (tampering.a_member_outside, "its member '../../outside.npy' points outside"),
     "a link outside": (tampering.a_link_outside, "is a symbolic link to /etc/passwd"),
@@ -144,11 +162,11 @@ def test_several_tamperings_are_all_told(run: Callable[..., Ran], submission: Su
         tamper, reason = TAMPERED[name]
         tamper(submission)
         reasons.append(reason)
-    submission.edit("full", protocol_version=1)
+    submission.edit("full", protocol_version=99)
     ran = run("leaderboard", "verify", submission.folder.parent)
     errors = [line for line in ran.err.splitlines() if line.startswith("error: ")]
     assert ran.code == 1
-    for reason in [*reasons, "stale version 1"]:
+    for reason in [*reasons, "unknown version 99"]:
         assert sum(reason in line for line in errors) == 1, ran.err
     assert ran.out.splitlines()[-1].startswith(f"4 results (1 submissions), 4 scored again: {len(errors)} failures")
     told = json.loads(run("leaderboard", "verify", submission.folder.parent, "--json").out)
@@ -157,10 +175,11 @@ def test_several_tamperings_are_all_told(run: Callable[..., Ran], submission: Su
 
 
 def test_test_selection_is_shown_only_where_the_protocol_says_so(
-    submission: Submission, check: Callable[[Path], Verified]
+    submission: Submission, check: Callable[[Path], Verified], shipped: Registry
 ) -> None:
     """The recipe that selects on test may not say validation, and what it makes is told apart."""
-    finetune: dict[str, Any] = {"kind": "finetune", "mode": "full", "protocol_version": 1, "feature_key": None}
+    version = shipped.finetune_protocol("entezari2023@test-selected").version
+    finetune: dict[str, Any] = {"kind": "finetune", "mode": "full", "protocol_version": version, "feature_key": None}
     name = "finetune-entezari2023@test-selected-1-00000000"
     for selection, faulty in (("validation", True), ("test", False)):
         for suffix in (".json", ".npz"):
@@ -178,6 +197,40 @@ def test_test_selection_is_shown_only_where_the_protocol_says_so(
         assert any("never ranked" in note.what for note in verified.findings.notes) != faulty
         # The probe's draws are held-out ones, which this recipe has not.
         assert "draw 0 is not the registry's" in said(verified)
+
+
+def test_an_older_version_is_a_note_and_its_numbers_are_checked(
+    shipped: Registry, tmp_path: Path, check: Callable[[Path], Verified]
+) -> None:
+    """Under rules of its own time, which are no longer known; what its predictions say still is."""
+    folder = Path(shutil.copytree(SHIPPED / MODEL, tmp_path / "results" / MODEL)) / "digits"
+    paths = sorted(folder.glob("*.json"))
+    for path in paths:
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"protocol_version": 1}))
+    verified = check(tmp_path)
+    assert verified.ok and verified.scored == len(paths), said(verified)
+    notes = [note.what for note in verified.findings.notes if "older" in note.what or "version" in note.what]
+    now = shipped.protocol("default").version
+    assert notes == [f"is of version 1 of protocol default, now {now}: shown, never ranked"] * len(paths)
+    paths[0].write_text(json.dumps(json.loads(paths[0].read_text()) | {"mean": 0.9}))
+    assert "mean is 0.900000, and the predictions give" in said(check(tmp_path))
+
+
+def test_a_protocol_that_reports_one_metric_does_so_on_every_data_set(
+    tmp_path: Path, shipped: Registry, check: Callable[[Path], Verified]
+) -> None:
+    model = LEADERBOARD / "results" / MODEL / "digits"
+    folder = tmp_path / "results" / MODEL / "digits"
+    folder.mkdir(parents=True)
+    for path in model.glob("knn-knn-5-*"):
+        shutil.copy(path, folder)
+    by_class = {"digits": shipped.datasets["digits"].model_copy(update={"metric": "mean-per-class"})}
+    registry = replace(shipped, datasets={**shipped.datasets, **by_class})
+    assert verify(tmp_path, registry, tmp_path / "datasets").ok
+    for path in folder.glob("*.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"metric": "mean-per-class"}))
+    found = said(verify(tmp_path, shipped, tmp_path / "datasets"))
+    assert "metric is mean-per-class, and protocol knn reports accuracy" in found
 
 
 def test_rows_shipped_already_are_duplicates(original: Path, tmp_path: Path, check: Callable[[Path], Verified]) -> None:

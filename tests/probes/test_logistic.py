@@ -88,16 +88,30 @@ def shaped(kind: str, classes: int, count: int, width: int, seed: int) -> tuple[
     st.sampled_from([2, 3, 5, 20]),
     st.sampled_from([1, 2, 5, 10]),
     st.sampled_from([1, 2, 5, 30, 120]),
+    st.booleans(),
     st.integers(0, 10_000),
 )
-def test_any_shape_reaches_the_float64_optimum(kind: str, classes: int, each: int, width: int, seed: int) -> None:
+def test_any_shape_reaches_the_float64_optimum(
+    kind: str, classes: int, each: int, width: int, direct: bool, seed: int
+) -> None:
     """One sample a class, N below and above D, two classes and many, repeated and degenerate rows, any scale."""
     X, y = shaped(kind, classes, classes * each, width, seed)
     # Strengths that span the whole range for features of this size.
     Cs = np.array([1e-4, 1.0, 1e-2, 1e3]) / (float(X.var(axis=0).sum()) or 1.0)
-    check(X, y, logistic_sweep(X, y, [np.arange(len(y))], Cs))
+    with pytest.MonkeyPatch.context() as patch:
+        if not direct:
+            patch.setattr("probebench.probes.direct.MOST", 0)
+        check(X, y, logistic_sweep(X, y, [np.arange(len(y))], Cs))
 
 
+@pytest.fixture(params=["direct", "iterative"])
+def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small problems by either way of solving."""
+    if request.param == "iterative":
+        monkeypatch.setattr("probebench.probes.direct.MOST", 0)
+
+
+@pytest.mark.usefixtures("either")
 @pytest.mark.parametrize("factor", [1e-150, 1e-20, 1e20, 1e150])
 def test_huge_and_tiny_features(factor: float) -> None:
     """Features times s at strength C / s^2 are the same problem."""
@@ -115,6 +129,7 @@ def test_a_thousand_classes_one_row_each() -> None:
     check(X, y, fit)
 
 
+@pytest.mark.usefixtures("either")
 def test_separable_rows_at_weak_regularisation() -> None:
     """The loss goes to zero there, and relative gaps are of tiny numbers."""
     X, y = data(5, 25, 60)
@@ -123,12 +138,14 @@ def test_separable_rows_at_weak_regularisation() -> None:
     assert (fit.score(X, y)[0, -1]) == 1
 
 
+@pytest.mark.usefixtures("either")
 def test_conflicting_duplicates() -> None:
     X, y = data(3, 30, 8)
     X, y = np.vstack([X, X]), np.concatenate([y, np.roll(y, 1)])
     check(X, y, logistic_sweep(X, y, [np.arange(60)], np.logspace(-4, 6, 6)))
 
 
+@pytest.mark.usefixtures("either")
 def test_ill_conditioned_features() -> None:
     X, y = data(4, 80, 10)
     X *= 10.0 ** np.linspace(-3, 3, 10)
@@ -192,6 +209,7 @@ def test_memory_maps_hdf5_and_tensors_are_features_too(tmp_path: Any) -> None:
             assert np.array_equal(logistic_sweep(features, y, [draw], [1.0]).coef(0, 0), expected)
 
 
+@pytest.mark.usefixtures("either")
 def test_draws_are_solved_as_if_alone() -> None:
     """Draws of one shape go side by side, and others by themselves; neither changes what comes out."""
     X, y = data(5, 200, 30)
@@ -242,6 +260,7 @@ def test_predictions_and_scores_are_those_of_the_coefficients() -> None:
             assert score[i, j] == (predicted[i, j] == truth).mean()
 
 
+@pytest.mark.usefixtures("either")
 def test_the_order_of_rows_does_not_matter() -> None:
     X, y = data(3, 50, 8)
     turned = np.random.default_rng(0).permutation(50)
@@ -272,6 +291,7 @@ def test_a_converged_sweep_warns_about_nothing() -> None:
         logistic_sweep(X, y, [np.arange(60)], np.logspace(-6, 6, 13))
 
 
+@pytest.mark.usefixtures("either")
 @pytest.mark.parametrize("classes", [2, 4])
 def test_the_gradient_norm_is_that_of_the_objective(classes: int) -> None:
     X, y = data(classes, 40, 6, shift=3.0)

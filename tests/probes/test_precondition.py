@@ -43,6 +43,12 @@ def test_blocks_are_the_inverse_curvature_of_each_class() -> None:
         assert float(off.abs().max()) < 1e-3
 
 
+@pytest.fixture(autouse=True)
+def iterative(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small problems would be solved whole."""
+    monkeypatch.setattr("probebench.probes.direct.MOST", 0)
+
+
 @pytest.mark.parametrize("cost", [0.0, 0.15, 1e9])
 def test_the_optimum_is_the_same_with_and_without_blocks(cost: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precondition, "BLOCKS_COST", cost)

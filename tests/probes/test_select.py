@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from probebench.probes.base import Backend, FittedProbe, Labelled, OnProgress
 from probebench.probes.grid import fits_planned, strengths
 from probebench.probes.select import Fitters, Selected, SelectionData, select
 from probebench.registry import ProtocolSpec, Registry
+from probebench.registry.entry import Metric
 from tests.probes.test_sklearn import blobs
 
 
@@ -135,11 +137,11 @@ def test_a_choice_on_the_edge_widens_the_grid(shipped: Registry, peak: float, ex
 
 
 def test_coarse_to_fine_finds_the_peak_in_few_fits(shipped: Registry) -> None:
-    protocol = changed(shipped.protocol("clip_lbfgs"), criterion="log-loss", refit=False)
+    protocol = changed(shipped.protocol("clip_lbfgs"), criterion="log-loss")
     backend = Made(lambda strength: -abs(np.log10(strength / 10**1.375)))
     chosen = choose(SelectionData(TRAIN, FIRST), protocol, backend)
     assert chosen.chosen["C"] == pytest.approx(10**1.375)
-    assert len(backend.asked) == len(set(backend.asked)) == 7 + 4 * 2 == fits_planned(protocol, 1)
+    assert len(backend.asked) == len(set(backend.asked)) == 7 + 4 * 2 == fits_planned(protocol, 1, False)
     assert backend.asked[:7] == pytest.approx(list(np.logspace(-6, 6, 7)))
 
 
@@ -198,11 +200,12 @@ def test_scaling_is_measured_without_the_fold_that_validates(protocol: ProtocolS
 
 
 def test_refit_on_training_and_validation_rows(protocol: ProtocolSpec) -> None:
-    chosen = choose(SelectionData(TRAIN, HELD), changed(protocol, refit=True, scale="none"))
+    plain = changed(protocol, scale="none")
+    chosen = choose(SelectionData(TRAIN, HELD, refit=True), plain)
     both = Labelled(np.vstack([TRAIN.features, HELD.features]), np.concatenate([TRAIN.labels, HELD.labels]))
     ((whole,),) = sklearn_.fit_paths([both], [chosen.chosen["C"]])
     assert np.allclose(linear(chosen).coef, whole.coef, atol=1e-5)
-    again = choose(SelectionData(TRAIN, HELD), changed(protocol, scale="none"))
+    again = choose(SelectionData(TRAIN, HELD), plain)
     assert again.chosen == chosen.chosen and not np.allclose(linear(again).coef, whole.coef, atol=1e-3)
 
 
@@ -217,7 +220,7 @@ def test_without_validation_images_the_fallback_is_taken(protocol: ProtocolSpec)
     foreign = Labelled(np.ones((2, 8)), np.array([99, 99]))
     for held in (none, foreign):
         chosen = choose(SelectionData(TRAIN, held), protocol)
-        assert (chosen.how, chosen.chosen) == ("fixed", {"C": 1.0})
+        assert (chosen.how, chosen.chosen) == ("fixed", {"C": protocol.fallback})
 
 
 def test_validation_rows_of_absent_classes_are_left_out(protocol: ProtocolSpec) -> None:
@@ -235,13 +238,89 @@ def test_learning_rates_go_through_the_grid_each(shipped: Registry) -> None:
         shipped.protocol("elevater"),
         {"start": -4.0, "stop": 0.0, "num": 3, "coarse": 3},
         solver=shipped.protocol("elevater").solver.model_copy(update={"learning_rates": (1e-6, 1e-2)}).model_dump(),
-        refit=False,
     )
+    # Many rows, so that ten epochs are enough for the running statistics.
+    train = blobs(3, 200, 8)
+    held = Labelled(train.features[::7], train.labels[::7])
     told: list[int] = []
-    (chosen,) = select([SelectionData(TRAIN, HELD)], protocol, fitters(protocol, "torch-sgd"), told.append)
+    (chosen,) = select([SelectionData(train, held)], protocol, fitters(protocol, "torch-sgd"), told.append)
     assert set(chosen.chosen) == {"weight_decay", "learning_rate"}
     assert chosen.chosen["learning_rate"] == 1e-2, "1e-6 learns nothing in ten epochs"
-    assert sum(told) == 6 == fits_planned(protocol, 1)
+    assert sum(told) == 6 == fits_planned(protocol, 1, False)
+
+
+def test_ties_go_to_what_was_tried_first_where_the_grid_says_so(shipped: Registry) -> None:
+    """Of a flat curve the first coarse value stays; of a peak and its equal, found later, the peak does."""
+    protocol = changed(shipped.protocol("clip_lbfgs"), {"ties": "first"}, criterion="log-loss", refit=False)
+    assert choose(SelectionData(TRAIN, FIRST), protocol, Made(lambda strength: 0.0)).chosen["C"] == pytest.approx(1e-6)
+    flat = Made(lambda strength: -max(abs(np.log10(strength)) - 1.0, 0.0))
+    assert choose(SelectionData(TRAIN, FIRST), protocol, flat).chosen["C"] == pytest.approx(1.0)
+    smallest = changed(protocol, {"ties": None})
+    assert choose(SelectionData(TRAIN, FIRST), smallest, flat).chosen["C"] == pytest.approx(0.1)
+
+
+class Epochs:
+    """A backend with three probes a value, one an epoch, of which the second hits most."""
+
+    def __call__(
+        self, trains: Sequence[Labelled], strengths: Sequence[float], on_progress: OnProgress = lambda fits: None
+    ) -> list[list[FittedProbe]]:
+        good = Made(lambda goodness: goodness)
+        return [
+            [
+                replace(good._probe(train, -abs(np.log10(one)) + bonus), strength=float(one), iterations=epoch)
+                for one in strengths
+                for epoch, bonus in enumerate((0.0, 9.0, -9.0))
+            ]
+            for train in trains
+        ]
+
+
+def test_the_best_epoch_stands_for_a_value(protocol: ProtocolSpec) -> None:
+    chosen = choose(SelectionData(TRAIN, FIRST), protocol, Epochs())
+    assert chosen.chosen == {"C": pytest.approx(1.0)} and chosen.probe.iterations == 1
+    folded = choose(SelectionData(TRAIN, fold=np.tile([0, 1, 2], 6)), changed(protocol, refit=False), Alike())
+    assert folded.chosen["C"] == pytest.approx(1.0), "of all classes in equal parts, no bias is best"
+
+
+class Alike(Epochs):
+    """The same, but for the last fit, which has one probe."""
+
+    def __call__(
+        self, trains: Sequence[Labelled], strengths: Sequence[float], on_progress: OnProgress = lambda fits: None
+    ) -> list[list[FittedProbe]]:
+        paths = super().__call__(trains, strengths)
+        return [path[-1:] for path in paths] if len(trains) == 1 else paths
+
+
+class CommonOrSplit(Made):
+    """Up to C = 1 it names the common class always; above, the rare one for rows of 1 and the common for rows of -1."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda strength: float(strength <= 1))
+
+    def _probe(self, train: Labelled, strength: float) -> FittedProbe:
+        probe = super()._probe(train, strength)
+        if strength > 1:
+            probe.coef[0], probe.coef[-1] = -1.0, 1.0
+        return probe
+
+
+def test_the_metric_chooses_where_the_protocol_says_so(protocol: ProtocolSpec) -> None:
+    """Of eight common images and two rare ones: 80% and 50% of the classes, or 60% and 75%."""
+    common, rare = TRAIN.labels[0], TRAIN.labels[-1]
+    rows = np.repeat([1.0, -1.0, 1.0], [4, 4, 2])[:, None] * np.ones((1, 8))
+    data = SelectionData(TRAIN, Labelled(rows, np.repeat([common, rare], [8, 2])))
+    by_metric = changed(protocol, criterion="metric", scale="none")
+
+    def chosen(spec: ProtocolSpec, metric: Metric) -> Any:
+        (one,) = select([data], spec, using(CommonOrSplit()), metric=metric)
+        return one.chosen["C"], one.score
+
+    assert np.allclose(np.array(chosen(by_metric, "accuracy"), float), (1e-4, 0.8))
+    assert np.allclose(np.array(chosen(by_metric, "mean-per-class"), float), (10**0.5, 0.75))
+    by_accuracy = changed(by_metric, criterion="accuracy")
+    assert chosen(by_accuracy, "mean-per-class") == chosen(by_metric, "accuracy"), "on every data set"
 
 
 def test_a_value_at_which_training_diverges_is_never_chosen(shipped: Registry) -> None:

@@ -12,7 +12,7 @@ import timm
 import torch
 
 from probebench.backbones.adapters import ADAPTERS
-from probebench.backbones.builders import _without_head
+from probebench.backbones.layers import Headless
 from probebench.registry import CheckpointSpec, Registry
 from probebench.registry.checkpoint import Input
 
@@ -128,7 +128,7 @@ def test_width_that_the_library_states_is_that_of_a_forward_pass() -> None:
         smallest.setdefault(network(spec).family, spec)
     assert len(smallest) >= 15
     for spec in smallest.values():
-        headless = _without_head(spec, _on_meta(spec, spec.architecture.name))
+        headless = Headless(spec, _on_meta(spec, spec.architecture.name)).read((spec.output.layer,))
         with torch.device("meta"), torch.inference_mode():
             features = headless(torch.zeros(1, 3, spec.input.size, spec.input.size))
         assert features.shape == (1, spec.output.features), spec.id

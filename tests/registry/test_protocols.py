@@ -16,8 +16,11 @@ from probebench.registry.load import read_entry, shipped_registry
 from probebench.registry.probes import OF_KIND, PROBES
 from tests.results.make import result
 
-# Of version 2, which the shipped results were made under.
-DEFAULT_V2 = "ecbfb3363c481313eb7741e597c3bf84aa045d0fecda7b9dd658488781ae9954"
+# Of the versions that the shipped results were made under.
+SHIPPED = {
+    "default": "c65165220a34878c3802269b9d7c23427c629b080044b3aa8ea2b49cbfea02d6",
+    "ridge": "347a944121dca39d5e518b341ec45b36b9129509c9b73cef888bff7bbcdc7845",
+}
 SPECS = Registry.load(environ={}).protocols
 
 
@@ -61,34 +64,57 @@ def test_what_the_published_procedures_do() -> None:
     assert SPECS["clip_lbfgs"].solver.max_iter == 1000 and SPECS["clip_lbfgs"].refit
     assert SPECS["dinov2_logreg"].full.share == 0.1 and SPECS["dinov2_logreg"].refit
     assert SPECS["clip_benchmark"].normalize == "l2" and SPECS["clip_benchmark"].solver.name == "adamw"
-    assert SPECS["elevater"].few_shot.share == 0.2 and SPECS["elevater"].solver.name == "sgd"
-    assert SPECS["elevater"].standardize and SPECS["default"].scale == "rms"
+    assert SPECS["clip_lbfgs"].solver.summed and not SPECS["mieb"].solver.summed
+    elevater, solver = SPECS["elevater"], SPECS["elevater"].solver
+    assert elevater.few_shot.share == elevater.full.share == 0.2 and elevater.full.method == "holdout"
+    assert (solver.name, solver.batch_size, solver.batch_norm) == ("sgd", 64, True)
+    assert (solver.epoch, solver.start, elevater.grid.ties) == ("best", "text", "first")
+    assert elevater.shots == (5, 20, 50, "full") and not elevater.standardize and SPECS["default"].scale == "rms"
     assert SPECS["knn"].temperature == 0.07
     lsr = SPECS["big_vision_lsr"]
     assert (lsr.constant, lsr.epsilon, lsr.shots, lsr.draws) == (100.0, 1e-5, (1, 5, 10, 25), 3)
 
 
+def test_what_is_reported_and_what_chooses() -> None:
+    """The metric of each procedure's own code, else that of the data set."""
+    everywhere = {name for name, spec in SPECS.items() if spec.metric == "accuracy"}
+    assert everywhere == {"big_vision_lsr", "clip_benchmark", "knn", "mieb"}
+    assert {name for name, spec in SPECS.items() if spec.criterion == "metric"} == {"dinov2_logreg", "elevater"}
+    assert all(spec.metric is None for name, spec in SPECS.items() if name not in everywhere)
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=lambda spec: spec.id)
+def test_every_earlier_version_is_known(spec: ProtocolSpec) -> None:
+    assert set(spec.older) == set(range(1, spec.version)) and all(len(text) > 20 for text in spec.older.values())
+
+
 def test_fields_that_came_later_rename_no_result() -> None:
     """The digest of a result covers the protocol; one that says nothing new must be dumped as it was before."""
-    later = {"epsilon", "constant", "temperature"}
-    for name in ("default", "elevater"):
+    later = {"epsilon", "constant", "temperature", "metric", "older"}
+    steps = {"summed", "batch_norm", "epoch", "start"}
+    for name in ("default", "default_1se", "ridge"):
         dump = SPECS[name].model_dump(mode="json")
-        assert not later & dump.keys() and "values" not in dump["grid"]
-    assert later & SPECS["knn"].model_dump(mode="json").keys() == {"temperature"}
-    assert fingerprint(SPECS["default"].model_dump(mode="json")) == DEFAULT_V2
+        assert not later & dump.keys() and not steps & dump["solver"].keys()
+        assert not {"values", "ties"} & dump["grid"].keys()
+    assert later & SPECS["knn"].model_dump(mode="json").keys() == {"temperature", "metric"}
+    for name, digest in SHIPPED.items():
+        assert fingerprint(SPECS[name].model_dump(mode="json")) == digest
 
 
 @pytest.mark.parametrize(
     ("name", "before", "after", "said"),
     [
         ("default", "most = 4", "", "takes most"),
-        ("default", "most = 4", "most = 4\nfolds = 3", "takes most, and nothing else"),
+        ("default", "most = 4", "most = 4\nvalue = 3.0", "takes most and perhaps folds, and nothing else"),
+        ("ridge", "share = 0.2", "share = 0.2\nmost = 3", "takes share and perhaps folds, and nothing else"),
+        ("dinov2_logreg", "share = 0.1", "share = 0.1\nfolds = 3", "takes share, and nothing else"),
+        ("default", 'refit = "full"', 'refit = "few"', "refit"),
         ("default", 'method = "validation-draw"\nmost = 4', 'method = "own-split-or-holdout"\nshare = 0.2',
          "no split of its own"),
-        ("default", 'method = "own-split-or-holdout"\nshare = 0.2', 'method = "k-fold"\nfolds = 3', "full: use"),
+        ("default", 'method = "own-split-or-holdout"\nshare = 0.2', 'method = "k-fold"', "full: use"),
         ("default", 'parameter = "C"', 'parameter = "weight_decay"', "grid.parameter is C"),
         ("default", "stop = 4.0", "stop = -5.0", "stop must be above start"),
-        ("default", "fallback = 1.0", "fallback = 0.0", "must be positive"),
+        ("default", "fallback = 31.622776601683793", "fallback = 0.0", "must be positive"),
         ("default", 'name = "exact"', 'name = "exact"\nmax_iter = 3', "takes no parameter"),
         ("default", 'rule = "best"', 'rule = "luckiest"', "rule"),
         ("default", 'selects_on = "', 'selected_on = "', "selects_on: missing"),
@@ -102,6 +128,13 @@ def test_fields_that_came_later_rename_no_result() -> None:
         ("ridge", "num = 19", "", "start, stop and num, or values"),
         ("ridge", "num = 19", "num = 19\nvalues = [1.0]", "start, stop and num, or values"),
         ("ridge", 'criterion = "accuracy"', 'criterion = "log-loss"', "it has no log-loss"),
+        ("default_1se", 'criterion = "log-loss"', 'criterion = "metric"', 'takes criterion "log-loss" or "accuracy"'),
+        ("knn", 'metric = "accuracy"', 'metric = "recall"', "metric"),
+        ("default", "1 = ", "2 = ", "older: versions below 3"),
+        ("default", "1 = ", "one = ", "older"),
+        ("default", 'name = "exact"', 'name = "exact"\nsummed = true', 'summed goes with solver "lbfgs"'),
+        ("mieb", "max_iter = 100", "max_iter = 100\nbatch_norm = true", "batch_norm, epoch and start go with"),
+        ("elevater", 'ties = "first"', 'ties = "last"', "ties"),
         ("ridge", "fallback = 1000.0", "fallback = 0.0", "must be positive"),
         ("ridge", "fallback = 1000.0", "fallback = 1000.0\ntemperature = 0.07", "temperature goes with the knn"),
         ("ridge", "standardize = true", "standardize = false\nepsilon = 1e-5", "epsilon goes with"),

@@ -34,7 +34,9 @@ def test_a_failed_run_never_hides_a_score_and_is_noted() -> None:
     good, bad = result(mean=0.8, backend="cuml"), failed(backend="torch")
     assert counting(good, bad) == good
     (cell,) = gather([bad, good])
-    assert cell.failed == 1 and beside([cell])[0].startswith("1 failed run beside results that count: net at 96 px on")
+    assert cell.failed == 1 and beside([cell])[0].startswith(
+        "1 failed run beside results that count: net at 96 px, pooled on"
+    )
     (alone,) = gather([bad])
     assert score_of(alone.result).mean is None and beside([alone]) == []
 

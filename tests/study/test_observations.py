@@ -105,3 +105,24 @@ def test_what_the_rectangle_keeps_is_complete() -> None:
         assert all(set(columns) <= held[row] for row in rows)
     assert rectangle({0: {1, 2}, 1: {1, 2}}) == ([0, 1], [1, 2])
     assert rectangle({}) == ([], [])
+
+
+def test_layers_of_one_checkpoint_never_meet_and_say_which_they_are() -> None:
+    def on(layer: str, **changes: object) -> Result:
+        return result(checkpoint=checkpoint(layer=layer), **changes)
+
+    found = observations(
+        [on("pooled"), on("block:3"), on("cls"), on("projected", model="clip"), on("pooled", model="clip")]
+    )
+    tracks = {(cell.model, str(cell.track)) for cell in found}
+    assert tracks == {
+        ("net", "probe (logistic), default v1"),
+        ("net", "probe (logistic), default v1, layer block:3"),
+        ("net", "probe (logistic), default v1, layer cls"),
+        ("clip", "probe (logistic), default v1"),
+        ("clip", "probe (logistic), default v1, layer pooled"),
+    }
+    # Where a protocol takes the features before the projection of all, these are what checkpoints are compared by.
+    assert {str(cell.track) for cell in observations([on("pooled", model="clip"), on("pooled")])} == {
+        "probe (logistic), default v1"
+    }

@@ -71,6 +71,33 @@ def test_killed_in_the_middle_of_an_epoch_it_ends_in_the_same_weights(home: Path
     assert same(resumed, whole) and resumed.history == whole.history and resumed.kept == whole.kept
 
 
+def test_a_resumed_optimizer_counts_steps_where_it_was_told_to(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import accelerate.optimizer
+
+    training = make_training(tmp_path, home)
+    placed: list[Any] = []
+    move = accelerate.optimizer.move_to_device
+
+    def watched(state: Any, device: Any) -> Any:
+        if isinstance(state, dict) and "state" in state:
+            placed.append(state["state"])
+        return move(state, device)
+
+    class Stops(Silent):
+        def advance(self, count: int, limit: str | None = None) -> None:
+            if checkpoint.read(training.path).epoch == 1:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train.run(training, CPU, Stops())
+    monkeypatch.setattr(accelerate.optimizer, "move_to_device", watched)
+    done = train.run(training, CPU, Silent())
+    # AdamW reads its counters of steps on the CPU; accelerate puts whatever an optimizer knows on the GPU.
+    assert done.over and placed == [{}]
+
+
 def test_loader_processes_change_nothing(home: Path, tmp_path: Path) -> None:
     training = make_training(tmp_path, home)
     alone = train.run(replace(training, path=tmp_path / "0.pt"), CPU, Silent())

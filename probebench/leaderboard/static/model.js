@@ -11,6 +11,7 @@ const PB = (() => {
     incomplete: "not ranked: data sets are missing",
     "test-selected": "not ranked: selected on test labels",
     published: "not ranked: published elsewhere, not measured here",
+    "older version": "not ranked: an older version of the protocol",
     failed: "not ranked: a run failed",
   };
   const [ENTRANT, RANK, MEAN, LOW, HIGH, MEAN_RANK, NOTE, COUNT] = [0, 1, 2, 3, 4, 5, 6, 7];

@@ -1,0 +1,287 @@
+"""Newton's method with the whole system solved, for one small draw on the CPU, in NumPy.
+
+Where coefficients are few, forming and factorising the Hessian costs less than the calls of conjugate gradients. With
+two classes and more features these are tried first, for no longer than the Hessian would take. The last of the K
+classes is the reference: with rows z_i that end in a constant 1, w (K - 1, r + 1) and scores (w z_i, 0), the objective
+of objective.py is
+
+    f(w) = sum_i logloss(y_i, (w z_i, 0)) + lambda/2 tr(w' M w),        M = I - 11' / K, blind to the constants
+
+as the coefficients V of least norm sum to zero over the classes: those of all classes but the last are M w. Its Hessian
+has blocks Z' diag(p_a (1 - p_a)) Z + lambda M_aa on the diagonal and -Z' diag(p_a p_b) Z + lambda M_ab elsewhere. The
+certificate is problem.py's.
+
+Rows lie last in arrays, (classes, N) and (r + 1, N), so that sums over few classes are sums of long vectors.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from probebench.probes.fits import FittedDraw
+from probebench.probes.problem import Work, noise
+from probebench.probes.regularization_path import Solution
+
+Matrix = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.integer[Any]]
+
+HALVINGS = 40
+# Multiplications of one Newton step of all draws of a shape up to which whole systems pay. Conjugate gradients take the
+# draws side by side, and their time goes into calls.
+MOST = 5e7
+# The same for one fit of two classes: turning the rows for conjugate gradients pays from a second strength on.
+MOST_ALONE = 2e9
+# Conjugate gradients, where they are tried first, stop at this share of the gradient's norm, or at this share of what
+# the certificate allows.
+FORCING, MARGIN = 0.03, 0.1
+# One of their steps takes as long as so many multiplications an entry of the rows.
+STEP_COST = 16
+# Systems of fewer unknowns are solved whole from the start.
+FEW = 48
+
+
+def pays(draws: int, strengths: int, count: int, width: int, classes: int) -> bool:
+    """Says whether draws of N rows of D features in K classes, each at some strengths, are small enough."""
+    unknowns = (classes - 1) * (min(count, width) + 1)
+    most = MOST_ALONE if classes == 2 and draws * strengths == 1 and MOST else MOST
+    return draws * (count * unknowns**2 + unknowns**3 / 3) <= most
+
+
+@dataclass(frozen=True)
+class _Loss:
+    """The summed loss at some scores; residual P - Y (K - 1, N), and P (K, N); of two classes p (1 - p), (1, N)."""
+
+    value: float
+    residual: Matrix
+    spread: Matrix
+
+
+def _of_two(sign: Matrix, scores: Matrix) -> _Loss:
+    """Evaluates scores (1, N) of the first class of two; ``sign`` is 1 for its rows and -1 for others."""
+    margin = sign * scores
+    small = np.exp(-np.abs(margin))
+    total = 1.0 + small
+    loss = np.log1p(small) - np.minimum(margin, 0.0)
+    wrong = np.where(margin < 0, 1.0, small) / total
+    return _Loss(float(loss.sum()), -sign * wrong, small / (total * total))
+
+
+def _of_many(own: tuple[Labels, Labels], scores: Matrix) -> _Loss:
+    """Evaluates scores (K - 1, N); ``own`` points at each row's class."""
+    relative = np.concatenate([scores, np.zeros_like(scores[:1])])
+    relative -= relative[own]
+    top = relative.max(0)
+    shares = np.exp(relative - top)
+    shares[own] = 0.0
+    others, mine = shares.sum(0), np.exp(-top)
+    total = others + mine
+    loss = np.where(top == 0, np.log1p(others), top + np.log(total))
+    shares /= total
+    residual = shares.copy()
+    residual[own] = -others / total
+    shares[own] = mine / total
+    return _Loss(float(loss.sum()), residual[:-1], shares)
+
+
+class DirectPath:
+    """One draw, solved at one strength after another.
+
+    Args:
+        features: (N, D) float64, overwritten.
+        labels: Positions of the classes, (N,).
+        classes: K.
+        tol: Relative gap of the objective to certify.
+        fit_intercept: Whether b is fitted.
+        max_iter: Newton steps a strength.
+    """
+
+    def __init__(
+        self, features: Matrix, labels: Labels, classes: int, tol: float, fit_intercept: bool, max_iter: int
+    ) -> None:
+        """Centres and scales the rows, and takes them into their own span where that is narrower."""
+        count, width = features.shape
+        self._classes, self._tol, self._max_iter, self._intercept = classes, tol, max_iter, fit_intercept
+        self.work = Work()
+        self.mean = features.mean(0) if fit_intercept else np.zeros(width)
+        features -= self.mean
+        # The largest entry first: the square of 1e-200 is zero.
+        peak = float(np.abs(features).max()) or 1.0
+        features /= peak
+        rms = math.sqrt(float(np.einsum("nd,nd->", features, features)) / count) or 1.0
+        features /= rms
+        self.scale = peak * rms
+        self.expand: Matrix | None = None
+        rows = features.T
+        if count < width:
+            basis, rows = np.linalg.qr(features.T)
+            self.expand = basis.T
+        self._rank = len(rows)
+        self._rows = np.concatenate([rows, np.ones((1, count))]) if fit_intercept else np.ascontiguousarray(rows)
+        self._loss: Callable[[Matrix], _Loss]
+        if classes == 2:
+            self._loss = partial(_of_two, np.where(labels == 0, 1.0, -1.0)[None])
+        else:
+            self._loss = partial(_of_many, (labels, np.arange(count)))
+        self._w = np.zeros((classes - 1, len(self._rows)))
+        self._gradients_first = classes == 2 and self._w.size >= FEW
+        if fit_intercept:
+            logs = np.log(np.bincount(labels))
+            self._w[:, -1] = logs[:-1] - logs[-1]
+        self._scores = self._w @ self._rows
+
+    def solve(self, C: float) -> Solution | None:
+        """Solves one strength; call it with ascending strengths. None where rounding stops it short."""
+        penalty = (2.0 if self._classes == 2 else 1.0) / C / self.scale / self.scale
+        w, scores = self._w, self._scores
+        loss, steps = self._loss(scores), 0
+        value = loss.value + self._penalty(w, penalty)
+        while True:
+            gradient = self._gradient(loss, w, penalty)
+            norm = math.sqrt(self._square(gradient))
+            gap = norm * norm / (2 * penalty)
+            if gap <= self._tol * (value - gap) and self._intercept:
+                delta = self._left_in_intercept(loss, gradient[:, -1])
+                gap = (norm + math.sqrt(0.5 * len(scores[0]) * delta)) ** 2 / (2 * penalty) + delta
+            if gap <= self._tol * (value - gap) or steps == self._max_iter:
+                break
+            goal = max(FORCING * norm, math.sqrt(MARGIN * 2 * penalty * self._tol * value))
+            step = self._along_gradients(loss, gradient, penalty, goal) if self._gradients_first else None
+            if step is None:
+                # Steps to come, and weaker regularisation, would need more of them.
+                self._gradients_first = False
+                step = self._direction(loss, gradient, penalty)
+            if step is None:
+                return None
+            slope, along, length = float((gradient * step).sum()), step @ self._rows, 1.0
+            for _ in range(HALVINGS):
+                ahead, there = w + length * step, scores + length * along
+                tried = self._loss(there)
+                lower = tried.value + self._penalty(ahead, penalty)
+                if lower <= value * (1 + noise(precise=True)) + 1e-4 * length * slope:
+                    break
+                length *= 0.5
+            else:
+                return None
+            w, scores, loss, value = ahead, there, tried, lower
+            steps += 1
+        self._w, self._scores = w, scores
+        self.work.newton += steps
+        self.work.float64 += 2 * steps + 1
+        return self._solution(C, value, gap, norm, steps)
+
+    def fitted(self, classes: npt.NDArray[Any], solutions: Sequence[Solution]) -> FittedDraw:
+        """Returns the draw with its solutions."""
+        expand = None if self.expand is None else torch.from_numpy(self.expand)
+        return FittedDraw(classes, list(solutions), expand, torch.from_numpy(self.mean), self.scale)
+
+    def _solution(self, C: float, value: float, gap: float, norm: float, steps: int) -> Solution:
+        whole = np.concatenate([self._w, np.zeros_like(self._w[:1])])
+        whole -= whole.mean(0)
+        intercept = whole[:, -1] if self._intercept else np.zeros(self._classes)
+        return Solution(
+            coef=torch.from_numpy(whole[:, : self._rank].copy()),
+            intercept=torch.from_numpy(intercept.copy()),
+            objective=torch.tensor(C * value, dtype=torch.float64),
+            gap=torch.tensor(C * gap, dtype=torch.float64),
+            gradient_norm=torch.tensor(C * norm, dtype=torch.float64),
+            iterations=torch.tensor(steps),
+        )
+
+    def _penalty(self, w: Matrix, penalty: float) -> float:
+        inner = w[:, : self._rank]
+        total = inner.sum(0)
+        return 0.5 * penalty * float((inner * inner).sum() - (total * total).sum() / self._classes)
+
+    def _gradient(self, loss: _Loss, w: Matrix, penalty: float) -> Matrix:
+        """Returns the gradient in w, (K - 1, r + 1); but for the constants, it is that in V of all classes but one."""
+        gradient: Matrix = loss.residual @ self._rows.T
+        inner = w[:, : self._rank]
+        gradient[:, : self._rank] += penalty * (inner - inner.sum(0) / self._classes)
+        return gradient
+
+    def _square(self, gradient: Matrix) -> float:
+        """Returns the squared norm of the gradient in V, whose last class has what makes the sum zero."""
+        inner = gradient[:, : self._rank]
+        last = inner.sum(0)
+        return float((inner * inner).sum() + (last * last).sum())
+
+    def _left_in_intercept(self, loss: _Loss, slope: Matrix) -> float:
+        """Returns g' B^-1 g for the gradient g in the constants and the curvature B there."""
+        if self._classes == 2:
+            return float(slope[0] ** 2 / max(float(loss.spread.sum()), 1e-300))
+        curvature = -(loss.spread @ loss.spread.T)
+        np.fill_diagonal(curvature, 0.0)
+        np.fill_diagonal(curvature, -curvature.sum(1))
+        scale = max(float(np.trace(curvature)) / self._classes, 1e-30)
+        inner = curvature[:-1, :-1] / scale + 1e-13 * np.eye(self._classes - 1)
+        return max(float(slope @ np.linalg.solve(inner, slope)), 0.0) / scale
+
+    def _along_gradients(self, loss: _Loss, gradient: Matrix, penalty: float, goal: float) -> Matrix | None:
+        """Solves for the Newton step of two classes by conjugate gradients, preconditioned by the Hessian's diagonal.
+
+        None where that would take longer than the Hessian, as under weak regularisation.
+        """
+        unknowns, count = gradient.size, self._rows.shape[1]
+        patience = int((unknowns + unknowns**2 / (3 * count)) / STEP_COST)
+        weight = np.full(unknowns, 0.0)
+        weight[: self._rank] = 0.5 * penalty
+        diagonal = np.maximum(loss.spread[0] @ self._squares.T + weight, 1e-300)
+        residual, step = -gradient[0], np.zeros(unknowns)
+        towards = residual / diagonal
+        energy = float(residual @ towards)
+        for _ in range(patience):
+            bent = ((towards @ self._rows) * loss.spread[0]) @ self._rows.T + weight * towards
+            along = float(towards @ bent)
+            if not along > 0:
+                return None
+            step += energy / along * towards
+            residual -= energy / along * bent
+            self.work.cg += 1
+            self.work.float64 += 2
+            # The certificate's norm: that of both classes' gradients.
+            if math.sqrt(2 * float(residual @ residual)) <= goal:
+                return step[None]
+            ahead = residual / diagonal
+            fresh = float(residual @ ahead)
+            towards = ahead + fresh / energy * towards
+            energy = fresh
+        return None
+
+    @cached_property
+    def _squares(self) -> Matrix:
+        return self._rows * self._rows
+
+    def _direction(self, loss: _Loss, gradient: Matrix, penalty: float) -> Matrix | None:
+        """Solves for the Newton step, (K - 1, r + 1); None where rounding makes the Hessian indefinite."""
+        from scipy.linalg.lapack import dposv
+
+        hessian = self._hessian(loss)
+        free, size = len(gradient), len(self._rows)
+        blocks = hessian.reshape(free, size, free, size)
+        inner = np.arange(self._rank)
+        blocks[:, inner, :, inner] += penalty * (np.eye(free) - 1 / self._classes)
+        _, step, failed = dposv(hessian, -gradient.ravel(), lower=1)
+        return None if failed else step.reshape(gradient.shape)
+
+    def _hessian(self, loss: _Loss) -> Matrix:
+        """Returns that of the loss, ((K - 1)(r + 1), (K - 1)(r + 1))."""
+        rows = self._rows
+        if self._classes == 2:
+            weighted = rows * np.sqrt(loss.spread)
+            return weighted @ weighted.T
+        weighted = (loss.spread[:-1, None] * rows).reshape(-1, rows.shape[1])
+        hessian = -(weighted @ weighted.T)
+        size = len(rows)
+        for a in range(self._classes - 1):
+            # 1 - p where a probe is sure is what the residual says of the own class.
+            curved = loss.spread[a] * np.where(loss.residual[a] < 0, -loss.residual[a], 1.0 - loss.spread[a])
+            part = slice(a * size, (a + 1) * size)
+            scaled = rows * np.sqrt(curved)
+            hessian[part, part] = scaled @ scaled.T
+        return hessian

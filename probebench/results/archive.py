@@ -1,0 +1,112 @@
+"""Reads the arrays of a predictions file, whoever wrote it: no array before its header is known to be as expected."""
+
+import math
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from probebench.errors import ResultError
+from probebench.outside import kind_fault
+
+_MEMBERS = {"test_ids.npy": "U", "y_true.npy": "i", "y_pred.npy": "i"}
+# Images, and predictions in all draws together, of any data set that there is; ImageNet has 50,000.
+_IMAGES, _PREDICTIONS = 1_000_000, 20_000_000
+# Arrays of one file, unpacked, and letters of one id.
+_UNPACKED, _LETTERS = 256 << 20, 1024
+# The archive's own list of three members takes some 200 bytes.
+_DIRECTORY = 4096
+_END, _ZIP64 = b"PK\x05\x06", b"PK\x06\x07"
+
+
+def read_arrays(path: Path, expected: tuple[int, int] | None = None) -> tuple[npt.NDArray[np.generic], ...]:
+    """Reads test ids (images,), labels (images,) and predictions (trials, images).
+
+    Args:
+        path: The file.
+        expected: How many trials and test images its result tells of; None: any numbers that a data set may have.
+
+    Raises:
+        ResultError: It holds anything but these three arrays; the line says what, and names no file.
+    """
+    if (fault := kind_fault(path)) is not None:
+        raise ResultError(fault)
+    try:
+        _check_directory(path)
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            _check_members(members)
+            shapes = {member.filename: _shape(archive, member) for member in members}
+            _check_shapes(shapes, expected)
+            arrays = [_array(archive, name) for name in _MEMBERS]
+    except ResultError:
+        raise
+    # A damaged archive makes zipfile, zlib and numpy raise some ten kinds of errors.
+    except Exception as error:
+        raise ResultError(f"is damaged or no .npz file ({type(error).__name__})") from error
+    return tuple(arrays)
+
+
+def _check_directory(path: Path) -> None:
+    """Looks at the archive's last bytes, before the library makes an object of each member that it lists."""
+    with path.open("rb") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(max(size - 42, 0))
+        end = stream.read()
+    if len(end) < 22 or not end[-22:].startswith(_END):
+        raise ResultError("is damaged or no .npz file (it does not end as one)")
+    if end[:4] == _ZIP64 or int.from_bytes(end[-10:-6], "little") > _DIRECTORY:
+        raise ResultError("must hold test_ids, y_true and y_pred, each once, and lists far more")
+
+
+def _check_members(members: list[zipfile.ZipInfo]) -> None:
+    for member in members:
+        parts = member.filename.replace("\\", "/").split("/")
+        if ".." in parts or member.filename.startswith(("/", "\\")) or ":" in parts[0]:
+            raise ResultError(f"its member {member.filename!r} points outside")
+        if member.filename not in _MEMBERS:
+            raise ResultError(f"its member {member.filename!r} does not belong there")
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or member.flag_bits & 0x1:
+            raise ResultError(f"its member {member.filename} is encrypted or compressed in a way that NumPy never uses")
+    if sorted(member.filename for member in members) != sorted(_MEMBERS):
+        raise ResultError("must hold test_ids, y_true and y_pred, each once")
+    if (size := sum(member.file_size for member in members)) > _UNPACKED:
+        raise ResultError(f"is too large: {size / 1e6:.0f} MB unpacked, where {_UNPACKED / 1e6:.0f} are allowed")
+
+
+def _shape(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[int, ...]:
+    """Returns what an array's header says, which must agree with the member's size: numpy would believe it."""
+    kind = _MEMBERS[member.filename]
+    with archive.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(stream, max_header_size=1000)
+        if dtype.hasobject:
+            raise ResultError(f"its member {member.filename} holds pickled objects, which could run code")
+        wide = dtype.itemsize > (8 if kind == "i" else 4 * _LETTERS)
+        if dtype.kind != kind or len(shape) != (2 if member.filename == "y_pred.npy" else 1) or wide:
+            raise ResultError(f"its member {member.filename} has dtype {dtype} and shape {shape}")
+        if min(shape) < 0 or stream.tell() + math.prod((*shape, dtype.itemsize)) != member.file_size:
+            raise ResultError(f"its member {member.filename} is not as long as its header says")
+        return shape
+
+
+def _check_shapes(shapes: Mapping[str, tuple[int, ...]], expected: tuple[int, int] | None) -> None:
+    trials, images = shapes["y_pred.npy"]
+    if shapes["test_ids.npy"] != (images,) or shapes["y_true.npy"] != (images,):
+        raise ResultError(f"has {shapes['test_ids.npy'][0]} ids, {shapes['y_true.npy'][0]} labels and {images} images")
+    if images > _IMAGES or trials * images > _PREDICTIONS:
+        raise ResultError(f"holds {images:,} images in {trials:,} trials: no data set has so many")
+    if expected is not None and (trials, images) != expected:
+        raise ResultError(
+            f"holds {images} images in {trials} trials, and its result tells of {expected[1]} in {expected[0]}"
+        )
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[np.generic]:
+    with archive.open(name) as stream:
+        array: npt.NDArray[np.generic] = np.lib.format.read_array(stream, allow_pickle=False, max_header_size=1000)
+    return array
