@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SITE_STAMP := $(VENV)/.installed-docs
 
-.PHONY: setup quickstart test faults check format docs site constraints clean
+.PHONY: setup quickstart test gpu faults check format docs site constraints clean
 
 setup: $(STAMP)
 
@@ -30,6 +30,10 @@ test: check
 # Kills at every write, full disks, losses of power, damaged files (some minutes).
 faults: $(STAMP)
 	$(BIN)/python -m tests.faults
+
+# Measures everything on this machine's GPU (seven minutes); benchmarks/README.md says what.
+gpu: $(STAMP)
+	$(BIN)/python benchmarks/gpu.py --out build/gpu
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,13 +1,29 @@
 """Where to compute and with what arithmetic, where that was left to choose; and what to do where memory runs out."""
 
+import contextlib
 import gc
 import os
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from probebench.errors import UsageError, one_line
 
 Out = TypeVar("Out")
+
+# What libraries say where memory runs out, other than by torch's own error: the machine's, CUDA's runtime and driver,
+# cuBLAS and cuSOLVER, and cuDNN, old and new.
+_NO_MEMORY = (
+    "allocate memory",
+    "CUDA error: out of memory",
+    "CUDA_ERROR_OUT_OF_MEMORY",
+    "cudaErrorMemoryAllocation",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUSOLVER_STATUS_ALLOC_FAILED",
+    "CUSPARSE_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+)
 
 
 def resolve_device(device: str, dtype: str, cluster_gpus: int | None) -> tuple[str, str]:
@@ -30,8 +46,53 @@ def resolve_device(device: str, dtype: str, cluster_gpus: int | None) -> tuple[s
     if device == "cuda" and not gpu:
         raise UsageError(f"no CUDA device {'on this machine' if here else 'in the cluster'}; use --device cpu")
     if dtype == "auto":
-        dtype = "bf16" if device == "cuda" and (not here or torch.cuda.is_bf16_supported()) else "fp32"
+        dtype = "bf16" if device == "cuda" and (not here or has_bf16()) else "fp32"
     return device, dtype
+
+
+def has_bf16() -> bool:
+    """Says whether this machine's GPU computes in bf16 itself; older ones emulate it, slower than float32."""
+    import torch
+
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+@contextlib.contextmanager
+def full_float32() -> Iterator[None]:
+    """Runs what is inside with float32 products in float32, whatever the process asks for, and puts that back after.
+
+    TF32 keeps 10 of float32's 23 bits, bf16 7. torch has three switches for them: ``allow_tf32``,
+    ``set_float32_matmul_precision``, and ``fp32_precision`` of everything, of a backend or of an operation, where the
+    narrower one counts and "none" follows the wider. The first two, asked after the third was set, may raise an error.
+    """
+    import torch
+
+    backends: Any = torch.backends
+    wide: list[Any] = [backends, backends.cudnn, backends.mkldnn]
+    products: list[Any] = [backends.cuda.matmul, backends.mkldnn.matmul]
+    others: list[Any] = [backends.cudnn.conv, backends.cudnn.rnn, backends.mkldnn.conv, backends.mkldnn.rnn]
+    saved: list[tuple[Any, str]] = []
+
+    def put(places: list[Any], precision: str) -> None:
+        for place in places:
+            saved.append((place, place.fp32_precision))
+            place.fp32_precision = precision
+
+    # The widest first: a narrower one then shows what it was itself set to.
+    put(wide, "none")
+    put(products, "ieee")
+    asked = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    for place in wide:
+        place.fp32_precision = "ieee"
+    # One that was never set follows, and is left so: to set it would pin it.
+    put([place for place in others if place.fp32_precision != "ieee"], "ieee")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(asked)
+        for place, precision in reversed(saved):
+            place.fp32_precision = precision
 
 
 def cores() -> int:
@@ -43,7 +104,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Says whether memory ran out, the device's or the machine's."""
     import torch
 
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in _NO_MEMORY)
 
 
 def in_smaller_batches(

@@ -68,6 +68,7 @@ class Ray:
 
     Attributes:
         gpus: Number of GPUs in the cluster.
+        cores_a_gpu: Cores that each of them can have to itself, on the machine that has fewest.
     """
 
     def __init__(self) -> None:
@@ -93,7 +94,10 @@ class Ray:
         self.gpus = int(resources.get("GPU", 0))
         self._cpus = int(resources.get("CPU", 1))
         nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-        self._largest = max(int(node["Resources"].get("CPU", 1)) for node in nodes if node["Alive"])
+        machines = [node["Resources"] for node in nodes if node["Alive"]]
+        self._largest = max(int(machine.get("CPU", 1)) for machine in machines)
+        shares = [int(machine.get("CPU", 1) // machine["GPU"]) for machine in machines if machine.get("GPU", 0) >= 1]
+        self.cores_a_gpu = max(1, min(shares, default=1))
 
     def _start(self, address: str | None) -> None:
         """Joins a cluster, or starts one; its node gets 30 s from Ray, which on a busy machine is not always enough."""

@@ -47,6 +47,7 @@ COUNTED = 5
 # The solver itself: whoever asks for it has asked for torch.
 SOLVER = {
     "objective",
+    "stream",
     "rows",
     "problem",
     "newton",

@@ -2,13 +2,17 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from probebench.engine import EngineError, Handle, Ray
 from probebench.errors import ProbebenchWarning
+from probebench.extraction import ExtractionOptions
+from probebench.extraction.shards import RayExecutor
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +114,22 @@ def test_ray_that_is_not_installed_names_the_extra(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(EngineError, match=r"pip install 'probebench\[ray\]'"):
         Ray()
+
+
+def test_a_gpu_has_the_cores_of_its_own_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four machines of a cluster with a GPU and 16 cores each, one with two GPUs, and one without any."""
+    machines = [{"CPU": 16.0, "GPU": 1.0}] * 4 + [{"CPU": 24.0, "GPU": 2.0}, {"CPU": 64.0}]
+    fake = SimpleNamespace(
+        is_initialized=lambda: True,
+        cluster_resources=lambda: {"CPU": 152.0, "GPU": 6.0},
+        nodes=lambda: [{"Alive": True, "Resources": machine} for machine in machines],
+        put=lambda value: value,
+    )
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    engine = Ray()
+    assert engine.gpus == 6 and engine.cores_a_gpu == 12
+    options = ExtractionOptions(device="cuda", dtype="fp32")
+    assert RayExecutor(None, options, 10, engine)._cpus == 12  # type: ignore[arg-type]
 
 
 def test_a_node_that_is_slow_to_start_is_waited_for_and_told_of(monkeypatch: pytest.MonkeyPatch) -> None:

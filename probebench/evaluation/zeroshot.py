@@ -12,6 +12,7 @@ import numpy.typing as npt
 from probebench.backbones.builders import build_language_image
 from probebench.backbones.locate import network
 from probebench.cache.store import FeatureFile
+from probebench.device import full_float32
 from probebench.errors import CacheError, UsageError
 from probebench.evaluation.cached_task import CachedTask
 from probebench.evaluation.features import require_splits
@@ -120,10 +121,13 @@ def class_embeddings(clip: Any, architecture: str, prompts: Prompts) -> npt.NDAr
     import open_clip
     import torch
 
-    with torch.inference_mode(), quiet_libraries():
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    with torch.inference_mode(), quiet_libraries(), full_float32():
         tokenizer = open_clip.get_tokenizer(architecture)
-        classifier = open_clip.build_zero_shot_classifier(clip, tokenizer, prompts.names, prompts.templates)
-    embeddings: npt.NDArray[np.float64] = classifier.T.double().numpy()
+        classifier = open_clip.build_zero_shot_classifier(
+            clip.to(device), tokenizer, prompts.names, prompts.templates, device=device
+        )
+    embeddings: npt.NDArray[np.float64] = classifier.T.double().cpu().numpy()
     return embeddings
 
 

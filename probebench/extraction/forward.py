@@ -10,7 +10,7 @@ import torch
 
 from probebench.arrays import Features
 from probebench.backbones.base import Backbone
-from probebench.device import in_smaller_batches
+from probebench.device import full_float32, in_smaller_batches
 from probebench.errors import FeatureError, UsageError, one_line
 from probebench.extraction.clock import Clock
 from probebench.extraction.inference import Network
@@ -49,7 +49,9 @@ class Forward:
         self._dtype, self._id, self._side, self._noise = dtype, backbone.spec.id, backbone.input.size, backbone.noise
         if device == "cpu":
             keep_freed_memory()
-        network = Network(backbone, fold, dtype == "bf16").eval().to(device).to(memory_format=torch.channels_last)
+        with full_float32():
+            network = Network(backbone, fold, dtype == "bf16")
+        network = network.eval().to(device).to(memory_format=torch.channels_last)
         self.folded = network.folded
         self._network: Callable[[torch.Tensor], torch.Tensor] = _compiled(network, device) if compiled else network
         self._copies = torch.cuda.Stream() if device == "cuda" else None  # type: ignore[no-untyped-call]
@@ -72,8 +74,7 @@ class Forward:
         def run(size: int) -> Callable[[], Features]:
             with (
                 torch.inference_mode(),
-                # TF32, torch's default for convolutions on GPUs, is fp32 with a mantissa of 10 bits.
-                torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
+                full_float32(),
                 torch.autocast(self.device, dtype=_TORCH[self._dtype], enabled=self._dtype != "fp32"),
             ):
                 return self._collected([self._run(part) for part in torch.split(pixels, size)])
@@ -110,18 +111,23 @@ class Forward:
 
         return wait
 
-    def stream(self, batches: Iterable[torch.Tensor], clock: Clock) -> Iterator[Features]:
-        """Yields the features of each batch; on a GPU the next batches are begun before one is waited for."""
-        waiting: deque[Callable[[], Features]] = deque()
+    def stream(self, batches: Iterable[torch.Tensor], clock: Clock) -> Iterator[tuple[Features, int]]:
+        """Yields each batch's features, and how many images went through the network at once for them.
+
+        On a GPU the next batches are begun before one is waited for, and may have halved the batch size since.
+        """
+        waiting: deque[tuple[Callable[[], Features], int]] = deque()
         depth = _UNDER_WAY if self.device == "cuda" else 0
 
-        def first() -> Features:
+        def first() -> tuple[Features, int]:
+            wait, size = waiting.popleft()
             with clock.waiting_for("forward"):
-                return waiting.popleft()()
+                return wait(), size
 
         for pixels in batches:
             with clock.waiting_for("forward"):
-                waiting.append(self.begin(pixels))
+                begun = self.begin(pixels)
+            waiting.append((begun, self.batch_size))
             while len(waiting) > depth:
                 yield first()
         while waiting:

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -67,7 +66,7 @@ class RayExecutor:
         """Takes the backbone, and the number of images that are to come in all."""
         self._engine, self._gpu = engine, options.device == "cuda"
         # On a GPU, the cores go to decoding; on a CPU, a worker has as many as this process would use.
-        self._cpus = max(1, (os.cpu_count() or 1) // max(1, engine.gpus)) if self._gpu else torch.get_num_threads()
+        self._cpus = engine.cores_a_gpu if self._gpu else torch.get_num_threads()
         workers = options.workers if options.workers is not None else self._cpus
         options = dataclasses.replace(options, workers=workers)
         self._shared = engine.share(_Shared(backbone, options, images, torch.get_num_threads()))

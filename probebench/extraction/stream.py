@@ -100,8 +100,8 @@ class LocalExecutor:
                 failed.append(batch.failed)
                 yield batch.pixels
 
-        for rows in forward.stream(pixels(), clock):
-            yield Block(rows, failed.popleft(), forward.batch_size)
+        for rows, size in forward.stream(pixels(), clock):
+            yield Block(rows, failed.popleft(), size)
         if forward.batch_size < asked:
             self._batch = min(self._batch, forward.batch_size)
 

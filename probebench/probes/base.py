@@ -1,8 +1,8 @@
 """What a probe sees and what it gives."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -139,8 +139,14 @@ class Probe(Protocol):
         """Returns a label for each row of features (N, D), (N,)."""
 
     @classmethod
-    def judge(cls, path: Sequence[Any], features: Matrix, labels: Labels) -> list[Judged]:
-        """Says how each probe of one draw does on rows whose labels the draw has; all of them at once."""
+    def judge(cls, path: Sequence[Any], features: Any, labels: Labels) -> list[Judged]:
+        """Says how each probe of one draw does on rows whose labels the draw has; all of them at once.
+
+        The rows are an array or, where there is a GPU, a tensor on it; the probes then are what ``on`` made of them.
+        """
+
+    def on(self, device: Any) -> Any:
+        """Returns the probe with what it computes with on a torch device, to judge and not to keep."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,22 +176,34 @@ class Linear:
         """Whether all coefficients are numbers."""
         return bool(np.isfinite(self.coef).all())
 
-    def scores(self, features: Matrix) -> Matrix:
-        """Returns coef x + intercept, (N, K)."""
+    def scores(self, features: Any) -> Any:
+        """Returns coef x + intercept, (N, K), where the features are."""
         # A probe whose training diverged is judged like the others, and never chosen.
         with np.errstate(invalid="ignore", over="ignore"):
-            scores: Matrix = features @ self.coef.T + self.intercept
-        return scores
+            return features @ self.coef.T + self.intercept
 
-    def predict(self, features: Matrix) -> Labels:
+    def predict(self, features: Any) -> Labels:
         """Returns the label of the highest score for each row, (N,)."""
-        labels: Labels = self.classes[np.argmax(self.scores(features), axis=1)]
+        labels: Labels = self.classes[host(self.scores(features).argmax(1))]
         return labels
 
+    def on(self, device: Any) -> Self:
+        """Returns the probe with its coefficients on a torch device."""
+        import torch
+
+        coef: Any = torch.as_tensor(self.coef, device=device)
+        intercept: Any = torch.as_tensor(self.intercept, device=device)
+        return replace(self, coef=coef, intercept=intercept)
+
     @classmethod
-    def judge(cls, path: Sequence["Linear"], features: Matrix, labels: Labels) -> list[Judged]:
+    def judge(cls, path: Sequence["Linear"], features: Any, labels: Labels) -> list[Judged]:
         """Returns hits; scores that are no log-probabilities have no log-loss."""
         return [without_loss(probe.predict(features) == labels) for probe in path]
+
+
+def host(values: Any) -> npt.NDArray[Any]:
+    """Returns an array, or what was computed on a device, in the host's memory."""
+    return np.asarray(values.cpu() if hasattr(values, "cpu") else values)
 
 
 def without_loss(hits: npt.NDArray[np.bool_]) -> Judged:
@@ -197,23 +215,25 @@ def without_loss(hits: npt.NDArray[np.bool_]) -> Judged:
 class FittedProbe(Linear):
     """A logistic probe fitted at one strength: log p(class | x) = log_softmax(coef x + intercept)."""
 
-    def log_probabilities(self, features: Matrix) -> Matrix:
+    def log_probabilities(self, features: Any) -> Any:
         """Returns log p (N, K) for features (N, D)."""
         scores = self.scores(features)
+        if not isinstance(scores, np.ndarray):
+            return scores.log_softmax(1)
         scores -= scores.max(axis=1, keepdims=True)
         logs: Matrix = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
         return logs
 
     @classmethod
-    def judge(cls, path: Sequence[Any], features: Matrix, labels: Labels) -> list[Judged]:
+    def judge(cls, path: Sequence[Any], features: Any, labels: Labels) -> list[Judged]:
         """Returns log-losses and hits of each probe."""
         return [probe._judged(features, labels) for probe in path]
 
-    def _judged(self, features: Matrix, labels: Labels) -> Judged:
+    def _judged(self, features: Any, labels: Labels) -> Judged:
         logs = self.log_probabilities(features)
-        losses = -logs[np.arange(len(labels)), np.searchsorted(self.classes, labels)]
+        losses = -host(logs[np.arange(len(labels)), np.searchsorted(self.classes, labels)])
         # A probe that diverged has no score; argmax over NaN would make one up.
-        return losses, np.where(np.isfinite(losses), self.classes[logs.argmax(axis=1)] == labels, np.nan)
+        return losses, np.where(np.isfinite(losses), self.classes[host(logs.argmax(1))] == labels, np.nan)
 
 
 # Called with the number of fits that were just finished.

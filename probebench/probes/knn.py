@@ -9,19 +9,20 @@ that are equally near, up to the rounding of a float64 product, the one that com
 row of zeros has cosine 0 with all others.
 
 Rows are unit vectors when they come here: the protocol's preparation makes them so. Training rows are read in blocks
-and only the best k of each query are kept, so memory does not grow with their number.
+and only the best k of each query are kept, so memory does not grow with their number. Where there is a GPU, it does the
+products and keeps the best.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from probebench.arrays import Labels
-from probebench.probes.base import Judged, Labelled, Matrix, OnProgress, blocks, without_loss
+from probebench.probes.base import Judged, Labelled, Matrix, OnProgress, blocks, host, without_loss
 from probebench.probes.select import Fitters
 from probebench.registry.schema import ProtocolSpec
 
@@ -55,12 +56,16 @@ class Neighbours:
         """True: nothing is trained that could diverge."""
         return True
 
-    def predict(self, features: Matrix) -> Labels:
+    def predict(self, features: Any) -> Labels:
         """Returns the label of most votes for each unit row, (n,)."""
         return vote([self], features)[0]
 
+    def on(self, device: Any) -> Self:
+        """Returns itself: its rows are searched where there is a GPU in any case."""
+        return self
+
     @classmethod
-    def judge(cls, path: Sequence["Neighbours"], features: Matrix, labels: Labels) -> list[Judged]:
+    def judge(cls, path: Sequence["Neighbours"], features: Any, labels: Labels) -> list[Judged]:
         """Returns hits, for every k from one search; a class without a neighbour has no log-loss."""
         return [without_loss(predicted == labels) for predicted in vote(path, features)]
 
@@ -102,7 +107,7 @@ def fitters(protocol: ProtocolSpec, backend: str) -> Fitters:
     return lambda rate, last: fit
 
 
-def vote(path: Sequence[Neighbours], features: Matrix) -> list[Labels]:
+def vote(path: Sequence[Neighbours], features: Any) -> list[Labels]:
     """Returns the labels that each probe of a path predicts; they differ in k alone."""
     first = path[0]
     wanted = [min(int(probe.strength), len(first.own)) for probe in path]
@@ -120,41 +125,57 @@ def vote(path: Sequence[Neighbours], features: Matrix) -> list[Labels]:
     return [predicted[k] for k in wanted]
 
 
-def nearest(rows: Any, queries: Matrix, k: int) -> tuple[Matrix, npt.NDArray[np.int64]]:
+def nearest(rows: Any, queries: Any, k: int) -> tuple[Matrix, npt.NDArray[np.int64]]:
     """Finds the k rows of the highest inner product with each query.
 
     Args:
         rows: (N, D), an array or a row source, N >= k.
-        queries: (n, D).
+        queries: (n, D), an array, or a tensor on the GPU.
         k: How many.
 
     Returns:
         Products (n, k), highest first, and positions of the rows (n, k); the earlier row first where they are equal.
     """
-    best = np.full((len(queries), k), -np.inf)
-    places = np.full((len(queries), k), -1, dtype=np.int64)
-    for span, block in blocks(rows):
-        fresh = np.arange(span.start, span.stop)
+    from probebench.probes.stream import blocks_on, pick_device, put
+
+    device = pick_device("auto")
+    asked = put(queries, device) if isinstance(queries, np.ndarray) else queries
+    best = put(np.full((len(queries), k), -np.inf), device)
+    places = put(np.full((len(queries), k), -1, dtype=np.int64), device)
+    for span, block in blocks_on(rows, device):
+        fresh = put(np.arange(span.start, span.stop), device)
         for start in range(0, len(queries), QUERIES):
             part = slice(start, start + QUERIES)
-            products = queries[part] @ block.T
-            open_ = products.max(axis=1) > best[part].min(axis=1)
+            products = asked[part] @ block.T
+            open_ = _highest(products) > -_highest(-best[part])
             if open_.any():
                 best[part][open_], places[part][open_] = _merge(
                     best[part][open_], places[part][open_], products[open_], fresh
                 )
+    best, places = host(best), host(places)
     order = np.argsort(-best, axis=1, kind="stable")
     return np.take_along_axis(best, order, axis=1), np.take_along_axis(places, order, axis=1)
 
 
-def _merge(
-    best: Matrix, places: npt.NDArray[np.int64], products: Matrix, fresh: npt.NDArray[np.int64]
-) -> tuple[Matrix, npt.NDArray[np.int64]]:
+def _highest(values: Any) -> Any:
+    return values.max(axis=1) if isinstance(values, np.ndarray) else values.amax(1)
+
+
+def _merge(best: Any, places: Any, products: Any, fresh: Any) -> tuple[Any, Any]:
     """Keeps the k highest of those held and the new ones, in the order of the rows; the earlier of equal ones."""
     k = best.shape[1]
-    values = np.hstack([best, products])
-    cut = np.partition(values, -k, axis=1)[:, -k, None]
+    values: Any
+    known: Any
+    if isinstance(best, np.ndarray):
+        values = np.hstack([best, products])
+        cut = np.partition(values, -k, axis=1)[:, -k, None]
+        known = np.hstack([places, np.broadcast_to(fresh, products.shape)])
+    else:
+        import torch
+
+        values = torch.hstack([best, products])
+        cut = values.topk(k).values[:, -1:]
+        known = torch.hstack([places, fresh.expand(products.shape)])
     above, level = values > cut, values == cut
-    keep = above | (level & (level.cumsum(axis=1) <= k - above.sum(axis=1, keepdims=True)))
-    known = np.hstack([places, np.broadcast_to(fresh, products.shape)])
+    keep = above | (level & (level.cumsum(1) <= k - above.sum(1)[:, None]))
     return values[keep].reshape(-1, k), known[keep].reshape(-1, k)

@@ -5,22 +5,22 @@
 as scikit-learn's LogisticRegression states it, with its binomial form for two classes.
 """
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path as File
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from probebench.device import full_float32
 from probebench.probes.base import RowSource, as_source
 from probebench.probes.direct import DirectPath, pays
 from probebench.probes.fits import FittedDraw, SweepFit, collect, take_draw
 from probebench.probes.problem import Problem, Work
 from probebench.probes.regularization_path import RegularizationPath, Solution
 from probebench.probes.rows import SMALL, Rows, dense, large, reduced
+from probebench.probes.stream import NOT_FINITE, Feed, free_memory, pick_device, room_for_rows
 
 TOLERANCE = 1e-6
 MAX_ITERATIONS = 100
@@ -54,7 +54,7 @@ def logistic_sweep(
         fit_intercept: Whether b is fitted.
         max_iter: Newton steps a fit.
         memory: Bytes that a large draw's rows may take on the device; larger ones are read again, block by block, for
-            every product. None: half of what is free.
+            every product. None: what is free beside the solver's own work, less a reserve.
         on_progress: Called with the number of fits that were just finished.
 
     Returns:
@@ -109,7 +109,7 @@ class Part:
         """
         features = self.source.read(self.positions[start:stop])
         if not np.isfinite(features).all():
-            raise ValueError("X holds NaN or infinite features (Input X contains NaN or infinity)")
+            raise ValueError(NOT_FINITE)
         return features
 
 
@@ -132,7 +132,7 @@ def sweep(
     order = np.argsort(strengths, kind="stable")
     fits: dict[int, FittedDraw] = {}
     work = Work()
-    with torch.inference_mode():
+    with torch.inference_mode(), full_float32():
         for everyone in _groups(parts, where):
             numbers = everyone
             shape = parts[everyone[0]].shape
@@ -183,23 +183,6 @@ def _solved_directly(
         solutions.append(solution)
     work.add(path.work)
     return path.fitted(classes, solutions)
-
-
-def pick_device(name: str) -> torch.device:
-    """Returns the torch device for "auto", "cpu", "cuda" or "cuda:N".
-
-    Raises:
-        ValueError: There is no such device here.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"device must be auto, cpu or cuda, not {name!r}") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device is cuda, but there is no CUDA device here; use cpu")
-    return device
 
 
 def _checked_strengths(Cs: Any) -> npt.NDArray[np.float64]:
@@ -261,25 +244,10 @@ def _groups(parts: Sequence[Part], device: torch.device) -> Iterator[list[int]]:
 
 def _rows(group: Sequence[Part], device: torch.device, centre: bool, memory: int | None) -> Rows:
     first = group[0]
-    count, width, _ = first.shape
+    count, width, classes = first.shape
     kind = _kind(count, width)
     if kind == "large":
-        keep = 4 * count * width <= (free_memory(device) // 2 if memory is None else memory)
-
-        def read(start: int, stop: int) -> torch.Tensor:
-            return torch.as_tensor(np.ascontiguousarray(first.read(start, stop)))
-
-        return large(read, count, width, device, keep, centre)
+        room = room_for_rows(count, width, classes, device) if memory is None else memory
+        return large(Feed.of(first.source, first.positions, device, room), centre)
     features = np.stack([np.asarray(part.read(0, count), dtype=np.float64) for part in group])
     return (reduced if kind == "reduced" else dense)(torch.as_tensor(features, device=device), centre)
-
-
-def free_memory(device: torch.device) -> int:
-    """Returns the bytes that are free on a device."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    try:
-        lines = File("/proc/meminfo").read_text().splitlines()
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2

@@ -8,12 +8,14 @@ variance v: scores W (x - m) / sqrt(v + eps) + b, which is linear again.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from probebench.probes.base import FittedProbe, Labelled, Matrix, OnProgress
+from probebench.device import full_float32
+from probebench.probes.base import FittedProbe, Labelled, Matrix, OnProgress, host
+from probebench.probes.stream import pick_device
 from probebench.registry.schema import Solver
 
 # The one seed of the initial weights and of the order of batches.
@@ -32,7 +34,7 @@ def fit_paths(
     every: bool = False,
     start: Matrix | None = None,
 ) -> list[list[FittedProbe]]:
-    """Trains one probe per draw and weight decay, in float32.
+    """Trains one probe per draw and weight decay, in float32, on a GPU where there is one.
 
     Args:
         trains: The rows of each draw.
@@ -48,19 +50,20 @@ def fit_paths(
     Returns:
         A probe a draw and weight decay, or one an epoch in order; where training diverged it holds NaN.
     """
-    paths = []
+    paths, device = [], pick_device("auto")
     for train in trains:
-        rows = torch.as_tensor(train.matrix, dtype=torch.float32)
+        rows = torch.as_tensor(train.matrix, dtype=torch.float32, device=device)
         classes, own = np.unique(train.labels, return_inverse=True)
-        targets = torch.as_tensor(own)
+        targets = torch.as_tensor(own, device=device)
         own_start = None if start is None else torch.as_tensor(start[classes], dtype=torch.float32)
         path = []
         for decay in strengths:
-            head = _Head.new(rows.shape[1], len(classes), solver, own_start)
-            for epoch in _train(head, rows, targets, solver, rate, float(decay), epochs):
-                if every or epoch == epochs:
-                    coef, intercept = head.linear()
-                    path.append(FittedProbe(strength=float(decay), classes=classes, coef=coef, intercept=intercept))
+            head = _Head.new(rows.shape[1], len(classes), solver, own_start).to(device)
+            with full_float32():
+                for epoch in _train(head, rows, targets, solver, rate, float(decay), epochs):
+                    if every or epoch == epochs:
+                        coef, intercept = head.linear()
+                        path.append(FittedProbe(strength=float(decay), classes=classes, coef=coef, intercept=intercept))
             on_progress(1)
         paths.append(path)
     return paths
@@ -90,6 +93,11 @@ class _Head:
                 layer.bias.zero_()
         return cls(layer, torch.nn.BatchNorm1d(width, affine=False) if solver.batch_norm else None, generator)
 
+    def to(self, device: torch.device) -> "_Head":
+        """Returns it on a device: weights and orders are drawn on the CPU, so that every device has the same."""
+        norm = None if self.norm is None else self.norm.to(device)
+        return replace(self, layer=self.layer.to(device), norm=norm)
+
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
         scores: torch.Tensor = self.layer(rows if self.norm is None else self.norm(rows))
         return scores
@@ -101,7 +109,7 @@ class _Head:
             assert self.norm.running_mean is not None and self.norm.running_var is not None
             coef = coef / (self.norm.running_var.double() + self.norm.eps).sqrt()
             intercept = intercept - coef @ self.norm.running_mean.double()
-        return coef.numpy(), intercept.numpy()
+        return host(coef), host(intercept)
 
 
 def _train(
@@ -117,7 +125,8 @@ def _train(
     steps = epochs * -(-len(rows) // solver.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps) if solver.schedule == "cosine" else None
     for epoch in range(1, epochs + 1):
-        for batch in torch.split(_order(len(rows), head.generator, solver), solver.batch_size):
+        order = _order(len(rows), head.generator, solver).to(rows.device)
+        for batch in torch.split(order, solver.batch_size):
             # One row has no variance; the procedure leaves it out.
             if head.norm is None or len(batch) > 1:
                 optimizer.zero_grad()

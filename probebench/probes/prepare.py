@@ -1,12 +1,12 @@
 """What a protocol does to features before a probe sees them; everything is measured on training rows only."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from probebench.probes.base import Matrix, as_source, blocks
+from probebench.probes.base import Matrix, as_source, host
 from probebench.registry.schema import ProtocolSpec
 
 
@@ -46,15 +46,24 @@ class Preparation:
         _, variance = _moments(features, first)
         return cls(first.l2, first.mean, first.deviation, float(np.sqrt(variance.sum())) or 1.0)
 
-    def __call__(self, features: npt.NDArray[Any]) -> Matrix:
-        """Returns prepared features, (N, D) float64."""
-        rows = np.asarray(features, dtype=np.float64)
+    def __call__(self, features: Any) -> Any:
+        """Returns prepared features, (N, D) float64: of an array, or on the device of a float64 tensor."""
+        rows = features if hasattr(features, "detach") else np.asarray(features, dtype=np.float64)
         if self.l2:
-            norms = np.linalg.norm(rows, axis=1, keepdims=True)
-            rows = rows / np.where(norms > 0, norms, 1.0)
+            norms = (rows * rows).sum(1)[:, None] ** 0.5
+            rows = rows / (norms + (norms == 0))
         if self.mean is not None and self.deviation is not None:
             rows = (rows - self.mean) / self.deviation
         return rows / self.divisor
+
+    def on(self, device: Any) -> "Preparation":
+        """Returns what prepares tensors on a torch device."""
+        import torch
+
+        def there(value: Any) -> Any:
+            return None if value is None else torch.as_tensor(value, device=device)
+
+        return replace(self, mean=there(self.mean), deviation=there(self.deviation))
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,8 @@ class PreparedRows:
 
     def read(self, positions: npt.NDArray[Any]) -> Matrix:
         """Returns the prepared rows at ``positions``."""
-        return self.preparation(as_source(self.features).read(positions))
+        prepared: Matrix = self.preparation(as_source(self.features).read(positions))
+        return prepared
 
 
 @dataclass(frozen=True)
@@ -99,11 +109,11 @@ class Joined:
 
 
 def _moments(features: Any, preparation: Preparation) -> tuple[Matrix, Matrix]:
-    """Returns mean and variance of each prepared feature, (D,), in two passes."""
-    count, width = as_source(features).shape
-    mean, variance = np.zeros(width), np.zeros(width)
-    for _, block in blocks(features):
-        mean += preparation(block).sum(axis=0) / count
-    for _, block in blocks(features):
-        variance += ((preparation(block) - mean) ** 2).sum(axis=0) / count
-    return mean, variance
+    """Returns mean and variance of each prepared feature, (D,), in two passes; on a GPU where there is one."""
+    from probebench.probes.stream import blocks_on, pick_device
+
+    device, count = pick_device("auto"), as_source(features).shape[0]
+    there = preparation if device.type == "cpu" else preparation.on(device)
+    mean = sum(there(block).sum(0) / count for _, block in blocks_on(features, device))
+    variance = sum(((there(block) - mean) ** 2).sum(0) / count for _, block in blocks_on(features, device))
+    return host(mean), host(variance)

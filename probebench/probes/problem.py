@@ -16,9 +16,8 @@ import torch
 
 from probebench.probes.objective import curvature_, intercept_curvature, intercept_pull, residual_
 from probebench.probes.rows import Rows
+from probebench.probes.stream import chunk_entries
 
-# Elementwise work on scores goes in chunks of this many entries.
-CHUNK = 1 << 16
 # The intercept moves by at most this many nats a step.
 LONGEST = 5.0
 
@@ -85,7 +84,7 @@ class Problem:
         self.curvature = torch.zeros(draws, self.classes, self.classes, dtype=torch.float64, device=device)
         self._inverse = self.curvature
         self._residual_square = torch.zeros(draws, dtype=torch.float64, device=device)
-        self._chunk = max(1, CHUNK // (draws * self.classes))
+        self._chunk = max(1, chunk_entries(device) // (draws * self.classes))
 
     def origin(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns the optimum at C = 0: no coefficients, and the classes' log shares for an intercept."""

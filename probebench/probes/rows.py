@@ -11,20 +11,19 @@ are a thousandth of the largest and less. On 16,000 x 1,280 rows of Fashion-MNIS
 454 steps on float32 rows as they come, and 352 on turned ones, as many as in float64.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from probebench.probes.base import RowSource
+from probebench.probes.stream import BLOCK, Feed, spans_of
 
 # Rows (R, N, r) of at most this many entries are kept in float64 beside float32; larger ones in float32 alone.
 SMALL = 1 << 23
-# Rows of larger sets go through products in blocks of this many entries: kept float32 rows in large ones, which cost no
-# copy, and rows that must be cast or read first in ones that stay in the cache.
+# Float32 rows of larger sets that are kept go through products in blocks of this many entries, which cost no copy.
 KEPT_BLOCK = 1 << 24
-BLOCK = 1 << 20
 # Eigenvalues below this share of the largest, times N, are rounding and not features; below CLEAN they carry enough of
 # it to be seen in the objective.
 RANK = 1e-15
@@ -168,56 +167,55 @@ def _resident(rows: torch.Tensor) -> Callable[[torch.dtype], Iterator[tuple[int,
     return blocks
 
 
-def large(
-    read: Callable[[int, int], torch.Tensor], count: int, width: int, device: torch.device, keep: bool, centre: bool
-) -> Rows:
+def large(feed: Feed, centre: bool) -> Rows:
     """Builds rows for one draw of many rows: centred float32, cast to float64 block by block where that is asked for.
 
+    Rows that fit into the device's memory stay there, turned into their eigenvectors; others are read, or cast, again
+    for every product.
+
     Args:
-        read: Returns rows start to stop, (stop - start, D) in their own dtype, on the CPU.
-        count: N.
-        width: D.
-        device: Where products run.
-        keep: Whether the rows stay in the device's memory; otherwise they are read again for every product.
+        feed: The rows.
         centre: As in ``reduced``.
     """
-    spans = _spans(count, max(256, BLOCK // width))
-    mean = torch.zeros(width, dtype=torch.float64, device=device)
-    for start, stop in spans if centre else []:
-        mean += read(start, stop).to(device).sum(0, dtype=torch.float64) / count
-    sample = _sample(read, spans, count, width, device, mean)
+    count, width = feed.shape
+    mean = torch.zeros(width, dtype=torch.float64, device=feed.device)
+    for _, _, rows in feed.rows() if centre else []:
+        mean += rows.sum(0) / count
+    sample = _sample(feed) - mean
     scale = _root_mean_square(sample)
 
-    def centred(start: int, stop: int) -> torch.Tensor:
-        # Not in place: what is read may be the caller's own array.
-        return (read(start, stop).to(device, torch.float64) - mean) / scale
+    def centred() -> Iterator[tuple[int, int, torch.Tensor]]:
+        for start, stop, rows in feed.rows():
+            yield start, stop, (rows - mean) / scale
 
     sample /= scale
     values, basis = symmetric_eigen(sample.mT @ sample * (count / len(sample)))
-    if keep:
-        held, spectrum, kept, dropped = _turned(centred, spans, basis)
+    if feed.keep:
+        held, spectrum, kept, dropped = _turned(feed, centred, basis)
         rank = held.shape[1]
-        wide = _spans(count, max(256, KEPT_BLOCK // rank))
+        wide = spans_of(count, max(256, KEPT_BLOCK // rank))
     else:
-        spectrum, dropped, rank, wide = values.clamp(min=0.0), torch.zeros_like(scale), width, spans
-
-    def fetch(start: int, stop: int) -> torch.Tensor:
-        return held[start:stop] if keep else centred(start, stop).float()
+        spectrum, dropped, rank = values.clamp(min=0.0), torch.zeros_like(scale), width
 
     def blocks(dtype: torch.dtype) -> Iterator[tuple[int, int, torch.Tensor]]:
-        for start, stop in wide if dtype == torch.float32 else spans:
-            yield start, stop, fetch(start, stop).to(dtype)[None]
+        if not feed.keep:
+            for start, stop, rows in centred():
+                # Through float32 in both, or an evaluation in float64 would be of other rows than its direction.
+                yield start, stop, rows.float().to(dtype)[None]
+            return
+        for start, stop in wide if dtype == torch.float32 else feed.spans:
+            yield start, stop, held[start:stop].to(dtype)[None]
 
     # The trace bounds the largest eigenvalue.
-    top = spectrum.sum() if keep else sum(centred(*span).square().sum() for span in spans)
+    top = spectrum.sum() if feed.keep else sum(rows.square().sum() for _, _, rows in centred())
     return Rows(
         shape=(1, count, rank),
         blocks=blocks,
         spectrum=spectrum[None, None],
-        basis=None if keep else basis[None],
+        basis=None if feed.keep else basis[None],
         top=torch.as_tensor(top)[None],
         dropped=dropped[None],
-        expand=basis.mT[kept][None] if keep else None,
+        expand=basis.mT[kept][None] if feed.keep else None,
         mean=mean[None],
         scale=scale[None],
         cheap=False,
@@ -227,7 +225,7 @@ def large(
 def as_they_are(source: RowSource) -> Rows:
     """Builds rows for one draw that are centred and nothing else, read again for every product: to judge a fit by."""
     count, width = source.shape
-    spans = _spans(count, max(256, BLOCK // width))
+    spans = spans_of(count, max(256, BLOCK // width))
 
     def read(start: int, stop: int) -> torch.Tensor:
         return torch.as_tensor(np.asarray(source.read(np.arange(start, stop)), dtype=np.float64))
@@ -259,47 +257,40 @@ def as_they_are(source: RowSource) -> Rows:
 
 
 def _turned(
-    centred: Callable[[int, int], torch.Tensor], spans: Sequence[tuple[int, int]], basis: torch.Tensor
+    feed: Feed, centred: Callable[[], Iterator[tuple[int, int, torch.Tensor]]], basis: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Turns rows into ``basis`` (D, D) and keeps them in float32.
 
     Returns the rows (N, r), their squared norms by column (r,), which of the D columns they are, and the squared norm
     of the others, which are left out where they carry next to nothing, as constant features do.
     """
-    count, width = spans[-1][1], len(basis)
-    store = torch.empty(count, width, dtype=torch.float32, device=basis.device)
+    store, width = feed.store(), len(basis)
     squares = torch.zeros_like(basis[0])
-    for start, stop in spans:
-        turned = centred(start, stop) @ basis
+    for start, stop, rows in centred():
+        turned = rows @ basis
         squares += turned.square().sum(0)
         store[start:stop] = turned
+    feed.resident = None
     ascending, order = squares.sort()
     without = min(int((ascending.cumsum(0) <= EMPTY * squares.sum()).sum()), width - 1)
     kept = order[without:].sort().values
     if without:
         # Moved to the front of the same memory; a block's new place ends before the next one's old place begins.
         flat, rank = store.view(-1), len(kept)
-        for start, stop in spans:
+        for start, stop in feed.spans:
             flat[start * rank : stop * rank].view(-1, rank).copy_(store[start:stop, kept])
-        store = flat[: count * rank].view(count, rank)
+        store = flat[: feed.shape[0] * rank].view(-1, rank)
     return store, squares[kept], kept, ascending[:without].sum()
 
 
-def _sample(
-    read: Callable[[int, int], torch.Tensor],
-    spans: Sequence[tuple[int, int]],
-    count: int,
-    width: int,
-    device: torch.device,
-    mean: torch.Tensor,
-) -> torch.Tensor:
-    """Reads about 4 D evenly spread rows, centred, float64: they tell the scale, and the spectrum of Z'Z well enough.
+def _sample(feed: Feed) -> torch.Tensor:
+    """Takes about 4 D evenly spread rows, float64: they tell the scale, and the spectrum of Z'Z well enough.
 
     On 20,000 x 768 rows the spectrum of all of them saved no product over that of 4 D.
     """
+    count, width = feed.shape
     every = max(1, count // (4 * width))
-    parts = [read(start, stop)[-start % every :: every].to(device, torch.float64) for start, stop in spans]
-    return torch.cat(parts) - mean
+    return torch.cat([rows[-start % every :: every].clone() for start, _, rows in feed.rows()])
 
 
 def _root_mean_square(rows: torch.Tensor) -> torch.Tensor:
@@ -308,10 +299,6 @@ def _root_mean_square(rows: torch.Tensor) -> torch.Tensor:
     if peak == 0:
         return torch.ones_like(peak)
     return peak * (rows / peak).square().sum(1).mean().sqrt()
-
-
-def _spans(count: int, step: int) -> list[tuple[int, int]]:
-    return [(start, min(start + step, count)) for start in range(0, count, step)]
 
 
 def symmetric_eigen(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from probebench.probes.base import Backend, Judged, Labelled, OnProgress, Probe, blocks
+from probebench.probes.base import Backend, Judged, Labelled, OnProgress, Probe
 from probebench.probes.grid import beyond, strengths
 from probebench.probes.prepare import Joined, Preparation, PreparedRows
 from probebench.probes.tried import Tried, Value, best_value, joined
@@ -185,8 +185,15 @@ def _try(
 
 
 def _scores(path: Sequence[Probe], preparation: Preparation, held: Labelled) -> list[Judged]:
-    """Returns log-loss and hit of each validation row, for each probe; rows are read once."""
-    judged = [path[0].judge(path, preparation(block), held.labels[rows]) for rows, block in blocks(held.features)]
+    """Returns log-loss and hit of each validation row, for each probe; rows are read once, on a GPU if there is one."""
+    from probebench.probes.stream import blocks_on, pick_device
+
+    device = pick_device("auto")
+    if device.type != "cpu":
+        path, preparation = [probe.on(device) for probe in path], preparation.on(device)
+    judged = [
+        path[0].judge(path, preparation(block), held.labels[rows]) for rows, block in blocks_on(held.features, device)
+    ]
     return [
         (np.concatenate([losses for losses, _ in own]), np.concatenate([hits for _, hits in own]))
         for own in zip(*judged, strict=True)

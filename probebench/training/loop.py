@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from timm.utils.model_ema import ModelEmaV3
 
-from probebench.device import in_smaller_batches
+from probebench.device import full_float32, in_smaller_batches, is_out_of_memory
 from probebench.errors import FeatureError, UsageError
 from probebench.progress import Progress
 from probebench.registry.finetune_protocol import Optimizer, Schedule
@@ -107,8 +107,13 @@ def run(training: Training, options: TrainingOptions, progress: Progress) -> Pro
         DatasetError: An image cannot be read.
         FeatureError: One image does not fit into memory.
     """
+
+    def with_(micro: int) -> Progressed:
+        with full_float32():
+            return _Loop(training, options, progress, micro).run()
+
     return in_smaller_batches(
-        lambda micro: _Loop(training, options, progress, micro).run(),
+        with_,
         # A batch may have one image more.
         options.micro_batch or training.batch_size + 1,
         lambda error: FeatureError(f"{training.name}: one image does not fit into memory ({error})"),
@@ -139,7 +144,8 @@ class _Loop:
             module.load_state_dict(done.state["model"])
             if self._ema:
                 self._ema.load_state_dict(done.state["ema"])
-        self._module, self._model = module, self._place.prepare(module)
+        # Without torch's wrapper for several processes, which makes them wait for one another within a step.
+        self._module, self._model = module, self._place.prepare_model(module, evaluation_mode=True)
         self._optimizer = self._place.prepare(optimizer)
         if done.epoch:
             # After prepare, which would put the counters of steps on the GPU, where each step waits for each of them.
@@ -213,6 +219,7 @@ class _Loop:
                 if step % _LOOK_EVERY == _LOOK_EVERY - 1 or step == len(sizes) - 1:
                     self._look(total, number, step)
                 self._progress.advance(size)
+        self._take_statistics_of_the_first()
         train_loss = float(self._summed(total)) / len(training.train)
         if not training.measured(number):
             return Epoch(number, train_loss)
@@ -235,17 +242,38 @@ class _Loop:
         total = torch.zeros((), device=device)
         count = -(-len(inputs) // self._micro)
         micro = zip(torch.tensor_split(inputs, count), torch.tensor_split(targets, count), strict=True)
-        for number, (rows, wanted) in enumerate(micro):
-            last = number == count - 1
-            with torch.enable_grad() if last else self._place.no_sync(self._model):
+        ran_out = False
+        try:
+            for rows, wanted in micro:
                 loss = training.objective.loss(self._model, rows, wanted)
-                # Processes average their gradients, so each counts its share as often as there are processes.
-                self._place.backward(loss * (self._processes / size))
-            total += loss.detach()
+                self._place.backward(loss * (1 / size))
+                total += loss.detach()
+        except (RuntimeError, MemoryError) as error:
+            if self._processes == 1 or not is_out_of_memory(error):
+                raise
+            ran_out = True
+        if self._processes > 1:
+            self._sum_gradients(ran_out)
         if training.optimizer.clip_norm:
             self._place.clip_grad_norm_(self._model.parameters(), training.optimizer.clip_norm)
         self._optimizer.step()
         return total
+
+    def _sum_gradients(self, ran_out: bool) -> None:
+        """Adds up all processes' gradients; where memory ran out in one, all say so, and none waits for it."""
+        out = torch.tensor(float(ran_out), device=self._place.device)
+        torch.distributed.all_reduce(out)
+        if out:
+            raise torch.OutOfMemoryError("memory ran out in one of the processes")
+        for parameter in self._module.parameters():
+            if parameter.grad is not None:
+                torch.distributed.all_reduce(parameter.grad)
+
+    def _take_statistics_of_the_first(self) -> None:
+        """Gives all processes one network: batch statistics are each process's own, of its share of the images."""
+        if self._processes > 1:
+            for buffer in self._evaluated.buffers():
+                torch.distributed.broadcast(buffer, 0)
 
     def _look(self, total: torch.Tensor, number: int, step: int) -> None:
         if not np.isfinite(float(self._summed(total))):

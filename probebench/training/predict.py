@@ -5,6 +5,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import gather_object
 
+from probebench.device import full_float32
 from probebench.malloc import keep_freed_memory
 from probebench.progress import Progress
 from probebench.training.data import Items, evaluation_batches, load
@@ -38,7 +39,7 @@ def predict(
     batches = evaluation_batches(len(items), size)
     own = batches[place.process_index :: place.num_processes]
     found: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-    with torch.inference_mode(), place.autocast():
+    with torch.inference_mode(), full_float32(), place.autocast():
         for number, batch in enumerate(load(items, own, options.loaders, pin=options.device == "cuda")):
             rows = batch.inputs.to(place.device, non_blocking=True)
             if rows.dim() == 4:

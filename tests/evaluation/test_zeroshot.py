@@ -16,7 +16,10 @@ from probebench.evaluation.zeroshot import Prompts, ZeroshotTask, class_embeddin
 from probebench.registry import CheckpointSpec, Registry
 from probebench.registry.load import read_entry
 from probebench.results.store import read_predictions, result_files
+from tests.arithmetic import FakeCuda, fake_cuda
 from tests.conftest import Ran, make_images, write_entry
+
+__all__ = ["fake_cuda"]
 
 Run = Callable[..., Ran]
 PROMPTS = Prompts(("class zero", "class one", "class two"), ("a photo of a {}.", "a drawing of the {}."))
@@ -95,6 +98,26 @@ def test_embeddings_are_unit_vectors(home: Path, tmp_path: Path) -> None:
     clip, _ = build_language_image(spec, home)
     embeddings = class_embeddings(clip, spec.architecture.name, PROMPTS)
     assert embeddings.shape == (3, 256) and np.allclose(np.linalg.norm(embeddings, axis=1), 1)
+
+
+class Tower(torch.nn.Module):
+    """The mean of its tokens' embeddings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens = torch.nn.Embedding(49408, 8)
+
+    def encode_text(self, text: torch.Tensor, normalize: bool) -> torch.Tensor:
+        means: torch.Tensor = self.tokens(text).mean(1)
+        return torch.nn.functional.normalize(means, dim=-1)
+
+
+def test_the_text_tower_runs_on_a_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch, fake_cuda: FakeCuda) -> None:
+    tower = Tower()
+    there = class_embeddings(tower, "ViT-S-32-alt", PROMPTS)
+    assert "embedding" in fake_cuda.used
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert np.allclose(there, class_embeddings(tower, "ViT-S-32-alt", PROMPTS), atol=1e-6)
 
 
 def test_what_cannot_be_done_says_why(extracted: CheckpointSpec, home: Path, tmp_path: Path) -> None:

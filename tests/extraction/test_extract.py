@@ -25,8 +25,11 @@ from probebench.datasets.base import Dataset, Images
 from probebench.datasets.open import open_dataset
 from probebench.errors import CacheError, DatasetError, FeatureError, OutOfReachError, UsageError
 from probebench.extraction import ExtractionOptions, extract, plan
+from probebench.extraction.clock import Clock
+from probebench.extraction.forward import Forward
 from probebench.extraction.jobs import jobs_for
 from probebench.registry import Registry
+from tests.arithmetic import tf32_asked_for
 from tests.conftest import make_entry, make_images
 
 OPTIONS = ExtractionOptions(device="cpu", dtype="fp32", batch_size=5, workers=0)
@@ -546,3 +549,23 @@ def test_an_outage_is_no_reason_to_leave_images_out(tiny: Backbone, dataset: Dat
     splits = {**dataset.splits, "train": replace(train, images=Streamed(train.images))}
     with pytest.raises(DatasetError, match="out of reach"):
         extract(tiny, replace(dataset, splits=splits), home, replace(OPTIONS, workers=workers, on_error="skip"))
+
+
+def test_features_are_in_float32_whatever_is_asked_for_outside(tiny: Backbone) -> None:
+    with tf32_asked_for() as watched:
+        Forward(tiny, "cpu", "fp32", 2)(tiny.noise(2))
+    assert watched.arithmetic == {"ieee"}
+
+
+def test_a_block_tells_the_batch_size_that_it_was_computed_in(tiny: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU two more batches are begun before one is waited for; memory may run out in those."""
+    forward = Forward(tiny, "cpu", "fp32", 4)
+    sizes = iter([4, 4, 2, 1])
+
+    def begin(pixels: torch.Tensor) -> Callable[[], Any]:
+        forward.batch_size = next(sizes)
+        return lambda: pixels
+
+    monkeypatch.setattr(forward, "begin", begin)
+    forward.device = "cuda"
+    assert [size for _, size in forward.stream([torch.zeros(4)] * 4, Clock())] == [4, 4, 2, 1]

@@ -64,11 +64,13 @@ def test_cuml_that_is_missing_is_one_line(shipped: Registry, monkeypatch: pytest
 class FakeRegression:
     """Stands in for cuML's class and takes its arguments; scikit-learn computes."""
 
+    tolerance = 1e-10
+
     def __init__(self, C: float, tol: float, max_iter: int, linesearch_max_iter: int, output_type: str) -> None:
         from sklearn.linear_model import LogisticRegression
 
         assert output_type == "numpy" and linesearch_max_iter > 0
-        self._model = LogisticRegression(C=C, tol=1e-10, max_iter=max_iter, solver="newton-cg")
+        self._model = LogisticRegression(C=C, tol=self.tolerance, max_iter=max_iter, solver="newton-cg")
 
     def fit(self, features: Any, labels: Any) -> None:
         with warnings.catch_warnings():
@@ -80,7 +82,7 @@ class FakeRegression:
 @pytest.mark.parametrize("classes", [2, 4])
 def test_what_is_made_of_cumls_fits(classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """cuML itself needs a GPU; how its coefficients are read back does not."""
-    monkeypatch.setattr(cuml_, "require", lambda: FakeRegression)
+    monkeypatch.setattr(cuml_, "require", lambda: (FakeRegression, np.asarray))
     data = blobs(classes, 6, 5, shift=10.0)
     ((ours,),) = cuml_.fit_paths([data], [1.0])
     ((reference,),) = sklearn_.fit_paths([data], [1.0])
@@ -89,9 +91,31 @@ def test_what_is_made_of_cumls_fits(classes: int, monkeypatch: pytest.MonkeyPatc
     assert ours.converged and ours.iterations
 
 
+@pytest.mark.parametrize("classes", [2, 4])
+def test_a_fit_of_cumls_that_stopped_short_says_so(classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where its line search finds no step that leads down: it has taken few steps, and is not at the optimum."""
+    monkeypatch.setattr(cuml_, "require", lambda: (FakeRegression, np.asarray))
+    monkeypatch.setattr(FakeRegression, "tolerance", 0.1)
+    ((ours,),) = cuml_.fit_paths([blobs(classes, 6, 5, shift=10.0)], [10.0])
+    assert ours.iterations and ours.iterations < cuml_.ARGUMENTS["max_iter"] and not ours.converged
+
+
+def test_features_go_to_the_device_once_for_all_strengths(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[int, ...]] = []
+
+    def there(values: Any) -> Any:
+        sent.append(values.shape)
+        return np.asarray(values)
+
+    monkeypatch.setattr(cuml_, "require", lambda: (FakeRegression, there))
+    cuml_.fit_paths([blobs(4, 6, 5)], [0.1, 1.0, 10.0])
+    assert sent.count((24, 5)) == 1
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not __import__("torch").cuda.is_available(), reason="needs a CUDA device and the cuml extra")
 def test_cuml_on_a_gpu() -> None:
+    pytest.importorskip("cuml")
     data = blobs(4, 30, 16)
     ((ours,),) = cuml_.fit_paths([data], [1.0])
     ((reference,),) = torch_.fit_paths([data], [1.0])

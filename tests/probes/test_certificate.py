@@ -79,8 +79,8 @@ def test_a_solver_that_stops_early_never_says_converged(
 ) -> None:
     """Whatever the solver says of itself: it is stopped after a step or two, and one that tells nothing of it too."""
     monkeypatch.setattr(sklearn_, "MAX_ITERATIONS", 1)
-    monkeypatch.setattr(cuml_, "MAX_ITERATIONS", 1)
-    monkeypatch.setattr(cuml_, "require", lambda: FakeRegression)
+    monkeypatch.setitem(cuml_.ARGUMENTS, "max_iter", 1)
+    monkeypatch.setattr(cuml_, "require", lambda: (FakeRegression, np.asarray))
     data = blobs(classes, 10, 20)
     for strength in (1e-3, 1.0, 1e4):
         ((probe,),) = fit([data], [strength])

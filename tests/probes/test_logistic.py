@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from probebench.probes import logistic_sweep
-from probebench.probes import rows as rows_module
+from probebench.probes import logistic_sweep, stream
+from tests.arithmetic import tf32_asked_for
 from tests.probes.certificate import check
 
 Matrix = npt.NDArray[np.float64]
@@ -160,7 +160,7 @@ def test_large_rows_in_blocks_reach_the_same_optimum(monkeypatch: pytest.MonkeyP
     small = logistic_sweep(X, y, [np.arange(400)], Cs)
     given = X.copy()
     monkeypatch.setattr("probebench.probes.logistic.SMALL", 0)
-    monkeypatch.setattr(rows_module, "BLOCK", 20 * 64)
+    monkeypatch.setattr(stream, "BLOCK", 20 * 64)
     kept = logistic_sweep(X.astype(np.float32), y, [np.arange(400)], Cs)
     read = logistic_sweep(X.astype(np.float32), y, [np.arange(400)], Cs, memory=0)
     double = logistic_sweep(X, y, [np.arange(400)], Cs)
@@ -189,7 +189,7 @@ class Blocks:
 
 def test_rows_from_disk_are_read_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("probebench.probes.logistic.SMALL", 0)
-    monkeypatch.setattr(rows_module, "BLOCK", 20 * 300)
+    monkeypatch.setattr(stream, "BLOCK", 20 * 300)
     X, y = data(4, 900, 20)
     source = Blocks(X)
     fit = logistic_sweep(source, y, [np.arange(900)], [0.1, 1.0], memory=0)
@@ -411,3 +411,10 @@ def test_a_gpu_finds_the_same_optimum() -> None:
     here, there = (logistic_sweep(X, y, draws, np.logspace(-4, 4, 9), device=name) for name in ("cpu", "cuda"))
     assert there.converged.all()
     assert np.allclose(here.objective, there.objective, rtol=2e-6)
+
+
+def test_products_are_in_float32_whatever_is_asked_for_outside() -> None:
+    X, y = data(3, 40, 8)
+    with tf32_asked_for() as watched:
+        logistic_sweep(X, y, [np.arange(40)], [1.0])
+    assert watched.arithmetic == {"ieee"}

@@ -8,6 +8,7 @@ from probebench.probes.base import Labelled
 from probebench.probes.optimizers import fit_paths
 from probebench.registry import Registry
 from probebench.registry.schema import Solver
+from tests.arithmetic import tf32_asked_for
 from tests.probes.test_sklearn import blobs
 
 
@@ -127,3 +128,10 @@ def test_labels_keep_their_names(shipped: Registry) -> None:
         epochs=5,
     )
     assert set(probe.predict(data.matrix)) <= set(data.labels * 10)
+
+
+def test_training_is_in_float32_whatever_is_asked_for_outside(shipped: Registry) -> None:
+    solver = shipped.protocol("elevater").solver
+    with tf32_asked_for() as watched:
+        fit_paths([blobs(2, 4, 3)], [0.0], solver=solver, rate=0.1, epochs=1)
+    assert watched.arithmetic == {"ieee"}

@@ -1,10 +1,18 @@
+import numpy as np
 import pytest
 import torch
 
-from probebench.probes import rows as module
+from probebench.probes import stream
+from probebench.probes.base import ArrayRows
 from probebench.probes.rows import Rows, dense, large, reduced, symmetric_eigen
+from probebench.probes.stream import Feed
 
 WIDE = torch.randn(2, 12, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 3 + 100
+
+
+def feed(features: torch.Tensor, keep: bool = True) -> Feed:
+    room = 4 * features.numel() if keep else 0
+    return Feed.of(ArrayRows(features.numpy()), np.arange(len(features)), torch.device("cpu"), room)
 
 
 def whole(rows: Rows, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -60,9 +68,9 @@ def test_the_spectrum_is_that_of_the_rows() -> None:
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_large_rows_come_in_blocks_and_are_those_of_dense_ones(keep: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BLOCK", 12 * 256)
+    monkeypatch.setattr(stream, "BLOCK", 12 * 256)
     features = torch.randn(1000, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 50
-    rows = large(lambda start, stop: features[start:stop], 1000, 12, torch.device("cpu"), keep, True)
+    rows = large(feed(features, keep), True)
     expected = dense(features[None].clone(), True)
     small = [(0, 256), (256, 512), (512, 768), (768, 1000)]
     assert [(start, stop) for start, stop, _ in rows.blocks(torch.float64)] == small
@@ -80,7 +88,7 @@ def test_turned_rows_are_exact_to_float32_in_every_coordinate() -> None:
     g = torch.Generator().manual_seed(0)
     turn = torch.linalg.qr(torch.randn(12, 12, dtype=torch.float64, generator=g))[0]
     features = torch.randn(1000, 12, dtype=torch.float64, generator=g) * torch.logspace(0, -6, 12).double() @ turn
-    rows = large(lambda start, stop: features[start:stop], 1000, 12, torch.device("cpu"), True, True)
+    rows = large(feed(features), True)
     assert rows.expand is not None
     exact = (features - rows.mean[0]) / rows.scale[0] @ rows.expand[0].mT
     off = (whole(rows, torch.float32)[0].double() - exact).norm(dim=0) / exact.norm(dim=0)
@@ -89,10 +97,10 @@ def test_turned_rows_are_exact_to_float32_in_every_coordinate() -> None:
 
 
 def test_dead_features_are_left_out_and_come_back_as_zeros(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BLOCK", 12 * 256)
+    monkeypatch.setattr(stream, "BLOCK", 12 * 256)
     features = torch.randn(1000, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     features[:, [1, 5, 6]] = 3.0
-    rows = large(lambda start, stop: features[start:stop], 1000, 12, torch.device("cpu"), True, True)
+    rows = large(feed(features), True)
     assert rows.shape == (1, 1000, 9) and rows.spectrum.shape == (1, 1, 9)
     assert torch.allclose(given(rows)[0], features, atol=1e-5)
     assert 0 <= float(rows.dropped) < 1e-15 * 1000
@@ -101,7 +109,7 @@ def test_dead_features_are_left_out_and_come_back_as_zeros(monkeypatch: pytest.M
 def test_rows_that_are_all_alike_have_no_spread() -> None:
     rows = reduced(torch.ones(1, 3, 5, dtype=torch.float64), True)
     assert (whole(rows) == 0).all() and rows.scale.tolist() == [1.0]
-    same = large(lambda start, stop: torch.ones(stop - start, 2), 9, 2, torch.device("cpu"), True, True)
+    same = large(feed(torch.ones(9, 2)), True)
     assert (whole(same, torch.float32) == 0).all() and same.scale.tolist() == [1.0]
 
 

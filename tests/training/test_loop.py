@@ -1,5 +1,9 @@
+import multiprocessing
+import os
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 
 from probebench.finetuning.finetune import held_for
 from probebench.finetuning.model import Starts
@@ -19,6 +24,7 @@ from probebench.training.classification import Classification, make_mixup
 from probebench.training.loop import Training
 from probebench.training.optim import make_optimizer, make_schedule
 from probebench.training.options import TrainingOptions
+from tests.arithmetic import tf32_asked_for
 from tests.finetuning.making import CPU, SHIPPED, make_task, protocol
 
 # Trains with a progress that kills the process in the middle of the second epoch.
@@ -224,3 +230,58 @@ def test_the_device_that_is_not_there() -> None:
     assert TrainingOptions.resolve(cluster_gpus=0).dtype == "fp32"
     with pytest.raises(UsageError, match="no CUDA device in the cluster"):
         TrainingOptions.resolve("cuda", cluster_gpus=0)
+
+
+def test_training_is_in_float32_whatever_is_asked_for_outside(home: Path, tmp_path: Path) -> None:
+    training = replace(make_training(tmp_path, home), epochs=1)
+    with tf32_asked_for() as watched:
+        train.run(training, CPU, Silent())
+    assert watched.arithmetic == {"ieee"} and watched.counts["convolution"]
+
+
+def two_processes(work: Callable[[int], Any]) -> list[Any]:
+    """Runs work(rank) in two processes that train together, and returns what both gave."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def together(rank: int, answer: Any) -> None:
+        facts = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        os.environ.update({name: str(value) for name, value in facts.items()})
+        AcceleratorState._reset_state(True)
+        answer.send(work(rank))
+
+    fork = multiprocessing.get_context("fork")
+    ends = [fork.Pipe(duplex=False) for _ in range(2)]
+    processes = [fork.Process(target=together, args=(rank, ends[rank][1])) for rank in range(2)]
+    for process in processes:
+        process.start()
+    try:
+        # What hangs is a failure.
+        assert all(end.poll(20) for end, _ in ends)
+        return [end.recv() for end, _ in ends]
+    finally:
+        for process in processes:
+            process.kill()
+
+
+@pytest.mark.parametrize("greedy", [False, True])
+def test_processes_end_with_one_network_though_memory_runs_out_in_one(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, greedy: bool
+) -> None:
+    training = replace(make_training(tmp_path, home), epochs=2, frozen_norms=False)
+    loss = Classification.loss
+
+    def work(rank: int) -> Any:
+        def runs_out(objective: Any, model: Any, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            if greedy and rank == 1 and len(inputs) > 3:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return loss(objective, model, inputs, targets)
+
+        monkeypatch.setattr(Classification, "loss", runs_out)
+        done = train.run(training, CPU, Silent())
+        assert done.weights
+        return done.micro, {name: tensor.double().sum().item() for name, tensor in done.weights.items()}, done.history
+
+    one, other = two_processes(work)
+    assert one == other and (one[0] <= 3) is greedy
