@@ -59,6 +59,10 @@ SOLVER = {
     "optimizers",
     "estimator",
     "certificate",
+    # Backends, loaded when a fit begins; the certificate judges what they find.
+    "sklearn_",
+    "lbfgs",
+    "cuml_",
 }
 # Heavy libraries that must not load with the module, in the packages that promise to start at once.
 LAZY = {

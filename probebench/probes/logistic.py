@@ -139,7 +139,7 @@ def sweep(
             if where.type == "cpu" and _kind(*shape[:2]) != "large" and pays(len(everyone), len(order), *shape):
                 numbers = []
                 for number in everyone:
-                    alone = _solved_directly(parts[number], strengths[order], tol, fit_intercept, max_iter, work)
+                    alone = _solved_directly(parts[number], strengths, order, tol, fit_intercept, max_iter, work)
                     if alone is None:
                         numbers.append(number)
                         continue
@@ -166,23 +166,24 @@ def sweep(
 def _solved_directly(
     part: Part,
     strengths: npt.NDArray[np.float64],
+    order: npt.NDArray[np.intp],
     tol: float,
     fit_intercept: bool,
     max_iter: int,
     work: Work,
 ) -> FittedDraw | None:
-    """Solves a small draw at ascending strengths; None where rounding stops it short at one."""
+    """Solves a small draw, from the smallest strength (the first of ``order``); None where rounding stops it short."""
     features = np.array(part.read(0, len(part.positions)), dtype=np.float64)
     classes, own = np.unique(part.labels, return_inverse=True)
     path = DirectPath(features, own, len(classes), tol, fit_intercept, max_iter)
-    solutions = []
-    for C in strengths:
-        solution = path.solve(float(C))
+    solved: dict[int, Solution] = {}
+    for position in order.tolist():
+        solution = path.solve(float(strengths[position]))
         if solution is None:
             return None
-        solutions.append(solution)
+        solved[position] = solution
     work.add(path.work)
-    return path.fitted(classes, solutions)
+    return path.fitted(classes, [solved[position] for position in range(len(order))])
 
 
 def _checked_strengths(Cs: Any) -> npt.NDArray[np.float64]:

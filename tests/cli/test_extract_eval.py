@@ -276,10 +276,10 @@ def test_too_few_samples_are_warned_about_and_recorded(run: Run, images: str, tm
     done = run("eval", "--shots", "10,50", "--draws", "2")
     assert done.code == 0
     assert "10 shots: 3 classes have too few training images and give what they have" in done.err
-    assert "50 shots: no validation image is left, so C = 1 was taken unselected" in done.err
     (path,) = (tmp_path / "results").rglob("*-50-*.json")
     stored = json.loads(path.read_text())
-    assert stored["selection"] == "fixed" and stored["short_classes"][0] == {"label": 0, "train": 12, "validation": 0}
+    assert stored["selection"] == "validation" and {trial["folds"] for trial in stored["trials"]} == {5}
+    assert stored["short_classes"][0] == {"label": 0, "train": 12, "validation": 0}
 
 
 def test_a_full_disk_in_extract(run: Run, images: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,7 +110,8 @@ def _predicted(chosen: Selected, case: Case) -> Labels:
 def whole(registry: Registry, name: str, case: Case, text: bool = False) -> tuple[Labels, dict[str, float]]:
     """Runs a whole preset: what it predicts for the test rows, and what it chose."""
     spec = registry.protocol(name)
-    data = SelectionData(Labelled(case.train, case.train_labels), Labelled(case.val, case.val_labels))
+    train, held = Labelled(case.train, case.train_labels), Labelled(case.val, case.val_labels)
+    data = SelectionData(train, held, refit=spec.refits("full"))
     if spec.few_shot.method == "fixed":
         data = SelectionData(case.draw, value=spec.few_shot.value)
     make = fitters(spec, backend_name(spec, "auto"), case.text.astype(np.float64) if text else None)

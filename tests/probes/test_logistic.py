@@ -413,8 +413,9 @@ def test_a_gpu_finds_the_same_optimum() -> None:
     assert np.allclose(here.objective, there.objective, rtol=2e-6)
 
 
-def test_products_are_in_float32_whatever_is_asked_for_outside() -> None:
+def test_products_are_in_float32_whatever_is_asked_for_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     X, y = data(3, 40, 8)
+    monkeypatch.setattr("probebench.probes.direct.MOST", 0)
     with tf32_asked_for() as watched:
         logistic_sweep(X, y, [np.arange(40)], [1.0])
     assert watched.arithmetic == {"ieee"}

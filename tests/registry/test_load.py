@@ -25,7 +25,7 @@ def test_shipped_entries_are_those_of_the_issue(shipped: Registry) -> None:
     } <= set(shipped.checkpoints)
     assert {"digits", "fashion_mnist", "cifar100"} <= set(shipped.datasets)
     assert shipped.suites["offline"].datasets == ("digits", "fashion_mnist")
-    assert shipped.protocol("default").version == 2
+    assert shipped.protocol("default").version == 3
 
 
 def test_own_folders_add_entries(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_fields_that_came_later_rename_no_result() -> None:
         ("ridge", 'criterion = "accuracy"', 'criterion = "log-loss"', "it has no log-loss"),
         ("default_1se", 'criterion = "log-loss"', 'criterion = "metric"', 'takes criterion "log-loss" or "accuracy"'),
         ("knn", 'metric = "accuracy"', 'metric = "recall"', "metric"),
-        ("default", "1 = ", "2 = ", "older: versions below 3"),
+        ("default", "1 = ", "3 = ", "older: versions below 3"),
         ("default", "1 = ", "one = ", "older"),
         ("default", 'name = "exact"', 'name = "exact"\nsummed = true', 'summed goes with solver "lbfgs"'),
         ("mieb", "max_iter = 100", "max_iter = 100\nbatch_norm = true", "batch_norm, epoch and start go with"),
