@@ -68,5 +68,6 @@ def test_serve_builds_the_page_and_answers(
 
 def test_serve_says_that_a_port_is_taken(run: Callable[..., Ran], tmp_path: Path) -> None:
     stored(tmp_path / "results", "net")
+    (tmp_path / "index.html").write_text("<p>a page</p>")
     with server(tmp_path, 0) as running:
         assert "--port 0" in run("leaderboard", "serve", "--port", running.server_port).error

@@ -421,7 +421,11 @@ def test_splits_that_do_not_fit_into_memory_are_read_in_blocks(
     monkeypatch.setattr("probebench.evaluation.features.IN_MEMORY", 0)
     monkeypatch.setattr("probebench.probes.base.BLOCK_ROWS", 256)
     monkeypatch.setattr("probebench.probes.logistic.SMALL", 0)
-    monkeypatch.setattr("probebench.probes.rows.BLOCK", 12 * 256)
+    # What is solved whole is small, and read whole.
+    monkeypatch.setattr("probebench.probes.direct.MOST", 0)
+    for name in ("rows.BLOCK", "stream.BLOCK"):
+        monkeypatch.setattr(f"probebench.probes.{name}", 12 * 256)
+    monkeypatch.setattr("probebench.probes.stream.BLOCK_ROWS", 256)
     most = 0
 
     whole = FeatureFile.read
