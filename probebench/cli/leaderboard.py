@@ -8,7 +8,7 @@ import click
 from probebench.api.report import build_leaderboard
 from probebench.api.session import open_registry
 from probebench.cli.console import print_json
-from probebench.cli.options import json_option, registry_folders, registry_option
+from probebench.cli.options import json_option, registry_folders, registry_option, results_folders_option
 from probebench.files import home
 
 if TYPE_CHECKING:
@@ -23,15 +23,6 @@ def command() -> None:
 
 def page_options(function: Any) -> Any:
     """Adds the options of every command that builds the page."""
-    results = click.option(
-        "--results",
-        "folders",
-        type=click.Path(path_type=Path, file_okay=False),
-        multiple=True,
-        default=[Path("results")],
-        show_default=True,
-        help="Results folder; repeat it to join several.",
-    )
     out = click.option(
         "--out",
         type=click.Path(path_type=Path, file_okay=False),
@@ -39,7 +30,7 @@ def page_options(function: Any) -> Any:
         show_default=True,
         help="Folder of the page.",
     )
-    return results(out(registry_option(function)))
+    return results_folders_option(out(registry_option(function)))
 
 
 @command.command()

@@ -18,6 +18,19 @@ out_option = click.option(
     show_default=True,
     help="Results folder.",
 )
+_folder = click.Path(path_type=Path, file_okay=False)
+results_option = click.option(
+    "--results", type=_folder, default=Path("results"), show_default=True, help="Results folder."
+)
+results_folders_option = click.option(
+    "--results",
+    "folders",
+    type=_folder,
+    multiple=True,
+    default=[Path("results")],
+    show_default=True,
+    help="Results folder; repeat it to join several.",
+)
 input_size_option = click.option(
     "--input-size", type=click.IntRange(1, 4096), metavar="N", help="Side of the input in pixels."
 )

@@ -7,7 +7,7 @@ import click
 
 from probebench.api.report import read_results
 from probebench.cli.console import print_json, print_table
-from probebench.cli.options import json_option, parse_shots
+from probebench.cli.options import json_option, parse_shots, results_option
 from probebench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,14 +32,7 @@ def command() -> None:
 @click.option("--dataset", "datasets", multiple=True, help="Data set id; repeats, takes comma lists and globs.")
 @click.option("--shots", default=None, help="Labelled images a class, such as 5,full.  [default: all that there are]")
 @click.option("--protocol", default="default", show_default=True, help="Protocol id.")
-@click.option(
-    "--results",
-    "folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("results"),
-    show_default=True,
-    help="Results folder.",
-)
+@results_option
 @json_option
 def depth(
     out: Path,
@@ -47,7 +40,7 @@ def depth(
     datasets: tuple[str, ...],
     shots: str | None,
     protocol: str,
-    folder: Path,
+    results: Path,
     as_json: bool,
 ) -> None:
     """Draw accuracy against depth, and print it: each intermediate block that was evaluated, beside the other layers.
@@ -62,8 +55,7 @@ def depth(
     form = out.suffix.lower().removeprefix(".")
     if form not in _FORMS:
         raise UsageError(f"--out {out}: name a file that ends in .png, .svg or .pdf")
-    results = read_results(folder)
-    wanted = [result for result in results if result.protocol == protocol]
+    wanted = [result for result in read_results(results) if result.protocol == protocol]
     for kind, patterns, field in (("model", models, "model"), ("data set", datasets, "dataset")):
         known = {getattr(result, field) for result in wanted}
         names = expand(kind, patterns, known, "probebench results list") if patterns else known
@@ -71,7 +63,7 @@ def depth(
     found = narrowed(sweeps(wanted), parse_shots(shots) if shots else None)
     if not found:
         raise UsageError(
-            f"no results on intermediate blocks under protocol {protocol} are in {folder}; make some: "
+            f"no results on intermediate blocks under protocol {protocol} are in {results}; make some: "
             "probebench extract --model ID --dataset ID --layer 'block:*,pooled', then probebench eval"
         )
     if len(found) > PANELS:

@@ -6,19 +6,11 @@ import click
 
 from probebench.api.report import run_study
 from probebench.cli.console import print_json
-from probebench.cli.options import json_option
+from probebench.cli.options import json_option, results_folders_option
 
 
 @click.command(name="study")
-@click.option(
-    "--results",
-    "folders",
-    type=click.Path(path_type=Path, file_okay=False),
-    multiple=True,
-    default=[Path("results")],
-    show_default="results",
-    help="Results folder; repeat it for several.",
-)
+@results_folders_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),

@@ -6,7 +6,7 @@ import click
 
 from probebench.api.session import open_registry
 from probebench.cli.console import warn
-from probebench.cli.options import input_size_option, layer_option, registry_folders, registry_option
+from probebench.cli.options import input_size_option, layer_option, registry_folders, registry_option, results_option
 from probebench.files import home
 from probebench.registry.names import expand_datasets, split_list
 
@@ -19,13 +19,7 @@ from probebench.registry.names import expand_datasets, split_list
     multiple=True,
     help="Data sets to cover; repeats, takes suites, comma lists and globs.  [default: the suite offline]",
 )
-@click.option(
-    "--results",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("results"),
-    show_default=True,
-    help="Results folder.",
-)
+@results_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
