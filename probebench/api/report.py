@@ -1,7 +1,7 @@
 """What results say: as a table, side by side, in the study, and on the leaderboard's page."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from probebench.api.features import Features
     from probebench.results.schema import Result
-    from probebench.study.ask import Section
+    from probebench.results.store import Predictions
+    from probebench.study.ask import Study
 
 _MEND = "run probebench eval first (in Python: probebench.evaluate)"
 
@@ -101,28 +102,61 @@ def compare(a: "str | Features", b: "str | Features", *, results: ResultsLike = 
     return Comparisons(pair_up(pairs))
 
 
-def run_study(results: ResultsLike = "results", *, out: Path_ | None = None) -> "list[Section]":
+def run_study(results: ResultsLike = "results", *, size_tolerance: float = 1.1, out: Path_ | None = None) -> "Study":
     """Asks the questions of the paper of results: which pre-training data and method transfers best.
 
     Args:
         results: Results folders, or results at hand.
+        size_tolerance: Pre-training sets whose sizes differ by no more than this factor are of one size.
         out: Folder of the report (study.html, study.md, study.json and figures); None writes none.
 
     Returns:
-        The answers, of measured results and of published ones apart.
+        The claims, of measured results and of published ones apart: each confirmed, contradicted, without effect or not
+        answerable, with its size, its interval, and what it rests on.
 
     Raises:
-        UsageError: There are no results with a score.
+        UsageError: There are no results with a score, or the tolerance is below 1.
     """
     from probebench.study.ask import study
     from probebench.study.report import write_report
 
-    sections = study(read_results(results))
-    if not sections:
+    if not 1 <= size_tolerance < float("inf"):
+        raise UsageError(
+            f"size tolerance {size_tolerance:g} is a factor: 1 takes equal sizes alone, 1.1 allows a tenth"
+        )
+    held = read_results(results)
+    found = study(held, read=_reader(held), chance=_chance(held), size_tolerance=size_tolerance)
+    if not found.asked:
         raise UsageError(f"no results with a score in {_named(results)}; {_MEND}, or name another folder")
     if out is not None:
-        write_report(sections, Path(out))
-    return sections
+        write_report(found, Path(out))
+    return found
+
+
+def _reader(results: Results) -> "Callable[[Result], Predictions | None]":
+    """Returns what reads the predictions of a result; None where they are missing or damaged."""
+    from probebench.results.store import read_predictions
+
+    files = {id(result): path for path, result in zip(results.paths, results, strict=True)}
+
+    def read(result: "Result") -> "Predictions | None":
+        if result.predictions is None:
+            return None
+        try:
+            return read_predictions(files[id(result)], result)
+        except (ResultError, OSError):
+            return None
+
+    return read
+
+
+def _chance(results: Results) -> dict[str, float]:
+    """Returns the score of guessing on each data set that has an entry: one in as many as it has classes."""
+    from probebench.registry import Registry
+
+    entries = Registry.load_leniently(entry_folders(())).datasets
+    names = {result.dataset for result in results} & set(entries)
+    return {name: 1 / len(entries[name].classes) for name in names}
 
 
 def build_leaderboard(results: ResultsLike = "results", *, registry: Folders = (), out: Path_ = "site") -> Path:

@@ -7,6 +7,7 @@ import click
 from probebench.api.report import run_study
 from probebench.cli.console import print_json
 from probebench.cli.options import json_option, results_folders_option
+from probebench.results.cells import counted
 
 
 @click.command(name="study")
@@ -18,30 +19,43 @@ from probebench.cli.options import json_option, results_folders_option
     show_default=True,
     help="Folder of the report.",
 )
+@click.option(
+    "--size-tolerance",
+    type=float,
+    default=1.1,
+    show_default=True,
+    metavar="FACTOR",
+    help="Pre-training sets whose sizes differ by no more than this are of one size.",
+)
 @json_option
-def command(folders: tuple[Path, ...], out: Path, as_json: bool) -> None:
+def command(folders: tuple[Path, ...], out: Path, size_tolerance: float, as_json: bool) -> None:
     """Ask which pre-training data and method transfers best, of all results at hand.
 
-    Six questions, each with numbers, intervals and figures, and with what it rests on: does the pre-training source
-    matter, and does that fade with more labels; which source wins where; how much more data of one source matches
-    another; image-image against language-image; curated and clean data against others; does few-shot accuracy predict
-    full. A question with too few matched pairs is refused. Measured and published results are never mixed.
+    Every question is one claim that is confirmed, contradicted, without effect, or not answerable, with its size, its
+    95% interval and what it rests on: does the pre-training source matter, and does that fade with more labels; which
+    source wins; how much more data of one matches another; image-image, language-image and supervised pre-training
+    against each other; curation, label noise, size; does few-shot accuracy predict full; which checkpoint is best.
+    Measured and published results are never mixed.
     """
-    from probebench.study.answer import as_json as plain
+    from probebench.study.report import HEADINGS, refusals
 
-    sections = run_study(folders, out=None if as_json else out)
+    study = run_study(folders, size_tolerance=size_tolerance, out=None if as_json else out)
     if as_json:
-        print_json(plain(sections))
+        print_json(study.as_dict())
         return
-    for section in sections:
-        click.echo(f"{section.provenance}: {section.results} results in {section.cells} cells")
-        for line in section.beside:
+    for asked in study.asked:
+        click.echo(f"{HEADINGS[asked.provenance]}: {counted(asked.results, 'result')}, {counted(asked.cells, 'score')}")
+        leading = [claim for claim in study.leading if claim.track.provenance == asked.provenance]
+        for claim in leading:
+            if claim.estimate:
+                level = f" ({claim.level})" if claim.level else ""
+                click.echo(f"- {claim.verdict}: {claim.question}{level}\n  {claim.sentence}")
+        if lacking := refusals(leading):
+            told = "; ".join(f"{names} (it takes {missing})" for missing, names in lacking)
+            click.echo(f"- cannot be asked of these results: {told}")
+        for line in asked.beside:
             click.echo(f"- {line}")
-        for answer in section.answers:
-            if not answer.refused:
-                click.echo(f"- {answer.title} ({answer.track})\n  {answer.verdict}")
-        refused = sum(answer.refused for answer in section.answers)
-        click.echo(
-            f"- {refused} of {len(section.answers)} questions refused: not enough matched pairs (see the report)"
-        )
+        dropped = sum(one.provenance == asked.provenance for one in study.dropped)
+        if dropped:
+            click.echo(f"- {counted(dropped, 'line')} on what took no part, and why: see the report")
     click.echo(f"wrote {out / 'study.html'}; open it in a browser")

@@ -80,7 +80,12 @@ class Source(Entry):
 
 
 class Pretraining(Entry):
-    """How the checkpoint came to be: the facts that the study groups by."""
+    """How the checkpoint came to be: the facts that the study groups by.
+
+    Attributes:
+        run: Which of several pre-trainings that differ in the seed alone, counted from 0; left out where there is one.
+        label_noise: Share of images whose labels or captions were permuted; left out where nobody permuted any.
+    """
 
     method: Literal[Method, "unknown"]
     objective: Text
@@ -89,6 +94,10 @@ class Pretraining(Entry):
     epochs: Annotated[float, Field(ge=0)] | Literal["unknown"]
     labels: Text
     curation: Text
+    run: Annotated[int, Field(ge=0)] | None = Field(default=None, exclude_if=lambda value: value is None)
+    label_noise: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None, exclude_if=lambda value: value is None
+    )
 
     @model_validator(mode="after")
     def _sources_fit_method(self) -> "Pretraining":

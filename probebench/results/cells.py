@@ -222,7 +222,7 @@ def pretraining_facts(facts: CheckpointFacts) -> tuple[object, ...]:
     sources = tuple(sorted((source.name, source.samples) for source in facts.sources))
     return (
         *(facts.method, facts.objective, sources, facts.samples_seen),
-        *(facts.labels, facts.curation, facts.architecture),
+        *(facts.labels, facts.curation, facts.architecture, facts.run or 0, facts.label_noise or 0.0),
     )
 
 

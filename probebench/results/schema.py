@@ -29,7 +29,12 @@ class SourceFact(Record):
 
 
 class CheckpointFacts(Record):
-    """The facts about a checkpoint that results are grouped by, as its entry stated them when the result was made."""
+    """The facts about a checkpoint that results are grouped by, as its entry stated them when the result was made.
+
+    Attributes:
+        run: Which of several pre-trainings that differ in the seed alone; left out where the entry does not say.
+        label_noise: Share of images whose labels or captions were permuted; left out where the entry does not say.
+    """
 
     title: str
     method: str
@@ -41,6 +46,8 @@ class CheckpointFacts(Record):
     architecture: str
     layer: str
     features: int | Literal["unknown"]
+    run: Annotated[int, Field(ge=0)] | None = Field(default=None, exclude_if=lambda value: value is None)
+    label_noise: UnitScore | None = Field(default=None, exclude_if=lambda value: value is None)
 
     @classmethod
     def of(
@@ -69,6 +76,8 @@ class CheckpointFacts(Record):
             architecture=f"{architecture.library}/{architecture.name}",
             layer=layer,
             features=width,
+            run=training.run,
+            label_noise=training.label_noise,
         )
 
 

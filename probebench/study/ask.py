@@ -1,57 +1,328 @@
-"""All questions, asked of all results: measured and published ones apart."""
+"""All claims, asked of all results: measured and published ones apart, one way of measuring and one group at a time."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
 
-from probebench.results.cells import beside, gather
+from probebench.results.cells import beside, counted, gather, shots_text, size_text
 from probebench.results.schema import Result
-from probebench.study.answer import Answer
-from probebench.study.observations import Observation, group_by, observations
-from probebench.study.pairs import QUESTIONS, pairs_answer
-from probebench.study.predict import predict_answer, track_pairs
-from probebench.study.ranks import ranks_answer
-from probebench.study.scaling import scaling_answer
-from probebench.study.spread import spread_answer
+from probebench.study import checkpoints, contrasts, sizes, sources
+from probebench.study.claims import Claim
+from probebench.study.noise import Noise, Read
+from probebench.study.observations import SAME_SIZE, Observation, Track, group_by, observations, same_sizes
+from probebench.study.panel import IMAGES, PanelMaker, level_of
+
+QUESTIONS = {
+    **sources.QUESTIONS,
+    "data-multiple": sizes.QUESTION,
+    **contrasts.QUESTIONS,
+    **checkpoints.QUESTIONS,
+}
+# What it takes to ask at all, where results do not have it.
+_TAKES = {
+    **dict.fromkeys(sources.QUESTIONS, "two sources or more of one method, objective, architecture and size"),
+    "data-multiple": "one source at three sizes, and another of the same method, objective and architecture",
+    "image-vs-language": "both methods on one source, architecture and size",
+    "supervised-vs-contrastive": "both methods on one source, architecture and size",
+    "curation": "sources of two grades of curation at one method, objective, architecture and size",
+    "label-noise": "clean and noisy labels at one method, objective, architecture and size",
+    "size": "one source at two sizes",
+    "few-shot-predicts-full": "pre-trained checkpoints with scores at few shots and at full data",
+    "ranking": "two checkpoints",
+}
+# So many equal figures, and half of those that can be compared: two published checkpoints are one written twice.
+_REPEATED = 2
+# Equal but for rounding to two decimals of a percent.
+_ROUNDING = 6e-5
 
 
 @dataclass(frozen=True)
-class Section:
-    """The answers from results of one provenance.
+class Dropped:
+    """What took no part, and why."""
 
-    Attributes:
-        results: How many there were.
-        cells: How many observations they make.
-        beside: What there is beside the results that count, such as failed runs, a line each.
-    """
+    provenance: str
+    what: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How many results of one provenance were asked, and what there is beside those that count."""
 
     provenance: str
     results: int
     cells: int
     beside: tuple[str, ...]
-    answers: tuple[Answer, ...]
 
 
-def study(results: Iterable[Result]) -> list[Section]:
-    """Answers every question from measured results, and from published ones, never from both."""
-    by_provenance = group_by(results, lambda result: result.provenance)
-    return [
-        Section(name, len(held), len(found), tuple(beside(gather(held))), tuple(_answers(found)))
-        for name, held in sorted(by_provenance.items())
-        if (found := observations(held))
-    ]
+@dataclass(frozen=True)
+class Study:
+    """The answers.
+
+    Attributes:
+        leading: Of each provenance the claims of one way of measuring and of the group with most sources, each once.
+        others: What other groups and other ways of measuring say.
+        dropped: What took no part.
+        asked: The results.
+    """
+
+    leading: tuple[Claim, ...]
+    others: tuple[Claim, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
+    asked: tuple[Asked, ...] = ()
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """All claims, the leading ones first."""
+        return *self.leading, *self.others
+
+    def claim(self, identity: str, level: str | None = None) -> Claim | None:
+        """Returns the leading claim of an id, at a level where there are several."""
+        return next((one for one in self.leading if one.id == identity and level in (None, one.level)), None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns it as plain JSON: DESIGN's ``claims``, and what they were made of."""
+        return {
+            "claims": [
+                {**claim.as_dict(), "leading": place < len(self.leading)} for place, claim in enumerate(self.claims)
+            ],
+            "dropped": [vars(one) for one in self.dropped],
+            "results": [vars(one) | {"beside": list(one.beside)} for one in self.asked],
+        }
 
 
-def _answers(listed: Sequence[Observation]) -> Iterable[Answer]:
-    tracks = group_by(listed, lambda cell: cell.track)
-    ordered = sorted(tracks)
-    for track in ordered:
-        yield spread_answer(tracks[track])
-    for track in ordered:
-        yield ranks_answer(tracks[track])
-    for track in ordered:
-        yield scaling_answer(tracks[track])
-    for question in QUESTIONS:
-        for track in ordered:
-            yield pairs_answer(question, tracks[track])
-    for few, full in track_pairs(ordered):
-        yield predict_answer(tracks[few], tracks[full])
+@dataclass
+class _Part:
+    """One provenance, while it is asked."""
+
+    provenance: str
+    maker: PanelMaker
+    tolerance: float
+    dropped: list[Dropped] = field(default_factory=list)
+
+    def drop(self, what: str, why: str) -> None:
+        one = Dropped(self.provenance, what, why)
+        if one not in self.dropped:
+            self.dropped.append(one)
+
+
+def study(
+    results: Iterable[Result],
+    *,
+    read: Read | None = None,
+    chance: Mapping[str, float] | None = None,
+    size_tolerance: float = SAME_SIZE,
+) -> Study:
+    """Asks every question of measured results, and of published ones, never of both.
+
+    Args:
+        results: Any.
+        read: Reads a result's predictions, so that noise which checkpoints share is not counted; None does without.
+        chance: Score of guessing, by data set.
+        size_tolerance: Sizes within this factor are one size.
+    """
+    leading: list[Claim] = []
+    others: list[Claim] = []
+    dropped: list[Dropped] = []
+    asked: list[Asked] = []
+    for name, held in sorted(group_by(results, lambda result: result.provenance).items()):
+        found = observations(held)
+        if not found:
+            continue
+        part = _Part(name, PanelMaker(Noise(read), chance or {}), size_tolerance)
+        first, rest = _ask(found, part)
+        leading += first
+        others += rest
+        dropped += part.dropped
+        asked.append(Asked(name, len(held), len(found), tuple(beside(gather(held)))))
+    return Study(tuple(leading), tuple(others), tuple(dropped), tuple(asked))
+
+
+def ask(
+    found: Sequence[Observation], *, only: Iterable[str] = QUESTIONS, chance: Mapping[str, float] | None = None
+) -> list[Claim]:
+    """Asks some of the questions of observations of one provenance; returns the leading claims (for simulations)."""
+    part = _Part(found[0].track.provenance, PanelMaker(Noise(), chance or {}), SAME_SIZE)
+    return _ask(found, part, set(only))[0]
+
+
+def _ask(
+    found: Sequence[Observation], part: _Part, only: Iterable[str] = frozenset(QUESTIONS)
+) -> tuple[list[Claim], list[Claim]]:
+    tracks = group_by(_newest(_unrepeated(found, part), part), lambda cell: cell.track)
+    by_track = {track: _track_claims(cells, part, set(only)) for track, cells in tracks.items()}
+    if "few-shot-predicts-full" in only:
+        _across(tracks, by_track, part)
+    lead = max(by_track, key=lambda track: (_weight(by_track[track]), len(tracks[track]), str(track)))
+    elsewhere = [claim for track, claims in sorted(by_track.items()) if track != lead for claim in claims]
+    leading = _one_each(by_track[lead], elsewhere, lead, set(only))
+    rest = [claim for track in (lead, *(one for one in sorted(by_track) if one != lead)) for claim in by_track[track]]
+    chosen = {id(claim) for claim in leading}
+    others = [claim for claim in rest if id(claim) not in chosen and (claim.answered or claim.estimate)]
+    return leading, others
+
+
+def _weight(claims: Sequence[Claim]) -> tuple[int, int]:
+    """Says how much a way of measuring has to say: sources that one group holds, and answers."""
+    of_groups = [len(claim.basis.sources) for claim in claims if claim.id in ("source-matters", "image-vs-language")]
+    return max(of_groups, default=0), sum(claim.answered for claim in claims)
+
+
+def _one_each(claims: Sequence[Claim], elsewhere: Sequence[Claim], track: Track, only: set[str]) -> list[Claim]:
+    """Returns each question once, of the group with most sources; what cannot be asked says what it takes.
+
+    What this way of measuring cannot be asked at all is taken from another one.
+    """
+    chosen: list[Claim] = []
+    for identity, question in QUESTIONS.items():
+        if identity not in only:
+            continue
+        of_it = [claim for claim in claims if claim.id == identity]
+        of_it = of_it or [claim for claim in elsewhere if claim.id == identity]
+        best = max(of_it, key=_size, default=None)
+        if best is not None:
+            chosen += [claim for claim in of_it if (claim.group, claim.track) == (best.group, best.track)]
+            continue
+        takes = _TAKES[identity]
+        chosen.append(
+            Claim(
+                id=identity,
+                question=question,
+                group="none",
+                track=track,
+                verdict="not answerable",
+                sentence=f"It takes {takes}.",
+                missing=takes,
+            )
+        )
+    return chosen
+
+
+def _size(claim: Claim) -> tuple[int, ...]:
+    basis = claim.basis
+    return len(basis.sources), len(basis.datasets), len(basis.checkpoints), int(claim.answered)
+
+
+def _track_claims(cells: Sequence[Observation], part: _Part, only: set[str]) -> list[Claim]:
+    track = cells[0].track
+    maker = part.maker
+    trained = [cell for cell in cells if cell.method != "none"]
+    sized = _sized(trained, part)
+    plain = [(cell, size) for cell, size in sized if not cell.label_noise]
+    claims: list[Claim] = []
+    groups = group_by(plain, lambda one: (*_recipe(one[0]), one[1]))
+    for key, held in groups.items():
+        own = [cell for cell, _ in held]
+        name = f"{key[0]} ({key[1]}), {key[2]}, {size_text(key[3])}"
+        several = len({cell.source for cell in own}) > 1
+        if several and only & set(sources.QUESTIONS):
+            panel = maker.make(own, lambda cell: cell.source)
+            for what, why in panel.dropped:
+                part.drop(f"{what} in {name}", why)
+            claims += sources.source_claims(panel, name, track)
+        if several and "curation" in only:
+            claims += _given(contrasts.curation_claim(own, maker, name, track))
+        permuted = [cell for cell, size in sized if cell.label_noise and (*_recipe(cell), size) == key]
+        if "label-noise" in only and (several or permuted):
+            claims += _given(contrasts.label_claim(own, permuted, maker, name, track))
+    if only & {"data-multiple", "size"}:
+        for (method, objective, architecture), ladder in group_by([cell for cell, _ in plain], _recipe).items():
+            name = f"{method} ({objective}), {architecture}"
+            if "data-multiple" in only:
+                claims += sizes.multiple_claims(ladder, maker, name, track)
+            if "size" in only:
+                claims += _given(contrasts.size_claim(ladder, maker, name, track))
+    if only & {"image-vs-language", "supervised-vs-contrastive"}:
+        claims += [claim for claim in contrasts.method_claims(plain, maker, track) if claim.id in only]
+    if "few-shot-predicts-full" in only:
+        claims += _given(checkpoints.predict_claim(trained, trained, maker, track))
+    if "ranking" in only:
+        claims += _given(checkpoints.ranking_claim(cells, maker, track))
+    return [claim for claim in claims if claim.id in only]
+
+
+def _given(claim: Claim | None) -> list[Claim]:
+    return [] if claim is None else [claim]
+
+
+def _recipe(cell: Observation) -> tuple[str, str, str]:
+    return cell.method, cell.objective, cell.architecture
+
+
+def _across(tracks: Mapping[Track, list[Observation]], by_track: dict[Track, list[Claim]], part: _Part) -> None:
+    """Holds few-shot scores of probes against full fine-tuning too."""
+    for few, cells in tracks.items():
+        for full, others in tracks.items():
+            if few != full and full.kind == "finetune" and full.mode == "full" and full.metric == few.metric:
+                by_track[few] += _given(checkpoints.predict_claim(cells, others, part.maker, few))
+
+
+# ---------------------------------------------------------------- what takes no part
+
+
+def _newest(found: Sequence[Observation], part: _Part) -> list[Observation]:
+    """Leaves out results of older versions of a protocol."""
+
+    def setting(cell: Observation) -> tuple[str, ...]:
+        return cell.track.kind, cell.track.mode, cell.track.protocol
+
+    newest = {key: max(cell.track.version for cell in own) for key, own in group_by(found, setting).items()}
+    old = [cell for cell in found if cell.track.version < newest[setting(cell)]]
+    for (protocol, version), count in Counter((cell.track.protocol, cell.track.version) for cell in old).items():
+        part.drop(
+            counted(count, "score"), f"of {protocol} v{version}, an older version of the protocol than others have"
+        )
+    return [cell for cell in found if cell.track.version == newest[setting(cell)]]
+
+
+def _unrepeated(found: Sequence[Observation], part: _Part) -> list[Observation]:
+    """Leaves out published checkpoints whose figures repeat those of another that has more: one was written twice.
+
+    Only the best figure of large test sets is looked at: on small ones equal figures are chance.
+    """
+    if part.provenance != "published":
+        return list(found)
+    best: dict[tuple[object, ...], dict[tuple[object, ...], float]] = defaultdict(dict)
+    for cell in found:
+        if cell.shots != 0 and 0 < cell.score < 1 and (cell.images or IMAGES) >= IMAGES:
+            best[cell.pretraining][cell.track, cell.dataset, cell.shots] = cell.score
+    names = {cell.pretraining: f"{cell.source} ({size_text(cell.samples)}, {cell.architecture})" for cell in found}
+    suspect: set[object] = set()
+    for one, other in combinations(sorted(best, key=lambda facts: (len(best[facts]), str(facts))), 2):
+        common = [place for place in best[one] if place in best[other]]
+        same = sum(abs(best[one][place] - best[other][place]) < _ROUNDING for place in common)
+        if same >= _REPEATED and 2 * same >= len(common):
+            suspect |= {one} if len(best[one]) < len(best[other]) else {one, other}
+            part.drop(names[one], f"suspect data: {same} of {len(common)} figures repeat those of {names[other]}")
+    return [cell for cell in found if cell.pretraining not in suspect]
+
+
+def _sized(cells: Sequence[Observation], part: _Part) -> list[tuple[Observation, int]]:
+    """Pairs cells of known size with their size class, and says which sizes have no equal."""
+    known = [(cell, cell.samples) for cell in cells if cell.samples]
+    for source in sorted({cell.source for cell in cells if not cell.samples}):
+        part.drop(source, "its number of images is unknown: in no comparison at equal size")
+    place = same_sizes((samples for _, samples in known), part.tolerance)
+    for recipe, own in group_by(known, lambda one: _recipe(one[0])).items():
+        by_size: dict[int, set[str]] = defaultdict(set)
+        for cell, samples in own:
+            by_size[place[samples]].add(cell.source)
+        matched = [size for size, names in by_size.items() if len(names) > 1]
+        for size, names in sorted(by_size.items()):
+            if len(names) == 1 and matched and size not in matched:
+                (name,) = names
+                near = min(matched, key=lambda other: max(other, size) / min(other, size))
+                factor = max(near, size) / min(near, size)
+                mend = f"; --size-tolerance {factor:.2f} would take them as one" if factor <= 1.5 else ""
+                part.drop(
+                    f"{name} at {size_text(size)} ({', '.join(recipe)})",
+                    f"no other source has this size; the nearest that has is {size_text(near)}, {factor:.3g}x{mend}",
+                )
+    for shots in sorted({cell.shots for cell in cells if level_of(cell.shots) is None}, key=str):
+        part.drop(shots_text(shots), "neither few-shot (up to 50) nor full: shown, and in no verdict")
+    return [(cell, place[samples]) for cell, samples in known]
+
+
+__all__ = ["QUESTIONS", "Asked", "Dropped", "Study", "ask", "study"]

@@ -1,24 +1,25 @@
-"""The study's figures, drawn from the tables of its answers: SVG and PNG, without a display."""
+"""The study's figures, drawn from what stands behind its claims: SVG and PNG, without a display."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from probebench.plots.style import COLOURS, MARKERS, image_bytes, styled
-from probebench.results.cells import size_text
-from probebench.study.answer import Answer, Estimate, Table, Value
+from probebench.results.cells import shots_text, size_text
+from probebench.study.claims import Claim
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_PANELS = 6
-_SERIES = 8
+Row = dict[str, Any]
+_QUIET = "#777777"
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """One figure of one answer.
+    """One figure.
 
     Attributes:
         name: File name without its ending.
@@ -31,186 +32,186 @@ class Drawing:
     png: bytes
 
 
-def draw(answer: Answer, name: str) -> Drawing | None:
-    """Draws an answer; None where it was refused or there is nothing to draw."""
-    how = _HOW.get(answer.question)
-    if answer.refused or how is None:
-        return None
-    with styled():
-        made = how(answer)
-        return (
-            None if made is None else Drawing(name, made[1], image_bytes(made[0], "svg"), image_bytes(made[0], "png"))
-        )
+def drawings(claims: Sequence[Claim], provenance: str) -> list[Drawing]:
+    """Draws what there is of each question; nothing where there is nothing to see."""
+    found = []
+    for claim in claims:
+        how = _HOW.get(claim.id)
+        with styled():
+            made = how(claim) if how and claim.estimate else None
+            if made is not None:
+                level = f"-{claim.level}" if claim.level else ""
+                images = [image_bytes(made[0], form) for form in ("svg", "png")]
+                found.append(Drawing(f"{provenance}-{claim.id}{level}", f"{made[1]} {claim.group}.", *images))
+    return found
 
 
-def _panels(count: int, width: float = 4.4, height: float = 3.4) -> "tuple[Figure, list[Axes]]":
+def _figure(columns: int = 1, width: float = 6.4, height: float = 3.4) -> "tuple[Figure, list[Axes]]":
     from matplotlib.figure import Figure
 
-    columns = min(count, 3)
-    rows = -(-count // columns)
-    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
-    for spare in axes[count:]:
-        spare.set_visible(False)
-    return figure, axes[:count]
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(1, columns, squeeze=False).ravel().tolist()
 
 
-def _bars(axes: "Axes", places: Sequence[float], estimates: Sequence[Value], scale: float, **look: Any) -> None:
-    """Draws values with their intervals; what has no value is left out."""
-    known = [(place, one) for place, one in zip(places, estimates, strict=True) if isinstance(one, Estimate)]
-    whole = [(place, one.value, one.low, one.high) for place, one in known]
-    kept = [
-        (place, scale * value, scale * (value - low), scale * (high - value))
-        for place, value, low, high in whole
-        if value is not None and low is not None and high is not None
-    ]
-    if kept:
-        x, y, below, above = zip(*kept, strict=True)
-        axes.errorbar(x, y, yerr=(below, above), capsize=3, **look)
+def _label(axes: "Axes", x: float, y: float, text: str, colour: str) -> None:
+    """Writes a line's name beside its last point."""
+    look: dict[str, Any] = {"color": colour, "va": "center", "fontsize": 8, "bbox": {"color": "white", "pad": 1.5}}
+    axes.annotate(text, (x, y), xytext=(6, 0), textcoords="offset points", **look)
 
 
-def _column(table: Table, key: str) -> list[Value]:
-    return [row[key] for row in table.rows]
+def _apart(places: Sequence[float], gap: float) -> list[float]:
+    """Moves labels apart that would cover each other; their order stays."""
+    order = sorted(range(len(places)), key=lambda one: places[one])
+    moved = list(places)
+    for one, other in zip(order, order[1:], strict=False):
+        moved[other] = max(moved[other], moved[one] + gap)
+    return moved
 
 
-def _numbers(table: Table, key: str, scale: float) -> list[float]:
-    return [scale * value if isinstance(value, int | float) else float("nan") for value in _column(table, key)]
-
-
-def _spread(answer: Answer) -> "tuple[Figure, str] | None":
-    table = answer.table("overall")
-    if table is None:
+def _spread(claim: Claim) -> "tuple[Figure, str] | None":
+    rows = claim.per_shots
+    if len(rows) < 2 or "value_logit" not in rows[0]:
         return None
-    figure, axes = _panels(2)
-    shots = [str(one) for one in _column(table, "shots")]
-    places = list(range(len(shots)))
-    for one, suffix, scale, label in ((axes[0], "", 100.0, "points"), (axes[1], "_log", 1.0, "log-error")):
-        one.plot(
-            places, _numbers(table, f"range{suffix}", scale), "s--", color=COLOURS[6], label="max - min", markersize=4
-        )
-        look = {"fmt": "o-", "color": COLOURS[0], "label": "noise-corrected SD, 95% interval"}
-        _bars(one, [place + 0.04 for place in places], _column(table, f"deviation{suffix}"), scale, **look)
-        one.set_xticks(places, shots)
-        one.set_ylabel(f"spread between sources, {label}")
+    figure, axes = _figure(2, 7.6)
+    for one, suffix, unit in ((axes[0], "", "points"), (axes[1], "_logit", "logits")):
+        x = list(range(len(rows)))
+        value, low, high = ([row[f"{key}{suffix}"] for row in rows] for key in ("value", "low", "high"))
+        wide = [row[f"range{suffix}"] for row in rows]
+        one.fill_between(x, low, high, color=COLOURS[0], alpha=0.15, linewidth=0)
+        one.plot(x, value, "o-", color=COLOURS[0])
+        one.plot(x, wide, "s--", color=COLOURS[1], markersize=4)
+        ends = _apart([value[-1], wide[-1]], 0.06 * max(*high, *wide))
+        _label(one, x[-1], ends[0], "SD", COLOURS[0])
+        _label(one, x[-1], ends[1], "max - min", COLOURS[1])
+        one.set_xticks(x, [shots_text(row["shots"]) for row in rows], fontsize=8)
+        one.set_xlim(-0.2, len(x) - 0.4 + 0.12 * len(x))
         one.set_ylim(bottom=0)
-        one.margins(y=0.15)
-    axes[0].legend(fontsize=8)
-    return figure, "Spread between pre-training sources against the number of shots, in points and in log-error."
+        one.set_ylabel(f"spread between sources, {unit}")
+    return figure, "Spread between sources against shots: noise-corrected SD with its 95% interval, and max - min."
 
 
-def _ranks(answer: Answer) -> "tuple[Figure, str] | None":
-    table = answer.table("agreement")
-    if table is None:
+def _heat(claim: Claim) -> "tuple[Figure, str] | None":
+    rows = claim.details.get("heat map", [])
+    datasets = [key for key in rows[0] if key != "source"] if rows else []
+    if len(rows) < 2 or len(datasets) < 2:
         return None
-    groups = list(dict.fromkeys(str(one) for one in _column(table, "group")))[:_SERIES]
-    shots = list(dict.fromkeys(str(one) for one in _column(table, "shots")))
-    figure, (axes,) = _panels(1, 6.0, 3.6)
-    for number, group in enumerate(groups):
-        rows = [row for row in table.rows if row["group"] == group]
-        places = [shots.index(str(row["shots"])) + 0.06 * (number - (len(groups) - 1) / 2) for row in rows]
-        look = {"fmt": MARKERS[number] + "-", "color": COLOURS[number % len(COLOURS)], "label": group}
-        _bars(axes, places, [row["rho"] for row in rows], 1.0, **look)
-    axes.axhline(0, color="#555555", linewidth=0.8)
-    axes.set_xticks(range(len(shots)), shots)
-    axes.set_ylim(-1.02, 1.02)
-    axes.set_ylabel("mean Spearman correlation\nbetween data sets")
-    figure.legend(loc="outside lower center", ncols=1 if len(groups) == 1 else 2, fontsize=7)
-    return figure, "Agreement of data sets on the ranking of sources, against the number of shots."
+    table = [[math.nan if row[name] is None else row[name] for name in datasets] for row in rows]
+    mean = [
+        sum(one for one in row if not math.isnan(one)) / max(1, sum(not math.isnan(one) for one in row))
+        for row in table
+    ]
+    order = sorted(range(len(rows)), key=lambda place: -mean[place])
+    limit = max(abs(one) for row in table for one in row if not math.isnan(one)) or 1.0
+    figure, (axes,) = _figure(1, 2.2 + 0.62 * len(datasets), 1.4 + 0.34 * len(rows))
+    shown = [[*table[place], mean[place]] for place in order]
+    axes.imshow(shown, cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto")
+    axes.grid(visible=False)
+    for y, row in enumerate(shown):
+        for x, value in enumerate(row):
+            if not math.isnan(value):
+                dark = abs(value) > 0.65 * limit
+                axes.text(
+                    x, y, f"{value:+.1f}", ha="center", va="center", fontsize=7, color="white" if dark else "#222222"
+                )
+    axes.set_xticks(range(len(datasets) + 1), [*datasets, "mean"], rotation=35, ha="right", fontsize=8)
+    axes.set_yticks(range(len(rows)), [rows[place]["source"] for place in order], fontsize=8)
+    axes.axvline(len(datasets) - 0.5, color="white", linewidth=3)
+    return figure, f"Points of each source above or below the mean of all, by data set, at {claim.level}."
 
 
-def _scaling(answer: Answer) -> "tuple[Figure, str] | None":
-    table = answer.table("curves")
-    if table is None or not table.rows:
+def _scaling(claim: Claim) -> "tuple[Figure, str] | None":
+    rows = claim.details.get("curve", [])
+    points = [row for row in rows if row["what"] == "point"]
+    line = [row for row in rows if row["what"] == "line"]
+    target = [row for row in rows if row["what"] not in ("point", "line")]
+    if not points or not target:
         return None
-    panels = list(
-        dict.fromkeys((str(row["dataset"]), str(row["shots"]), str(row["architecture"])) for row in table.rows)
-    )
-    overall = [panel for panel in panels if panel[0].startswith("mean of")]
-    chosen = (overall or panels)[:_PANELS]
-    names = list(dict.fromkeys(str(row["source"]) for row in table.rows))
-    figure, axes = _panels(len(chosen))
-    for one, panel in zip(axes, chosen, strict=True):
-        for name in names:
-            rows = [
-                row
-                for row in table.rows
-                if (row["dataset"], row["shots"], row["architecture"]) == panel and row["source"] == name
-            ]
-            rows.sort(key=lambda row: _size(row["samples"]))
-            if rows:
-                colour = COLOURS[names.index(name) % len(COLOURS)]
-                sizes = [_size(row["samples"]) for row in rows]
-                marker = MARKERS[names.index(name) % len(MARKERS)]
-                _bars(one, sizes, [row["log_error"] for row in rows], 1.0, fmt=marker, color=colour, label=name)
-                one.plot(sizes, [float(str(row["fitted"])) for row in rows], color=colour, linewidth=1)
-        one.set_xscale("log")
-        _size_ticks(one, sorted({_size(row["samples"]) for row in table.rows}))
-        one.set_title(f"{panel[1]}, {panel[0]}", fontsize=9)
-        one.set_xlabel("pre-training images")
-        one.set_ylabel("log-error")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
-    return figure, "Log-error against pre-training size for each source with at least three sizes, with fitted lines."
+    source = points[0]["source"]
+    figure, (axes,) = _figure(1, 5.4, 3.6)
+    x = [row["samples"] for row in line]
+    if all(row["low"] is not None for row in line):
+        low, high = ([row[key] for row in line] for key in ("low", "high"))
+        axes.fill_between(x, low, high, color=COLOURS[0], alpha=0.15, linewidth=0)
+        axes.plot(x, [row["logit"] for row in line], color=COLOURS[0], linewidth=1)
+    axes.plot([row["samples"] for row in points], [row["logit"] for row in points], "o", color=COLOURS[0])
+    goal = target[0]["logit"]
+    axes.axhline(goal, color=COLOURS[1], linestyle="--", linewidth=1)
+    axes.plot([target[0]["samples"]], [goal], "s", color=COLOURS[1])
+    below = [row["samples"] for row in points if row["logit"] < goal]
+    above = [row["samples"] for row in points if row["logit"] >= goal]
+    if below and above and max(below) < min(above):
+        axes.axvspan(max(below), min(above), color=_QUIET, alpha=0.12, linewidth=0)
+    axes.set_xscale("log")
+    # Room at the right for the names.
+    axes.set_xlim(min(x) / 1.3, max(x) * (max(x) / min(x)) ** 0.45)
+    ends = _apart([goal, points[-1]["logit"]], 0.05 * (axes.get_ylim()[1] - axes.get_ylim()[0]))
+    _label(axes, max(x), ends[0], target[0]["what"], COLOURS[1])
+    _label(axes, max(x), ends[1], source, COLOURS[0])
+    _size_ticks(axes, min(x), max(x))
+    axes.set_xlabel("pre-training images")
+    axes.set_ylabel("mean score, logits")
+    shaded = "; the grey band is the measured bracket" if below and above else ""
+    return figure, f"Scores of {source} against its size at {claim.level}, with {target[0]['what']} as a line{shaded}."
 
 
-def _size(value: Value) -> int:
-    return value if isinstance(value, int) else 0
-
-
-def _size_ticks(axes: "Axes", sizes: Sequence[int]) -> None:
+def _size_ticks(axes: "Axes", low: float, high: float) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-    low, high = sizes[0], sizes[-1]
-    ticks = [base * 10**power for power in range(3, 12) for base in ((1, 3) if high < 300 * low else (1,))]
+    ticks = [base * 10**power for power in range(2, 12) for base in ((1, 3) if high < 300 * low else (1,))]
     axes.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if low / 1.5 <= tick <= high * 1.5]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: size_text(round(value))))
 
 
-def _pairs(answer: Answer) -> "tuple[Figure, str] | None":
-    table, every = answer.table("differences"), answer.table("pairs")
-    if table is None or every is None:
+def _pairs(claim: Claim) -> "tuple[Figure, str] | None":
+    rows = [row for row in claim.details.get("pairs", []) if "side" not in row]
+    levels = list(dict.fromkeys(row["level"] for row in rows))
+    sources = list(dict.fromkeys(row["source"] for row in rows))
+    if not rows:
         return None
-    shots = [str(one) for one in _column(table, "shots")]
-    figure, (axes,) = _panels(1, 6.0, 3.6)
-    singles = [row for row in every.rows if row["shots"] in shots]
-    x = [shots.index(str(row["shots"])) - 0.12 for row in singles]
-    y = [100 * row["difference"] if isinstance(row["difference"], float) else float("nan") for row in singles]
-    axes.plot(x, y, "o", color="#999999", alpha=0.5, markersize=3, label="one pair")
-    look = {"fmt": "o", "color": COLOURS[0], "label": "mean, 95% interval"}
-    _bars(axes, [place + 0.06 for place in range(len(shots))], _column(table, "difference"), 100.0, **look)
-    axes.axhline(0, color="#555555", linewidth=0.8)
-    axes.set_xticks(range(len(shots)), shots)
-    axes.set_xlim(-0.5, len(shots) - 0.5)
-    axes.set_ylabel(f"{every.columns[3][1]} - {every.columns[4][1]}, points")
-    axes.legend(fontsize=8)
-    return figure, f"{table.title}: mean difference and every pair, against the number of shots."
-
-
-def _predict(answer: Answer) -> "tuple[Figure, str] | None":
-    table = answer.table("points")
-    if table is None or not table.rows:
-        return None
-    shots = list(dict.fromkeys(str(one) for one in _column(table, "shots")))[:_PANELS]
-    datasets = list(dict.fromkeys(str(one) for one in _column(table, "dataset")))
-    figure, axes = _panels(len(shots))
-    for one, level in zip(axes, shots, strict=True):
+    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
+    figure, axes = _figure(len(levels), 3.4 * len(levels) + 1.4, 1.2 + 0.36 * len(sources))
+    for one, level in zip(axes, levels, strict=True):
         for number, dataset in enumerate(datasets):
-            rows = [row for row in table.rows if row["shots"] == level and row["dataset"] == dataset]
-            x, y = ([100 * float(str(row[key])) for row in rows] for key in ("few", "full"))
-            marker, colour = MARKERS[number % len(MARKERS)], COLOURS[number % len(COLOURS)]
-            one.plot(x, y, marker, color=colour, markersize=4, label=dataset if one is axes[0] else None)
-        one.set_xlabel(f"{level}, percent")
-        one.set_ylabel("full data, percent")
-    figure.legend(loc="outside lower center", ncols=5, fontsize=8)
+            own = [row for row in rows if row["level"] == level and row["dataset"] == dataset]
+            one.plot(
+                [row["points"] for row in own],
+                [sources.index(row["source"]) + 0.5 * (number / max(1, len(datasets) - 1) - 0.5) for row in own],
+                MARKERS[number % len(MARKERS)],
+                color=COLOURS[number % len(COLOURS)],
+                markersize=5,
+                label=dataset,
+            )
+        one.axvline(0, color=_QUIET, linewidth=0.8)
+        one.set_yticks(range(len(sources)), sources if one is axes[0] else [""] * len(sources), fontsize=8)
+        one.set_ylim(len(sources) - 0.5, -0.5)
+        one.set_xlabel(f"difference at {level}, points")
+    if len(datasets) > 1:
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
+    return figure, f"{claim.question} Every difference by source and data set; right of 0 is yes."
+
+
+def _predict(claim: Claim) -> "tuple[Figure, str] | None":
+    rows = claim.details.get("points", [])
+    if not rows:
+        return None
+    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
+    figure, (axes,) = _figure(1, 5.4, 3.6)
+    for number, dataset in enumerate(datasets):
+        own = [row for row in rows if row["dataset"] == dataset]
+        look = {"color": COLOURS[number % len(COLOURS)], "markersize": 5, "label": dataset}
+        axes.plot([row["few"] for row in own], [row["full"] for row in own], MARKERS[number % len(MARKERS)], **look)
+    axes.set_xlabel("few-shot, percent (mean of the shots)")
+    axes.set_ylabel("full data, percent")
+    figure.legend(loc="outside right center", fontsize=8)
     return figure, "Score at full data against few-shot score, one point a checkpoint, by data set."
 
 
-_HOW: dict[str, Callable[[Answer], "tuple[Figure, str] | None"]] = {
-    "spread": _spread,
-    "ranks": _ranks,
-    "scaling": _scaling,
-    "methods": _pairs,
-    "curation": _pairs,
-    "labels": _pairs,
-    "predict": _predict,
+_HOW: dict[str, Callable[[Claim], "tuple[Figure, str] | None"]] = {
+    "fades": _spread,
+    "best-source": _heat,
+    "data-multiple": _scaling,
+    "image-vs-language": _pairs,
+    "supervised-vs-contrastive": _pairs,
+    "few-shot-predicts-full": _predict,
 }

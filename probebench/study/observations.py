@@ -1,23 +1,21 @@
-"""The study's tidy list: one observation for each pre-training, transfer, data set and number of shots."""
+"""The study's tidy list: one observation for each checkpoint, transfer, data set and number of shots."""
 
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
-
-import numpy as np
 
 from probebench.registry.architectures import canonical_architecture
 from probebench.registry.entry import Shots
 from probebench.results.cells import Cell, gather, source_name, source_samples
 from probebench.results.schema import Result
 from probebench.results.scores import counted_trials, draw_scores, score_of
+from probebench.study.engine import best_of
 
 # Sizes that differ by less than this are one size: a fixed crawl loses some images between downloads.
 SAME_SIZE = 1.1
 
 Key = TypeVar("Key", bound=Hashable)
-Other = TypeVar("Other", bound=Hashable)
 Item = TypeVar("Item")
 
 
@@ -27,6 +25,7 @@ class Track:
 
     Attributes:
         layer: Which features, where they are not of the layer that stands for a checkpoint; "" there.
+        pixels: Side of the input, where it is not the one at which most were measured on a data set; 0 there.
     """
 
     provenance: str
@@ -36,27 +35,30 @@ class Track:
     version: int
     metric: str
     layer: str = ""
+    pixels: int = 0
 
     def __str__(self) -> str:
         """Returns it in words."""
         mode = "" if self.mode == self.kind else f" ({self.mode})"
         metric = "" if self.metric == "accuracy" else f", {self.metric}"
         layer = f", layer {self.layer}" if self.layer else ""
-        return f"{self.kind}{mode}, {self.protocol} v{self.version}{metric}{layer}"
+        pixels = f", {self.pixels} px" if self.pixels else ""
+        return f"{self.kind}{mode}, {self.protocol} v{self.version}{metric}{layer}{pixels}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """One checkpoint on one data set at one number of shots; of published tunings of one, the best by test score.
+    """One checkpoint on one data set at one number of shots.
 
     Attributes:
         samples: Images that the sources hold together; None where it is unknown.
+        run: Which of several pre-trainings that differ in the seed alone; None where the facts do not say.
+        label_noise: Share of images whose labels or captions were permuted; None where the facts do not say.
+        scores: By tuning of the transfer; of one tuning where a protocol chooses it.
         draws: Digest and test score of every draw that counts.
         images: Test images behind the score; None where it is unknown.
-        ci95: The result's own interval.
-        settings: How many tunings share it, failed ones included.
-        selection: "test" also where the best of several tunings was taken by test score.
-        model: The checkpoint.
+        selection: "test" also where the best of several tunings is taken by test score.
+        results: Behind the score, one where there is one tuning.
     """
 
     track: Track
@@ -65,48 +67,53 @@ class Observation:
     architecture: str
     source: str
     samples: int | None
+    run: int | None
     labels: str
     curation: str
+    label_noise: float | None
     dataset: str
     shots: Shots
-    score: float
-    draws: tuple[tuple[str, float], ...]
-    images: int | None
-    ci95: tuple[float, float] | None
-    settings: int
-    selection: str
+    scores: dict[str, float]
+    draws: tuple[tuple[str, float], ...] = ()
+    images: int | None = None
+    selection: str = "validation"
     model: str
+    results: tuple[Result, ...] = ()
+
+    @property
+    def score(self) -> float:
+        """The score; the best of several tunings."""
+        return max(self.scores.values())
 
     @property
     def pretraining(self) -> tuple[object, ...]:
         """Everything that is known of the checkpoint, but for its name."""
-        facts = (self.method, self.objective, self.architecture, self.source, self.samples, self.labels)
-        return (*facts, self.curation)
+        facts = (self.method, self.objective, self.architecture, self.source, self.samples, self.run)
+        return (*facts, self.labels, self.curation, self.label_noise)
 
 
 def observations(results: Iterable[Result]) -> list[Observation]:
     """Makes observations of cells; failed runs are no scores.
 
-    Results that share a cell count once, by a rule that looks at no test score (``results.cells``), and checkpoints
-    that share all facts are observations of their own. Only a published table lists tunings of one pre-training: of
-    these the best stands for it, as its authors took it, and the observation says that it was selected on test.
+    Results that share a cell count once, by a rule that looks at no test score (``results.cells``). Only a published
+    table lists tunings of one pre-training: these are one observation of several scores.
     """
     cells = gather(results)
     fingerprints: dict[str, set[str]] = defaultdict(set)
     for cell in cells:
         if cell.key.dataset.fingerprint:
             fingerprints[cell.key.dataset.name].add(cell.key.dataset.fingerprint)
+    layers, pixels = _standing_layers(cells), _standing_pixels(cells)
     found = []
-    standing = _standing(cells)
     for group in group_by(cells, _shared).values():
-        dataset = group[0].key.dataset
-        several = len(fingerprints[dataset.name]) > 1 and dataset.fingerprint
-        name = f"{dataset.name} ({str(dataset.fingerprint)[:8]})" if several else dataset.name
-        if (best := _best(name, group)) is not None:
-            layer = group[0].key.entrant.layer
-            if layer != standing[_less_layer(group[0])]:
-                best = replace(best, track=replace(best.track, layer=layer))
-            found.append(best)
+        key = group[0].key
+        several = len(fingerprints[key.dataset.name]) > 1 and key.dataset.fingerprint
+        name = f"{key.dataset.name} ({str(key.dataset.fingerprint)[:8]})" if several else key.dataset.name
+        if (made := _observation(name, group)) is not None:
+            entrant = key.entrant
+            layer = "" if entrant.layer == layers[_less_layer(group[0])] else entrant.layer
+            size = 0 if entrant.input_size == pixels[_measured_as(group[0])] else entrant.input_size or 0
+            found.append(replace(made, track=replace(made.track, layer=layer, pixels=size)))
     return found
 
 
@@ -114,7 +121,7 @@ def _less_layer(cell: Cell) -> Hashable:
     return replace(cell.key, entrant=replace(cell.key.entrant, layer="unknown"))
 
 
-def _standing(cells: Iterable[Cell]) -> dict[Hashable, str | None]:
+def _standing_layers(cells: Iterable[Cell]) -> dict[Hashable, str | None]:
     """Returns the layer that stands for the checkpoint of each cell; None where it has but others.
 
     Which layer does is the same for all entries of a library, so that results alone tell: the projected one of
@@ -125,23 +132,44 @@ def _standing(cells: Iterable[Cell]) -> dict[Hashable, str | None]:
     return {key: next((one for one in order if one in own), None) for key, own in layers.items()}
 
 
+def _measured_as(cell: Cell) -> Hashable:
+    return cell.key.setting, cell.key.dataset, cell.key.metric
+
+
+def _standing_pixels(cells: Iterable[Cell]) -> dict[Hashable, int | None]:
+    """Returns the input size at which most cells of a data set were measured, the largest of equals."""
+    counts = {
+        key: Counter(one.key.entrant.input_size for one in own) for key, own in group_by(cells, _measured_as).items()
+    }
+    return {key: max((count, size or 0, size) for size, count in own.items())[2] for key, own in counts.items()}
+
+
 def _shared(cell: Cell) -> Hashable:
     """Returns what cells of one observation share."""
     key, facts = cell.key, cell.result.checkpoint
     if key.entrant.provenance == "measured":
         return key
     network = canonical_architecture(facts.architecture)
-    known = (facts.method, facts.objective, network, source_name(facts), source_samples(facts))
-    return key.setting, key.metric, key.dataset, key.shots, known, facts.labels, facts.curation
+    known = (facts.method, facts.objective, network, source_name(facts), source_samples(facts), facts.run)
+    words = facts.labels, facts.curation, facts.label_noise
+    return key.setting, key.metric, key.dataset, key.shots, known, words
 
 
-def _best(dataset: str, group: Sequence[Cell]) -> Observation | None:
-    scored = [(mean, cell.result) for cell in group if (mean := score_of(cell.result).mean) is not None]
+def _observation(dataset: str, group: Sequence[Cell]) -> Observation | None:
+    scored = [(cell, mean) for cell in group if (mean := score_of(cell.result).mean) is not None]
     if not scored:
         return None
-    mean, best = max(scored, key=lambda one: one[0])
-    facts, key, setting = best.checkpoint, group[0].key, group[0].key.setting
-    draws = [best.trials[place].draw_digest for place in counted_trials(best)]
+    scores: dict[str, float] = {}
+    for cell, mean in scored:
+        tuning, copies = cell.key.tuning, 1
+        while tuning in scores:
+            copies += 1
+            tuning = f"{cell.key.tuning} {copies}"
+        scores[tuning] = mean
+    first, key = scored[0][0].result, group[0].key
+    facts, setting = first.checkpoint, key.setting
+    digests = [first.trials[place].draw_digest for place in counted_trials(first)]
+    images = [cell.result.n_test for cell, _ in scored]
     return Observation(
         track=Track(
             provenance=key.entrant.provenance,
@@ -156,26 +184,39 @@ def _best(dataset: str, group: Sequence[Cell]) -> Observation | None:
         architecture=canonical_architecture(facts.architecture),
         source=source_name(facts),
         samples=source_samples(facts),
+        run=facts.run,
         labels=facts.labels,
         curation=facts.curation,
+        label_noise=facts.label_noise,
         dataset=dataset,
-        shots=best.shots,
-        score=mean,
-        draws=tuple(zip(draws, draw_scores(best), strict=True)),
-        images=best.n_test,
-        ci95=best.ci95 if len(draws) == len(best.trials) else None,
-        settings=len(group),
-        selection="test" if len(scored) > 1 else best.selection,
-        model=best.model,
+        shots=first.shots,
+        scores=scores,
+        draws=tuple(zip(digests, draw_scores(first), strict=True)) if len(scores) == 1 else (),
+        images=min((one for one in images if one), default=None),
+        selection="test" if len(scored) > 1 else first.selection,
+        model=first.model,
+        results=tuple(cell.result for cell, _ in scored),
     )
 
 
-def same_sizes(samples: Iterable[int]) -> dict[int, int]:
-    """Maps each size to the smallest that counts as the same (``SAME_SIZE``)."""
+def equally_tuned(cells: Sequence[Observation]) -> tuple[list[float], int, bool]:
+    """Returns scores of equal tuning effort, the number of settings behind each, and whether these are the same ones.
+
+    The settings that all share count; where they share none, the expected best of as many as the one with fewest has.
+    """
+    shared = set.intersection(*(set(cell.scores) for cell in cells))
+    if shared:
+        return [max(cell.scores[name] for name in shared) for cell in cells], len(shared), True
+    count = min(len(cell.scores) for cell in cells)
+    return [best_of(list(cell.scores.values()), count) for cell in cells], count, False
+
+
+def same_sizes(samples: Iterable[int], tolerance: float = SAME_SIZE) -> dict[int, int]:
+    """Maps each size to the smallest that counts as the same."""
     place: dict[int, int] = {}
     smallest = 0
     for size in sorted(set(samples)):
-        if not smallest or size > smallest * SAME_SIZE:
+        if not smallest or size > smallest * tolerance:
             smallest = size
         place[size] = smallest
     return place
@@ -187,55 +228,3 @@ def group_by(listed: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, li
     for item in listed:
         grouped[key(item)].append(item)
     return dict(grouped)
-
-
-def pretrained(listed: Iterable[Observation]) -> list[Observation]:
-    """Leaves out untrained networks."""
-    return [cell for cell in listed if cell.method != "none"]
-
-
-def sized(listed: Iterable[Observation]) -> list[tuple[Observation, int]]:
-    """Pairs every pre-trained cell of known size with its size class."""
-    known = [(cell, cell.samples) for cell in pretrained(listed) if cell.samples]
-    place = same_sizes(samples for _, samples in known)
-    return [(cell, place[samples]) for cell, samples in known]
-
-
-def rectangle(held: Mapping[Key, Iterable[Other]]) -> tuple[list[Key], list[Other]]:
-    """Drops rows and columns, the emptiest first, until every row left has every column left."""
-    rows = {row: set(columns) for row, columns in held.items()}
-    columns = list(dict.fromkeys(column for listed in held.values() for column in listed))
-    while rows and columns:
-        gaps = {column: sum(column not in listed for listed in rows.values()) for column in columns}
-        worst_row = min(rows, key=lambda row: len(rows[row] & set(columns)))
-        row_gap = (len(columns) - len(rows[worst_row] & set(columns))) / len(columns)
-        worst_column = max(columns, key=lambda column: gaps[column])
-        column_gap = gaps[worst_column] / len(rows)
-        if not row_gap and not column_gap:
-            break
-        if row_gap >= column_gap:
-            del rows[worst_row]
-        else:
-            columns.remove(worst_column)
-    return list(rows), columns if rows else []
-
-
-def average(members: Sequence[Observation]) -> Observation:
-    """Returns one observation for several that stand for the same thing; taking the best would favour who has more.
-
-    Draws are averaged where all have the same, and are unknown otherwise.
-    """
-    first, *others = members
-    if not others:
-        return first
-    digests = {tuple(digest for digest, _ in one.draws) for one in members}
-    scores = np.mean([[score for _, score in one.draws] for one in members], axis=0) if len(digests) == 1 else ()
-    return replace(
-        first,
-        score=float(np.mean([one.score for one in members])),
-        draws=tuple((digest, float(score)) for (digest, _), score in zip(first.draws, scores, strict=False)),
-        ci95=None,
-        settings=sum(one.settings for one in members),
-        selection="test" if any(one.selection == "test" for one in members) else first.selection,
-        model=", ".join(one.model for one in members),
-    )

@@ -1,0 +1,316 @@
+"""One comparison's table: rows (sources, or checkpoints) by runs, data sets and numbers of shots, on both scales."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from probebench.registry.entry import Shots
+from probebench.results.cells import in_order, shots_text
+from probebench.study.engine import Array, Mask, filled
+from probebench.study.noise import Noise
+from probebench.study.observations import Observation, equally_tuned
+
+Scale = Literal["points", "logit"]
+Level = Literal["zero-shot", "few-shot", "full"]
+SCALES: tuple[Scale, Scale] = ("points", "logit")
+LEVELS: tuple[Level, ...] = ("few-shot", "full", "zero-shot")
+WORDS: dict[Level, str] = {"few-shot": "few shots", "full": "full data", "zero-shot": "zero-shot"}
+# More images a class than these are many: they are shown, and no part of what is called few-shot.
+FEW = 50
+# A test set of fewer images is too noisy for what is read of spreads: its noise would swamp the others'.
+IMAGES = 500
+
+# A source, or what else is compared: (source, size), (side, source), a checkpoint.
+Row = Any
+
+
+def level_of(shots: Shots) -> Level | None:
+    """Returns which of the levels a number of shots belongs to; None for the many that are not all."""
+    if shots == "full":
+        return "full"
+    return "zero-shot" if shots == 0 else "few-shot" if shots <= FEW else None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Scores of rows that are compared.
+
+    Attributes:
+        rows: [S].
+        datasets: [D].
+        shots: [L], ascending, full last.
+        scores: Scale -> [S, R, D, L], percent or logit; NaN where there is none.
+        noise: Scale -> the sampling variance of each.
+        flagged: [S, D, L]; within two standard errors of chance or of the ceiling.
+        images: [D, L], the fewest test images behind a score; inf where it is unknown.
+        settings: [D, L], tunings behind each score.
+        equal: Whether all rows have the same tunings wherever there are several.
+        members: (row, data set, shots) -> observations.
+        dropped: What was left out, and why.
+    """
+
+    rows: tuple[Row, ...]
+    datasets: tuple[str, ...]
+    shots: tuple[Shots, ...]
+    scores: Mapping[Scale, Array]
+    noise: Mapping[Scale, Array]
+    flagged: Mask
+    images: Array
+    settings: Array
+    equal: bool
+    members: Mapping[tuple[Row, str, Shots], tuple[Observation, ...]]
+    dropped: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def runs(self) -> Array:
+        """How many runs each row has [S]."""
+        there = ~np.isnan(self.scores["points"]).all(axis=(2, 3))
+        counts: Array = there.sum(axis=1)
+        return counts
+
+    def over_runs(self, scale: Scale) -> tuple[Array, Array]:
+        """Returns the mean over the runs of each row [S, D, L], and its variance by runs, draws and test images."""
+        there = ~np.isnan(self.scores[scale])
+        number = there.sum(axis=1).astype(float)
+        number[number == 0] = np.nan
+        means: Array = np.where(there, self.scores[scale], 0.0).sum(axis=1) / number
+        noise: Array = np.where(there, self.noise[scale], 0.0).sum(axis=1) / number**2
+        return means, self._by_runs(self.scores[scale], noise)
+
+    def _by_runs(self, table: Array, noise: Array) -> Array:
+        """Returns the variance of means over runs: how runs of one row differ, where all rows have several.
+
+        It holds the noise of draws and test images too. Its mean over rows counts: of two runs each is poorly known.
+
+        Args:
+            table: [S, R, D, ...].
+            noise: Of the means without runs [S, D, ...].
+        """
+        there = ~np.isnan(table)
+        number = there.sum(axis=1)
+        if self.runs.min() < 2 or not (number[number > 0] > 1).all():
+            return noise
+        means = np.where(there, table, 0.0).sum(axis=1) / np.maximum(number, 1)
+        squares = np.where(there, (table - means[:, None]) ** 2, 0.0).sum(axis=(0, 1))
+        each = squares / np.maximum((number - 1).clip(min=0).sum(axis=0), 1)
+        found: Array = np.where(number > 0, each / np.maximum(number, 1), np.nan)
+        return found
+
+    def places(self, level: Level) -> list[int]:
+        """Returns the positions of the numbers of shots of a level."""
+        return [place for place, shots in enumerate(self.shots) if level_of(shots) == level]
+
+    @property
+    def levels(self) -> list[Level]:
+        """The levels at which there is a score."""
+        return [level for level in LEVELS if self.places(level)]
+
+    @property
+    def headline(self) -> Level:
+        """Few-shot where there is one, else full, else zero-shot."""
+        return self.levels[0]
+
+    def only(self, rows: Sequence[int]) -> "Panel":
+        """Returns some of the rows, by position."""
+        chosen = list(rows)
+        return Panel(
+            tuple(self.rows[place] for place in chosen),
+            self.datasets,
+            self.shots,
+            {scale: table[chosen] for scale, table in self.scores.items()},
+            {scale: table[chosen] for scale, table in self.noise.items()},
+            self.flagged[chosen],
+            self.images,
+            self.settings,
+            self.equal,
+            {key: found for key, found in self.members.items() if key[0] in {self.rows[place] for place in chosen}},
+            self.dropped,
+        )
+
+    def _used(self, places: Sequence[int], clear: bool) -> Mask:
+        """Returns which numbers of shots count on which data set [D, L].
+
+        Those that most rows have, so that all rows are averaged over the same ones.
+        """
+        held = ~np.isnan(self.scores["points"][..., list(places)]).all(axis=1)
+        counts = held.sum(axis=0)
+        used: Mask = (counts == counts.max(axis=1, keepdims=True)) & (counts > 0)
+        if clear:
+            used &= ~self.flagged[..., list(places)].any(axis=0)
+        return used
+
+    def by_run(self, scale: Scale, places: Sequence[int], *, clear: bool = False) -> Array:
+        """Returns the mean over some numbers of shots [S, R, D].
+
+        Args:
+            scale: Of the scores.
+            places: Numbers of shots by position.
+            clear: Leave out numbers of shots of a data set at which a row lies at chance or at the ceiling.
+        """
+        table, used = self.scores[scale][..., list(places)], self._used(places, clear)
+        total = np.where(used, table, 0.0).sum(axis=3)
+        number = used.sum(axis=1).astype(float)
+        number[number == 0] = np.nan
+        found: Array = total / number
+        return found
+
+    def means(self, scale: Scale, places: Sequence[int], *, clear: bool = False) -> Array:
+        """Returns the same [S, D], the mean over the runs of each row."""
+        runs = self.by_run(scale, places, clear=clear)
+        there = ~np.isnan(runs)
+        number = there.sum(axis=1).astype(float)
+        number[number == 0] = np.nan
+        found: Array = np.where(there, runs, 0.0).sum(axis=1) / number
+        return found
+
+    def level_noise(self, scale: Scale, places: Sequence[int]) -> Array:
+        """Returns the variance of those means by runs, draws and test images [S, D]."""
+        table = self.noise[scale][..., list(places)]
+        there = ~np.isnan(self.scores[scale][..., list(places)]) & self._used(places, False)
+        number = np.maximum(there.sum(axis=(1, 3)), 1)
+        return self._by_runs(self.by_run(scale, places), np.where(there, table, 0.0).sum(axis=(1, 3)) / number**2)
+
+    def large(self, places: Sequence[int]) -> list[int]:
+        """Returns the data sets whose test sets are large enough to read spreads of; all, where none is."""
+        kept = [d for d in range(len(self.datasets)) if self.images[d, list(places)].min() >= IMAGES]
+        return kept or list(range(len(self.datasets)))
+
+    def is_clear(self, places: Sequence[int]) -> bool:
+        """Says whether no score at these numbers of shots lies at chance or at the ceiling."""
+        return not self.flagged[..., list(places)].any()
+
+    def used(self) -> list[Observation]:
+        """Returns every observation behind the table."""
+        return list({id(one): one for found in self.members.values() for one in found}.values())
+
+
+def whole(table: Array) -> tuple[Array, list[int], list[int]]:
+    """Drops rows and data sets [S, D] that lack more than half, the emptiest first, and fills what is left.
+
+    Returns the table and the positions of its rows and columns.
+    """
+    rows, columns = list(range(table.shape[0])), list(range(table.shape[1]))
+    while rows and columns:
+        there = ~np.isnan(table[np.ix_(rows, columns)])
+        by_row, by_column = there.mean(axis=1), there.mean(axis=0)
+        if by_row.min() > 0.5 and by_column.min() > 0.5:
+            break
+        if by_row.min() <= by_column.min():
+            rows.pop(int(by_row.argmin()))
+        else:
+            columns.pop(int(by_column.argmin()))
+    kept = table[np.ix_(rows, columns)]
+    return (filled(kept) if kept.size else kept), rows, columns
+
+
+@dataclass
+class PanelMaker:
+    """Makes panels.
+
+    Attributes:
+        noise: Of scores.
+        chance: Score of guessing, by data set; 0 where it is unknown.
+    """
+
+    noise: Noise
+    chance: Mapping[str, float] = field(default_factory=dict)
+
+    def make(self, cells: Iterable[Observation], row: Callable[[Observation], Row]) -> Panel:
+        """Puts observations into a panel; several of one row, run, data set and number of shots are averaged."""
+        held: dict[tuple[str, Shots], dict[Row, list[Observation]]] = defaultdict(lambda: defaultdict(list))
+        members: dict[tuple[Row, str, Shots], list[Observation]] = defaultdict(list)
+        for cell in cells:
+            held[cell.dataset, cell.shots][row(cell)].append(cell)
+            members[row(cell), cell.dataset, cell.shots].append(cell)
+        rows = sorted({name for found in held.values() for name in found}, key=str)
+        runs = {name: self._runs(held, name) for name in rows}
+        datasets = sorted({dataset for dataset, _ in held})
+        levels, dropped = _levels(held, datasets)
+        shape = (len(rows), max(len(one) for one in runs.values()), len(datasets), len(levels))
+        scores: dict[Scale, Array] = {scale: np.full(shape, np.nan) for scale in SCALES}
+        noise: dict[Scale, Array] = {scale: np.full(shape, np.nan) for scale in SCALES}
+        flagged = np.zeros((shape[0], *shape[2:]), dtype=bool)
+        images = np.full(shape[2:], math.inf)
+        settings = np.ones(shape[2:], dtype=int)
+        equal = True
+        for d, dataset in enumerate(datasets):
+            for at, shots in enumerate(levels):
+                found = held.get((dataset, shots))
+                if not found:
+                    continue
+                listed = [cell for name in rows for cell in found.get(name, ())]
+                values, settings[d, at], same = equally_tuned(listed)
+                equal &= same
+                variances = self.noise.of(listed, values)
+                images[d, at] = min(cell.images or math.inf for cell in listed)
+                self._place(
+                    [(rows.index(row(one)), runs[row(one)].index(one.run), d, at) for one in listed],
+                    np.array(values),
+                    variances,
+                    np.array([cell.images or 1000 for cell in listed], dtype=float),
+                    (scores, noise),
+                )
+                error = np.sqrt(np.nan_to_num(variances))
+                low, high = self.chance.get(dataset.split(" (")[0], 0.0), 1.0
+                for cell, value, off in zip(listed, values, error, strict=True):
+                    flagged[rows.index(row(cell)), d, at] |= value - 2 * off <= low or value + 2 * off >= high
+        return Panel(
+            rows=tuple(rows),
+            datasets=tuple(datasets),
+            shots=tuple(levels),
+            scores=scores,
+            noise=noise,
+            flagged=flagged,
+            images=images,
+            settings=settings,
+            equal=equal,
+            members={key: tuple(found) for key, found in members.items() if key[2] in levels},
+            dropped=tuple(dropped),
+        )
+
+    @staticmethod
+    def _runs(held: Mapping[tuple[str, Shots], Mapping[Row, list[Observation]]], name: Row) -> list[int | None]:
+        found = {cell.run for rows in held.values() for cell in rows.get(name, ())}
+        return sorted(found, key=lambda run: (run is not None, run or 0))
+
+    @staticmethod
+    def _place(
+        where: Sequence[tuple[int, int, int, int]],
+        values: Array,
+        variances: Array,
+        images: Array,
+        into: tuple[dict[Scale, Array], dict[Scale, Array]],
+    ) -> None:
+        """Writes scores and noise on both scales, averaging what shares a place."""
+        scores, noise = into
+        # A score of 0 or 1 counts as half a test image away from it: its logit must be finite.
+        inside = np.clip(values, 0.5 / images, 1 - 0.5 / images)
+        slope = inside * (1 - inside)
+        places, position = np.unique(np.array(where), axis=0, return_inverse=True)
+        count = np.bincount(position.ravel())
+        at = tuple(places.T)
+
+        def averaged(found: Array) -> Array:
+            return np.bincount(position.ravel(), weights=found) / count
+
+        scores["points"][at] = averaged(100 * values)
+        scores["logit"][at] = averaged(np.log(inside / (1 - inside)))
+        noise["points"][at] = averaged(1e4 * variances) / count
+        noise["logit"][at] = averaged(variances / slope**2) / count
+
+
+def _levels(
+    held: Mapping[tuple[str, Shots], Mapping[Row, object]], datasets: Sequence[str]
+) -> tuple[list[Shots], list[tuple[str, str]]]:
+    """Returns the numbers of shots that half the data sets have, and what that leaves out."""
+    with_it = {shots: {dataset for dataset, at in held if at == shots} for _, shots in held}
+    kept = [shots for shots in in_order(with_it) if 2 * len(with_it[shots]) >= len(datasets)]
+    if not kept:
+        kept = in_order(with_it)
+    few = [shots for shots in in_order(with_it) if shots not in kept]
+    dropped = [(shots_text(shots), f"only {len(with_it[shots])} of {len(datasets)} data sets have it") for shots in few]
+    return kept, dropped
