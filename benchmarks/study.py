@@ -89,8 +89,8 @@ class Side:
     key: str = ""
 
 
-def effects(g: np.random.Generator, world: World, count: int) -> tuple[Array, Array]:
-    """Returns source effects [source, data set, level], and the part that all data sets share [source, 1, level]."""
+def effects(g: np.random.Generator, world: World, count: int) -> Array:
+    """Returns source effects [source, data set, level]."""
     spread = np.broadcast_to(np.asarray(world.spread, float), len(world.base))
 
     def part(datasets: int) -> Array:
@@ -98,8 +98,7 @@ def effects(g: np.random.Generator, world: World, count: int) -> tuple[Array, Ar
         found: Array = (math.sqrt(world.agree) * every + math.sqrt(1 - world.agree) * each) * spread
         return found
 
-    common = math.sqrt(world.shared) * part(1)
-    return common + math.sqrt(1 - world.shared) * part(world.datasets), common
+    return math.sqrt(world.shared) * part(1) + math.sqrt(1 - world.shared) * part(world.datasets)
 
 
 def accuracies(g: np.random.Generator, world: World, effect: Array) -> Array:
@@ -195,7 +194,7 @@ def sources(world: World, claims: Sequence[tuple[str, str | None, int]]) -> Scen
 
     def run(g: np.random.Generator) -> Iterable[Asked]:
         sides = _named(world)
-        found = table(g, world, sides, effects(g, world, world.sources)[0])
+        found = table(g, world, sides, effects(g, world, world.sources))
         if world.settings:
             found = [_tuned(g, world, one) for one in found]
         chance = {f"set{d}": world.chance for d in range(world.datasets)}
@@ -229,7 +228,7 @@ def paired(world: World, effect: float, *, method_spread: float = 0.1) -> Scenar
     def run(g: np.random.Generator) -> Iterable[Asked]:
         names = _named(world)
         sides = [*(replace(one, method="image-image", objective="simclr") for one in names), *names]
-        common, _ = effects(g, world, world.sources)
+        common = effects(g, world, world.sources)
         away = effect + method_spread * g.standard_normal((world.sources, 1, 1))
         away = away + 0.1 * g.standard_normal((1, world.datasets, 1))
         found = table(g, world, sides, np.concatenate([common + away, common]))
@@ -247,14 +246,9 @@ def words(world: World, effect: float, curated: int) -> Scenario:
             replace(one, curation="curated" if place < curated else "uncurated")
             for place, one in enumerate(_named(world))
         ]
-        found, common = effects(g, world, world.sources)
+        found = effects(g, world, world.sources)
         found[:curated] += effect
-        truth = effect
-        if curated < 3:
-            # The claim is about the named pair.
-            shared = common[:, 0, :-1].mean(axis=1)
-            truth += float(shared[:curated].mean() - shared[curated:].mean())
-        yield Asked(ask(table(g, world, sides, found), only={"curation"})[0], int(np.sign(effect)), truth)
+        yield Asked(ask(table(g, world, sides, found), only={"curation"})[0], int(np.sign(effect)), effect)
 
     return run
 
@@ -264,7 +258,7 @@ def labels(world: World, effect: float) -> Scenario:
 
     def run(g: np.random.Generator) -> Iterable[Asked]:
         names = _named(world)
-        common, _ = effects(g, world, world.sources)
+        common = effects(g, world, world.sources)
         cost = (
             effect + 0.08 * g.standard_normal((world.sources, 1, 1)) + 0.08 * g.standard_normal((1, world.datasets, 1))
         )
@@ -357,8 +351,8 @@ SCENARIOS: dict[str, tuple[str, Scenario]] = {
         ),
     ),
     "floor": (
-        "spread constant in logits over a floor of 1%, hard sets",
-        sources(World(chance=0.01, base=(-4.5, -2.5, -1.2, -0.4, 1.0)), [CONSTANT]),
+        "spread constant in logits, 1 shot at a chance of 1%",
+        sources(World(chance=0.01, base=(-9.0, -0.85, -0.2, 0.2, 1.5)), [CONSTANT]),
     ),
     "order-lost": (
         "few-shot and full effects independent",

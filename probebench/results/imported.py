@@ -1,16 +1,22 @@
 """Reads tables of published figures into results: one a hyper-parameter setting, with where in the table it stands."""
 
+import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from probebench.errors import ResultError
 from probebench.fingerprint import fingerprint
-from probebench.results.mapping import MethodWord, SourceWord, TableMap, find_word, read_source
+from probebench.outside import read_json
+from probebench.results.mapping import MethodWord, Role, SourceWord, TableMap, find_word, read_source
 from probebench.results.schema import Result
-from probebench.results.store import result_path, write_result
+from probebench.results.store import result_files, result_path, write_result
 from probebench.results.table import Figure, Problems, TableRow, cell_text, figures, number, rows
+
+# What rows say in words that a map translates.
+_WORDS: tuple[Role, ...] = ("method", "architecture", "source", "dataset", "shots")
 
 
 def import_table(table: Path, table_map: TableMap) -> list[Result]:
@@ -25,8 +31,11 @@ def import_table(table: Path, table_map: TableMap) -> list[Result]:
     problems = Problems(table)
     seen: Counter[str] = Counter()
     results: list[Result] = []
+    words: dict[Role, set[str]] = defaultdict(set)
     facts_of: dict[str, dict[str, Any]] = {}
     for row in rows(table, table_map, problems):
+        for role in _WORDS:
+            words[role].add(cell_text(row, role, table_map)[0].casefold())
         checkpoint = _checkpoint(row, table_map, problems)
         dataset = _dataset(row, table_map, problems)
         found = list(figures(row, table_map, problems))
@@ -46,13 +55,35 @@ def import_table(table: Path, table_map: TableMap) -> list[Result]:
                 place = {"table": table.name, "line": row.line, "column": figure.column, "repeat": seen[identity]}
                 results.append(_result(facts, figure, place, table_map))
     problems.stop_if_any()
+    if not table_map.partial:
+        _check_words(table, table_map, words, {result.dataset for result in results})
     if not results:
         raise ResultError(f"table {table} has no figures in the columns that the map names")
     return results
 
 
+def _check_words(table: Path, table_map: TableMap, words: dict[Role, set[str]], datasets: set[str]) -> None:
+    """Raises a ResultError for the keys of a map that nothing in the table matches."""
+    idle = [f"test_images.{name}" for name in table_map.test_images if name not in datasets]
+    idle += [f"methods.{word}" for word in table_map.methods if word.casefold() not in words["method"]]
+    idle += [
+        f"architectures.{word}" for word in table_map.architectures if word.casefold() not in words["architecture"]
+    ]
+    idle += [f"datasets.{word}" for word in table_map.datasets if word.casefold() not in words["dataset"]]
+    names = {id(read[0]) for word in words["source"] if (read := read_source(table_map.sources, word))}
+    idle += [f"sources.{word}" for word, meaning in table_map.sources.items() if id(meaning) not in names]
+    if not table_map.wide:
+        idle += [f"shots.{word}" for word in table_map.shots if word.casefold() not in words["shots"]]
+    if idle:
+        raise ResultError(
+            f"table {table}: nothing in it matches {', '.join(idle)} of the map; "
+            "write them as the table does, remove them, or say partial = true in the map"
+        )
+
+
 def write_imported(results: list[Result], out: Path) -> list[Path]:
-    """Writes one file for each result; importing the same table again writes the same files."""
+    """Writes one file for each result, and removes what the same table wrote before and holds no longer."""
+    before = set(_written(results, out))
     paths = []
     for result in results:
         identity = result.model_dump(mode="json", exclude=None if result.kind == "zeroshot" else {"mean"})
@@ -61,7 +92,33 @@ def write_imported(results: list[Result], out: Path) -> list[Path]:
         path = result_path(out, result.model, result.dataset, result.kind, result.protocol, result.shots, digest)
         write_result(path, result)
         paths.append(path)
+    for path in before - set(paths):
+        path.unlink()
     return paths
+
+
+def _written(results: list[Result], out: Path) -> Iterator[Path]:
+    """Lists the results below a folder that came from the same table under the same map."""
+    origins = {_origin(result.environment, result.protocol) for result in results}
+    for path in result_files(out):
+        try:
+            held = json.loads(read_json(path))
+        except (OSError, ValueError):
+            continue
+        # A damaged file is for whoever reads it to tell of.
+        if (
+            isinstance(held, dict)
+            and held.get("provenance") == "published"
+            and isinstance(held.get("environment"), dict)
+        ):
+            if _origin(held["environment"], held.get("protocol")) in origins:
+                yield path
+
+
+def _origin(environment: dict[str, Any], protocol: object) -> tuple[object, ...]:
+    imported = environment.get("imported")
+    told = imported if isinstance(imported, dict) else {}
+    return protocol, told.get("table"), told.get("title")
 
 
 def _method(row: TableRow, table_map: TableMap) -> MethodWord | None:
@@ -118,7 +175,7 @@ def _checkpoint(row: TableRow, table_map: TableMap, problems: Problems) -> dict[
 
 def _dataset(row: TableRow, table_map: TableMap, problems: Problems) -> str | None:
     text, column = cell_text(row, "dataset", table_map)
-    dataset = find_word(table_map.datasets, text) if table_map.datasets else _slug(text)
+    dataset = find_word(table_map.datasets, text) or ("" if table_map.strict else _slug(text))
     if not dataset:
         problems.add(row.line, column, f"unknown data set {text!r}")
     return dataset or None

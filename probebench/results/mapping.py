@@ -69,6 +69,10 @@ class TableMap(_Part):
         settings: Columns of hyper-parameters of the transfer; rows that differ in them alone share a cell.
         pretraining: Columns of hyper-parameters of the pre-training; kept, and part of what a checkpoint is.
         ignore: Columns that are passed over.
+        datasets: Word -> our id; a word that is not there is taken as it is, in lower case.
+        strict: Makes such a word an error.
+        partial: Whether tables may hold less than the map tells of; otherwise a word or number of shots that no row
+            has is an error, since it is most often one that is written otherwise there.
         failed: Cells that stand for a run that failed.
         blank: Cells that stand for a run that never was; an empty cell always does.
         test_images: Data set -> shots -> test images behind one figure.
@@ -84,6 +88,8 @@ class TableMap(_Part):
     kind: ResultKind = "finetune"
     mode: str = "full"
     metric: Metric = "accuracy"
+    strict: bool = False
+    partial: bool = False
     failed: list[str] = []
     blank: list[str] = []
     model: str
@@ -108,6 +114,15 @@ class TableMap(_Part):
             raise ValueError("a long table needs a column or a constant for shots")
         if "score" not in self.columns and not self.shots:
             raise ValueError("name the score column of a long table, or the columns of a wide one under [shots]")
+        for word, method in self.methods.items():
+            if unknown := [name for name in method.without if name not in self.shots]:
+                raise ValueError(f"methods.{word}.without: {', '.join(unknown)} is no column of [shots]")
+        known = {str(shots) for shots in self.shots.values()}
+        for dataset, images in self.test_images.items():
+            if self.datasets and self.strict and dataset not in self.datasets.values():
+                raise ValueError(f"test_images.{dataset}: no word of [datasets] means {dataset}")
+            if unknown := [shots for shots in images if self.wide and shots not in known]:
+                raise ValueError(f"test_images.{dataset}: {', '.join(unknown)} is no number of shots under [shots]")
         return self
 
     @property

@@ -293,7 +293,7 @@ def _unrepeated(found: Sequence[Observation], part: _Part) -> list[Observation]:
     for one, other in combinations(sorted(best, key=lambda facts: (len(best[facts]), str(facts))), 2):
         common = [place for place in best[one] if place in best[other]]
         same = sum(abs(best[one][place] - best[other][place]) < _ROUNDING for place in common)
-        if same >= _REPEATED and 2 * same >= len(common):
+        if same >= _REPEATED and 2 * same > len(common):
             suspect |= {one} if len(best[one]) < len(best[other]) else {one, other}
             part.drop(names[one], f"suspect data: {same} of {len(common)} figures repeat those of {names[other]}")
     return [cell for cell in found if cell.pretraining not in suspect]
@@ -320,7 +320,8 @@ def _sized(cells: Sequence[Observation], part: _Part) -> list[tuple[Observation,
                     f"{name} at {size_text(size)} ({', '.join(recipe)})",
                     f"no other source has this size; the nearest that has is {size_text(near)}, {factor:.3g}x{mend}",
                 )
-    for shots in sorted({cell.shots for cell in cells if level_of(cell.shots) is None}, key=str):
+    levels = group_by({cell.shots for cell in cells}, level_of)
+    for shots in sorted(levels.get(None, ()) if "few-shot" in levels else (), key=str):
         part.drop(shots_text(shots), "neither few-shot (up to 50) nor full: shown, and in no verdict")
     return [(cell, place[samples]) for cell, samples in known]
 

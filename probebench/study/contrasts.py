@@ -9,7 +9,16 @@ import numpy as np
 
 from probebench.results.cells import counted, size_text
 from probebench.study.claims import Basis, Claim, Estimate, Weighed, weigh
-from probebench.study.engine import Array, Interval, Mask, mean_interval, pair_interval, side_interval, undone_by
+from probebench.study.engine import (
+    Array,
+    Interval,
+    Mask,
+    mean_interval,
+    pair_interval,
+    pooled_interval,
+    side_interval,
+    undone_by,
+)
 from probebench.study.observations import Observation, Track, group_by
 from probebench.study.panel import SCALES, WORDS, Panel, PanelMaker, Scale, whole
 
@@ -32,6 +41,23 @@ Table = Callable[[Scale, Sequence[int], bool], Array]
 
 
 @dataclass(frozen=True)
+class Compared:
+    """A difference.
+
+    Attributes:
+        general: Of sources in general: they and their runs are the random unit. Open where one source has no like.
+        named: Of the named checkpoints alone, over data sets; None where sources are enough to speak for others.
+    """
+
+    general: Interval
+    named: Interval | None = None
+
+
+def _open(named: Interval) -> Interval:
+    return Interval(named.value, -math.inf, math.inf)
+
+
+@dataclass(frozen=True)
 class Contrast:
     """What is compared.
 
@@ -50,24 +76,24 @@ class Contrast:
     said: str
     unit: str = ""
 
-    def interval(self, scale: Scale, places: Sequence[int], *, clear: bool = False) -> tuple[Interval, bool] | None:
-        """Returns the difference, and whether it speaks of sources in general; None where nothing can be compared.
-
-        With fewer than three sources (a side) it is that of the named ones, over data sets.
-        """
+    def interval(self, scale: Scale, places: Sequence[int], *, clear: bool = False) -> Compared | None:
+        """Returns the difference; None where nothing can be compared."""
         table, rows, _ = whole(self.table(scale, places, clear))
         if not table.size:
             return None
         if self.sides is None:
-            if len(rows) < _SOURCES:
-                return pair_interval(table.mean(axis=0)), False
-            return mean_interval(table), True
+            if len(rows) >= _SOURCES:
+                return Compared(mean_interval(table))
+            named = pair_interval(table.mean(axis=0))
+            return Compared(mean_interval(table) if len(rows) > 1 else _open(named), named)
         first: Mask = self.sides[rows]
         if not first.any() or first.all():
             return None
-        if min(first.sum(), (~first).sum()) < _SOURCES:
-            return pair_interval(table[first].mean(axis=0) - table[~first].mean(axis=0)), False
-        return side_interval(table, first), True
+        if min(first.sum(), (~first).sum()) >= _SOURCES:
+            return Compared(side_interval(table, first))
+        named = pair_interval(table[first].mean(axis=0) - table[~first].mean(axis=0))
+        pooled = pooled_interval(table.mean(axis=1), first)
+        return Compared(pooled or _open(named), named)
 
     def told(self) -> str:
         """Names the rows where they are too few to speak for others."""
@@ -101,26 +127,24 @@ def contrast_claim(identity: str, contrast: Contrast, group: str, track: Track) 
         )
     clear = None
     if not panel.is_clear(places):
-        clear = contrast.interval("points", places, clear=True)
-        # No score is left: nothing speaks against the others but that all are at an end of the scale.
-        clear = clear or (Interval(0.0, -math.inf, math.inf), True)
-        if math.isfinite(clear[0].low):
-            about["without_flagged"] = Estimate.of(clear[0])
+        left = contrast.interval("points", places, clear=True)
+        # Where no score is left, nothing speaks against the others but that all are at an end of the scale.
+        clear = left.general if left else Interval(0.0, -math.inf, math.inf)
+        if left:
+            about["without_flagged"] = Estimate.of(clear)
     about |= {
-        "estimate": Estimate.of(points[0]),
-        "logit": Estimate.of(logit[0], "logits"),
+        "estimate": Estimate.of(points.general),
+        "logit": Estimate.of(logit.general, "logits"),
         "per_shots": tuple(_per_shots(contrast)),
         "details": {"pairs": _pairs(contrast)},
     }
-    said = (
-        f"{contrast.said}: {about['estimate']}{f' {contrast.unit}' if contrast.unit else ''} at {WORDS[panel.headline]}"
-    )
+    said = f"{contrast.said}: {_told(contrast, points)} at {WORDS[panel.headline]}"
     if panel.headline == "few-shot":
         full = contrast.interval("points", panel.places("full")) if panel.places("full") else None
-        said += f", {Estimate.of(full[0])} at full data" if full else ", and no scores of both sides at full data"
-    if not points[1]:
-        return _named(about, contrast, points[0], said)
-    weighed = weigh(points[0], logit[0], clear=clear[0] if clear else None)
+        said += f", {_told(contrast, full)} at full data" if full else ", and no scores of both sides at full data"
+    if points.named is not None:
+        return _named(about, contrast, points.named, said)
+    weighed = weigh(points.general, logit.general, clear=clear)
     return Claim(
         **about,
         verdict=weighed.verdict,
@@ -128,6 +152,10 @@ def contrast_claim(identity: str, contrast: Contrast, group: str, track: Track) 
         sentence=_sentence(weighed, said, len(contrast.names)),
         missing=weighed.why,
     )
+
+
+def _told(contrast: Contrast, compared: Compared) -> str:
+    return f"{Estimate.of(compared.named or compared.general)}{f' {contrast.unit}' if contrast.unit else ''}"
 
 
 def _sentence(weighed: Weighed, said: str, sources: int) -> str:
@@ -157,10 +185,10 @@ def _per_shots(contrast: Contrast) -> Iterable[dict[str, Any]]:
     for place, shots in enumerate(contrast.panel.shots):
         found = {scale: contrast.interval(scale, [place]) for scale in SCALES}
         if found["points"] and found["logit"]:
-            logit = Estimate.of(found["logit"][0]).as_dict(unit=False)
+            logit = Estimate.of(found["logit"].general).as_dict(unit=False)
             yield {
                 "shots": shots,
-                **Estimate.of(found["points"][0]).as_dict(unit=False),
+                **Estimate.of(found["points"].general).as_dict(unit=False),
                 **{f"{name}_logit": value for name, value in logit.items()},
             }
 

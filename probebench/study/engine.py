@@ -180,6 +180,24 @@ def side_interval(table: Array, first: Mask) -> Interval:
     return crossed(difference, [np.flatnonzero(chosen), np.flatnonzero(~chosen)], table.shape[1]).interval()
 
 
+def pooled_interval(means: Array, first: Mask) -> Interval | None:
+    """Returns the same of two sides of which one is short, with one variance between sources for both (Student's t).
+
+    None with fewer than four sources: nothing then tells how far sources of one side lie apart.
+
+    Args:
+        means: [source], over data sets.
+        first: Which rows are on the first side.
+    """
+    one, other = means[first], means[~first]
+    freedom = len(means) - 2
+    if freedom < 2:
+        return None
+    squares = ((one - one.mean()) ** 2).sum() + ((other - other.mean()) ** 2).sum()
+    variance = float(squares) / freedom * (1 / len(one) + 1 / len(other))
+    return t_interval(float(one.mean() - other.mean()), variance, float(freedom))
+
+
 def pair_interval(differences: Array) -> Interval:
     """Returns the mean difference of two checkpoints over data sets; it speaks of these two alone."""
     known = differences[~np.isnan(differences)]
@@ -278,7 +296,7 @@ def any_spread(spreads: Spreads) -> bool:
     return few.low > 0 or spreads.left_out(lambda spread: float(spread[-1])).interval(0.90).low > 0
 
 
-def source_deviation(table: Array, noise: Array) -> tuple[Interval, float]:
+def source_deviation(table: Array, noise: Array, *, tested: bool = False) -> tuple[Interval, float]:
     """Returns the SD between sources, and the run-to-run SD that would by itself give so much in 5% of tables.
 
     The interval is chi-square's on S - 1 degrees of freedom; it reaches 0 where the variance is not beyond what data
@@ -287,6 +305,7 @@ def source_deviation(table: Array, noise: Array) -> tuple[Interval, float]:
     Args:
         table: [source, data set].
         noise: Sampling variance of each.
+        tested: Whether a test has shown that there is a variance; the interval then leaves out 0.
     """
     from scipy.special import chdtri
 
@@ -298,7 +317,7 @@ def source_deviation(table: Array, noise: Array) -> tuple[Interval, float]:
         return math.sqrt(variance * free / float(chdtri(free, 1 - share)))
 
     value = math.sqrt(variance)
-    if found.low <= 0:
+    if found.low <= 0 and not tested:
         return Interval(value, 0.0, max(bound(0.025), math.sqrt(max(found.high, 0.0)))), bound(0.95)
     return Interval(value, bound(0.975), bound(0.025)), bound(0.95)
 

@@ -101,8 +101,11 @@ class Panel:
         return found
 
     def places(self, level: Level) -> list[int]:
-        """Returns the positions of the numbers of shots of a level."""
-        return [place for place, shots in enumerate(self.shots) if level_of(shots) == level]
+        """Returns the positions of the numbers of shots of a level; many shots are few-shot where nobody has fewer."""
+        found = [place for place, shots in enumerate(self.shots) if level_of(shots) == level]
+        if level == "few-shot" and not found:
+            return [place for place, shots in enumerate(self.shots) if level_of(shots) is None]
+        return found
 
     @property
     def levels(self) -> list[Level]:

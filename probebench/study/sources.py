@@ -81,7 +81,9 @@ def _matters(panel: Panel, level: Level, group: str, track: Track) -> Claim:
     size = tables["points"][0].shape
     if size[0] < 2 or not size[1]:
         return _short(about, "two sources with scores on the same data sets")
-    (points, undone), (logit, _) = (source_deviation(*tables[scale]) for scale in SCALES)
+    p_values = _permuted(panel, places)
+    tested = p_values is not None and max(p_values) < 0.05
+    (points, undone), (logit, _) = (source_deviation(*tables[scale], tested=tested) for scale in SCALES)
     about |= {
         "estimate": Estimate.of(points),
         "logit": Estimate.of(logit, "logits"),
@@ -90,7 +92,6 @@ def _matters(panel: Panel, level: Level, group: str, track: Track) -> Claim:
         ),
     }
     told = f"the SD between sources is {Estimate.of(points)} at {WORDS[level]}"
-    p_values = _permuted(panel, places)
     if p_values is None:
         return Claim(
             **about,
@@ -98,7 +99,7 @@ def _matters(panel: Panel, level: Level, group: str, track: Track) -> Claim:
             sentence=f"One run a source: {told}; sources matter if the run-to-run SD is below {undone:.1f} points.",
             missing=_RUNS,
         )
-    if max(p_values) < 0.05:
+    if tested:
         return Claim(**about, verdict="confirmed", sentence=f"The source matters: {told}, beyond runs.")
     if points.high <= SMALLEST_SD:
         bound = round(points.high, 2)

@@ -144,7 +144,7 @@ def test_study_and_page_of_results(features: pb.Features, tmp_path: Path) -> Non
     with pytest.raises(pb.UsageError, match="does not exist"):
         pb.run_study()
     found = pb.evaluate(features, shots=1, draws=1)
-    assert pb.run_study(found)[0].results == 1 and not (tmp_path / "study").exists()
+    assert pb.run_study(found).asked[0].results == 1 and not (tmp_path / "study").exists()
     pb.run_study(["results"], out="study")
     assert (tmp_path / "study" / "study.html").is_file()
     assert pb.build_leaderboard(found, out=tmp_path / "site") == tmp_path / "site" / "index.html"

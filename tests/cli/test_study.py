@@ -34,14 +34,22 @@ def test_a_damaged_result_is_named_and_passed_over(run: Run, tmp_path: Path) -> 
     damaged.write_text("{")
     done = run("study", "--json")
     assert done.code == 0 and damaged.name in done.err
-    assert json.loads(done.out)[0]["results"] == 5
+    assert json.loads(done.out)["results"][0]["results"] == 5
 
 
-def test_no_matched_pairs_is_an_answer_and_no_error(run: Run, tmp_path: Path) -> None:
+def test_one_checkpoint_answers_nothing_and_is_no_error(run: Run, tmp_path: Path) -> None:
     write(tmp_path / "results", count=1)
     done = run("study")
-    assert done.code == 0 and "7 of 7 questions refused" in done.out
-    assert "not enough matched pairs" in (tmp_path / "study" / "study.md").read_text()
+    assert done.code == 0 and done.out.count("cannot be asked of these results") == 1
+    assert "ranking (it takes two checkpoints)" in done.out
+    assert "Cannot be asked" in (tmp_path / "study" / "study.md").read_text()
+
+
+def test_a_tolerance_that_is_no_factor_is_one_line(run: Run, tmp_path: Path) -> None:
+    write(tmp_path / "results")
+    for wrong in ("0.5", "nan", "inf"):
+        done = run("study", "--size-tolerance", wrong)
+        assert done.code == 2 and "is a factor" in done.error
 
 
 def test_several_folders_are_read_and_the_report_is_written(run: Run, tmp_path: Path) -> None:
@@ -49,7 +57,7 @@ def test_several_folders_are_read_and_the_report_is_written(run: Run, tmp_path: 
     write(tmp_path / "two", provenance="published", predictions=None, weights_digest=None)
     done = run("study", "--results", "one", "--results", "two", "--out", "out")
     assert done.code == 0, done.err
-    assert "measured: 6 results in 6 cells" in done.out and "published: 6 results in 6 cells" in done.out
+    assert "Measured here: 6 results, 6 scores" in done.out and "Published by others: 6 results" in done.out
     assert (tmp_path / "out" / "study.html").is_file()
 
 
@@ -92,11 +100,12 @@ def test_import_then_study(run: Run, tmp_path: Path) -> None:
     done = run("results", "import", "table.csv", "--map", "entezari2023")
     assert done.code == 0, done.err
     assert "33 published results of 3 checkpoints on 1 data sets" in done.out and "6 of them failed" in done.out
-    (section,) = json.loads(run("study", "--json").out)
-    spread = next(one for one in section["answers"] if one["question"] == "spread" and "finetune" in one["track"])
-    assert [row["range"] for row in spread["tables"][0]["rows"]] == pytest.approx([0.2, 0.2, 0.0, 0.0])
-    assert {row["settings"] for row in spread["tables"][2]["rows"]} == {"2"}
-    assert {row["selection"] for row in spread["tables"][2]["rows"]} == {"test"}
+    told = run("study", "--json")
+    assert told.code == 0, told.err
+    claims = json.loads(told.out)["claims"]
+    matters = next(one for one in claims if one["id"] == "source-matters" and one["level"] == "few-shot")
+    assert [row["range"] for row in matters["per_shots"]] == pytest.approx([20, 20, 0])
+    assert matters["basis"]["settings"] == 2 and matters["provenance"] == "published"
     listed = run("results", "list", "--json")
     assert {one["provenance"] for one in json.loads(listed.out)} == {"published"}
 

@@ -1,59 +1,72 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from scipy.stats import chi2, ncx2
 
-from probebench.study.answer import Estimate
-from probebench.study.noise import spread, trend
+from probebench.results.schema import Result
+from probebench.results.store import Predictions
+from probebench.study.noise import Noise
+from probebench.study.observations import Observation, observations
+from tests.study.make import LEVELS, Pretraining, results
 
-
-def test_the_interval_inverts_the_noncentral_chi_square() -> None:
-    x, v = np.array([0.1, 0.2, 0.25, 0.4]), np.full(4, 0.004)
-    found = spread([(x, v)])
-    statistic = 3 * np.var(x, ddof=1) / 0.004
-    low, high = (np.array([found.deviation.low, found.deviation.high], dtype=float)) ** 2 * 3 / 0.004
-    assert ncx2.cdf(statistic, 3, low) == pytest.approx(0.975)
-    assert ncx2.cdf(statistic, 3, high) == pytest.approx(0.025)
-    assert found.p_value == pytest.approx(chi2.sf(statistic, 3))
-    assert found.deviation.value == pytest.approx(np.sqrt(np.var(x, ddof=1) - 0.004))
+IMAGES = 400
 
 
-def test_with_unequal_noise_the_interval_still_holds() -> None:
-    generator = np.random.default_rng(0)
-    truth = np.array([0.0, 0.02, 0.05, 0.06, 0.09])
-    v = np.array([1e-4, 4e-4, 1e-3, 2e-4, 6e-4])
-    held = 0
-    for _ in range(500):
-        deviation = spread([(truth + generator.normal(0, np.sqrt(v)), v)] * 1).deviation
-        held += (deviation.low or 0) <= truth.std(ddof=1) <= (deviation.high or 0)
-    assert held >= 0.93 * 500
+def cells(count: int, **changes: object) -> list[Observation]:
+    grid = [Pretraining(f"source{number}") for number in range(count)]
+    made = results(np.random.default_rng(0), grid, lambda *_: 0.6, datasets=["dtd"], levels=LEVELS[:1], **changes)  # type: ignore[arg-type]
+    return observations(made)
 
 
-def test_a_spread_far_beyond_noise_is_itself() -> None:
-    found = spread([(np.array([0.1, 0.5, 0.9]), np.full(3, 1e-9))])
-    assert found.deviation.value == pytest.approx(0.4)
-    assert found.deviation.low == pytest.approx(0.4, abs=1e-3) and found.p_value == 0
+def predictions(shared: float, seed: int = 0) -> dict[str, Predictions]:
+    """Predictions of three checkpoints; a share of the images is right or wrong for all of them."""
+    generator = np.random.default_rng(seed)
+    common = generator.random((1, IMAGES)) < 0.6
+    truth = np.zeros(IMAGES, dtype=np.int64)
+    found = {}
+    for number in range(3):
+        own = generator.random((1, IMAGES)) < 0.6
+        right = np.where(generator.random(IMAGES) < shared, common, own)
+        wrong = np.repeat(1 - right.astype(np.int64), 5, axis=0)
+        found[f"source{number}"] = Predictions(tuple(map(str, range(IMAGES))), truth, wrong)
+    return found
 
 
-def test_a_spread_below_noise_is_zero_with_room_above() -> None:
-    found = spread([(np.full(4, 0.5), np.full(4, 0.01))])
-    assert found.deviation.value == 0 and found.deviation.low == 0 and (found.deviation.high or 0) > 0.05
-    assert found.p_value == pytest.approx(1)
+def test_hard_images_that_all_share_are_no_noise_of_a_difference() -> None:
+    compared = cells(3)
+    binomial = Noise().of(compared, [0.6] * 3)
+    assert (binomial >= 0.6 * 0.4 / 2000).all()
+    found = {}
+    for shared in (0.0, 1.0):
+        held = predictions(shared)
+
+        def read(result: Result, held: dict[str, Predictions] = held) -> Predictions:
+            return held[result.checkpoint.sources[0].name]
+
+        found[shared] = float(Noise(read).of(compared, [0.6] * 3)[0])
+    draws = float(binomial[0]) - (0.6 * 2000 + 2) / 2004 * (1 - (0.6 * 2000 + 2) / 2004) / 2000
+    assert found[1.0] == pytest.approx(draws, abs=1e-9)
+    assert found[0.0] == pytest.approx(draws + 0.24 / IMAGES, rel=0.15)
 
 
-def test_without_noise_the_spread_is_exact() -> None:
-    found = spread([(np.array([0.0, 1.0]), np.zeros(2))])
-    assert found.deviation == Estimate(np.sqrt(0.5), np.sqrt(0.5), np.sqrt(0.5))
+def test_a_draw_that_is_easy_for_all_is_no_noise_of_a_difference() -> None:
+    easy = np.array([-0.1, -0.05, 0.0, 0.05, 0.1])
+
+    def with_draws(own: float) -> list[Observation]:
+        generator = np.random.default_rng(0)
+        found = []
+        for cell in cells(4):
+            scores = 0.6 + easy + own * generator.standard_normal(5)
+            draws = tuple((digest, float(score)) for (digest, _), score in zip(cell.draws, scores, strict=True))
+            found.append(replace(cell, draws=draws))
+        return found
+
+    binomial = Noise().of(cells(1), [0.6])[0] - np.var([score for _, score in cells(1)[0].draws], ddof=1) / 5
+    assert Noise().of(with_draws(0.0), [0.6] * 4) == pytest.approx([binomial] * 4)
+    assert Noise().of(with_draws(0.0)[:1], [0.6])[0] == pytest.approx(binomial + np.var(easy, ddof=1) / 5)
+    assert Noise().of(with_draws(0.05), [0.6] * 4)[0] == pytest.approx(binomial + 0.05**2 / 5, rel=0.6)
 
 
-def test_the_trend_is_a_least_squares_line() -> None:
-    levels = [Estimate(value, value, value) for value in (0.5, 0.2, 0.4, 0.1)]
-    slope = np.polyfit(range(4), [0.5, 0.2, 0.4, 0.1], 1)[0]
-    found = trend(levels)
-    assert found.value == pytest.approx(3 * slope) and found.low == found.high == found.value
-
-
-def test_two_levels_differ_with_the_rule_of_zou_and_donner() -> None:
-    found = trend([Estimate(0.5, 0.4, 0.7), Estimate(0.3, 0.0, 0.35)])
-    assert found.value == pytest.approx(-0.2)
-    assert found.low == pytest.approx(-0.2 - np.hypot(0.3, 0.2))
-    assert found.high == pytest.approx(-0.2 + np.hypot(0.05, 0.1))
+def test_without_the_number_of_images_the_noise_is_unknown() -> None:
+    (cell,) = cells(1, n_test=None, provenance="published", predictions=None, weights_digest=None)
+    assert np.isnan(Noise().of([cell], [0.5])).all()

@@ -1,10 +1,9 @@
-import numpy as np
 import pytest
 
 from probebench.results.cells import in_order
 from probebench.results.schema import Result
-from probebench.study.observations import average, observations, rectangle, same_sizes, sized
-from tests.results.make import checkpoint, result, trial
+from probebench.study.observations import Observation, equally_tuned, observations, same_sizes
+from tests.results.make import checkpoint, result
 
 SCORES = ((0.4, 0.6), (0.6, 0.8))
 
@@ -13,11 +12,11 @@ def published(**changes: object) -> Result:
     return result(provenance="published", trials=[], predictions=None, weights_digest=None, **changes)
 
 
-def test_the_best_setting_makes_the_cell_and_failed_ones_count_as_settings() -> None:
+def test_settings_of_a_published_cell_are_scores_of_one_and_failed_ones_are_none() -> None:
     rates = zip((0.5, 0.7, None), ("0.1", "0.01", "0.001"), strict=True)
     made = [published(mean=mean, ci95=None, environment={"settings": {"lr": rate}}) for mean, rate in rates]
     (cell,) = observations(made)
-    assert (cell.score, cell.settings, cell.selection) == (0.7, 3, "test")
+    assert (cell.score, len(cell.scores), cell.selection) == (0.7, 2, "test")
 
 
 def test_a_cell_whose_runs_all_failed_is_no_cell() -> None:
@@ -26,23 +25,12 @@ def test_a_cell_whose_runs_all_failed_is_no_cell() -> None:
 
 def test_of_several_backends_one_counts_and_never_the_better() -> None:
     (cell,) = observations([result(mean=0.9, backend="sklearn"), result(mean=0.3, backend="torch")])
-    assert (cell.score, cell.settings, cell.selection) == (0.3, 1, "validation")
-
-
-def test_checkpoints_that_share_all_facts_are_averaged_where_they_stand_for_one() -> None:
-    trials = [[trial(seed, score, draw_digest=f"{seed:064x}") for seed, score in enumerate(own)] for own in SCORES]
-    made = [result(model=name, mean=sum(own) / 2, trials=own_trials)
-            for name, own, own_trials in zip("ab", SCORES, trials, strict=True)]  # fmt: skip
-    both = observations(made)
-    assert len(both) == 2
-    mean = average(both)
-    assert mean.score == pytest.approx(0.6) and [score for _, score in mean.draws] == pytest.approx([0.5, 0.7])
-    assert (mean.model, mean.settings, mean.selection) == ("a, b", 2, "validation")
+    assert (cell.score, len(cell.scores), cell.selection) == (0.3, 1, "validation")
 
 
 def test_one_result_keeps_what_it_was_chosen_on() -> None:
     (cell,) = observations([result()])
-    assert (cell.settings, cell.selection) == (1, "validation")
+    assert (len(cell.scores), cell.selection) == (1, "validation")
 
 
 @pytest.mark.parametrize(
@@ -68,7 +56,7 @@ def test_what_is_measured_in_another_way_is_another_cell(change: dict[str, objec
 def test_one_architecture_of_two_libraries_is_one() -> None:
     names = ("torchvision/resnet50", "timm/resnet50")
     (cell,) = observations([published(checkpoint=checkpoint(architecture=name)) for name in names])
-    assert (cell.architecture, cell.settings) == ("timm/resnet50", 2)
+    assert (cell.architecture, len(cell.scores)) == ("timm/resnet50", 2)
 
 
 def test_one_name_with_two_fingerprints_is_two_data_sets() -> None:
@@ -81,7 +69,7 @@ def test_sizes_of_several_sources_add_up_where_all_are_known() -> None:
     assert (cell.source, cell.samples) == ("A + B", 12)
     both[0]["samples"] = "unknown"
     (cell,) = observations([result(checkpoint=checkpoint(sources=both))])
-    assert cell.samples is None and sized([cell]) == []
+    assert cell.samples is None
 
 
 def test_sizes_within_a_tenth_are_one_size() -> None:
@@ -97,14 +85,20 @@ def test_shots_ascend_and_full_is_last() -> None:
     assert in_order(["full", 20, 0, 5]) == [0, 5, 20, "full"]
 
 
-def test_what_the_rectangle_keeps_is_complete() -> None:
-    generator = np.random.default_rng(0)
-    for _ in range(50):
-        held = {row: {column for column in range(6) if generator.random() < 0.8} for row in range(5)}
-        rows, columns = rectangle(held)
-        assert all(set(columns) <= held[row] for row in rows)
-    assert rectangle({0: {1, 2}, 1: {1, 2}}) == ([0, 1], [1, 2])
-    assert rectangle({}) == ([], [])
+def test_settings_that_all_share_count_and_else_as_many_of_each() -> None:
+    def tuned(*names: str) -> Observation:
+        said = [(number / 10, {"settings": {"lr": name}}) for number, name in enumerate(names, 1)]
+        return observations([published(mean=mean, ci95=None, environment=lr) for mean, lr in said])[0]
+
+    one, other, apart = tuned("a", "b", "c"), tuned("c", "a"), tuned("x")
+    assert equally_tuned([one, other]) == (pytest.approx([0.3, 0.2]), 2, True)
+    scores, count, same = equally_tuned([one, apart])
+    assert (count, same) == (1, False) and scores == pytest.approx([0.2, 0.1])
+
+
+def test_one_input_size_stands_for_a_data_set_and_others_are_tracks_of_their_own() -> None:
+    found = observations([result(input_size=96), result(input_size=96, model="b"), result(input_size=32)])
+    assert sorted(cell.track.pixels for cell in found) == [0, 0, 32]
 
 
 def test_layers_of_one_checkpoint_never_meet_and_say_which_they_are() -> None:

@@ -1,0 +1,323 @@
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from probebench.results.schema import Result
+from probebench.study.ask import QUESTIONS, Study, study
+from probebench.study.observations import Observation, observations
+from probebench.study.report import write_report
+from tests.study.make import DATASETS, SOURCES, Pretraining, results
+
+LOGITS = {1: -1.4, 5: -0.3, 10: 0.1, 20: 0.4, "full": 1.4}
+SETS = [*DATASETS, "caltech101", "domainnet_real", "domainnet_clipart"]
+
+
+def score(logit: float) -> float:
+    return float(1 / (1 + np.exp(-logit)))
+
+
+def made(
+    grid: list[Pretraining],
+    effect: Callable[[Pretraining, str, int | str], float],
+    *,
+    seed: int = 0,
+    runs: int = 1,
+    run: float = 0.0,
+    **changes: Any,
+) -> list[Result]:
+    """Results whose effects are planted in logits; runs differ by ``run`` on all data sets at once."""
+    generator = np.random.default_rng(seed)
+    hard = dict(zip(SETS, 0.5 * generator.standard_normal(len(SETS)), strict=True))
+    found = []
+    for number in range(runs):
+        off = {one.name: run * generator.standard_normal() for one in grid}
+
+        def truth(one: Pretraining, dataset: str, shots: int | str, off: dict[str, float] = off) -> float:
+            return score(LOGITS[shots] + hard[dataset] + off[one.name] + effect(one, dataset, shots))
+
+        for result in results(generator, grid, truth, datasets=SETS, images=4000, **changes):
+            facts = {"run": number} if runs > 1 else {}
+            update = {"checkpoint": result.checkpoint.model_copy(update=facts), "model": f"{result.model}_{number}"}
+            found.append(result.model_copy(update=update))
+    return found
+
+
+def by_source(worth: dict[str, float]) -> Callable[[Pretraining, str, int | str], float]:
+    return lambda one, _dataset, _shots: worth.get(one.source, 0.0)
+
+
+def said(found: Study, identity: str, level: str | None = None) -> str:
+    claim = found.claim(identity, level)
+    assert claim is not None
+    return claim.verdict
+
+
+GRID = [Pretraining(source) for source in SOURCES]
+
+
+def test_with_runs_a_planted_source_effect_is_confirmed_and_none_is_not() -> None:
+    worth = dict(zip(SOURCES, (0.3, 0.15, 0.0, -0.1, -0.2, -0.3), strict=True))
+    found = study(made(GRID, by_source(worth), runs=2, run=0.03))
+    assert said(found, "source-matters", "few-shot") == said(found, "source-matters", "full") == "confirmed"
+    assert said(found, "ranking-carries-over") == "confirmed"
+    best = found.claim("best-source")
+    assert best is not None and best.verdict == "confirmed" and "LAION leads YFCC" in best.sentence
+    claim = found.claim("source-matters", "few-shot")
+    assert claim is not None and claim.basis.runs == 2 and claim.estimate is not None and claim.estimate.low > 0  # type: ignore[operator]
+    none = study(made(GRID, by_source({}), runs=2, run=0.1))
+    for identity in ("source-matters", "best-source", "ranking-carries-over"):
+        assert said(none, identity) in ("not answerable", "no effect")
+
+
+def test_one_run_a_source_never_confirms_that_sources_matter_and_says_what_would_undo_it() -> None:
+    found = study(made(GRID, by_source({"LAION": 0.4, "WIT": -0.4})))
+    claim = found.claim("source-matters", "few-shot")
+    assert claim is not None and claim.verdict == "not answerable"
+    assert "One run a source" in claim.sentence and "run-to-run SD is below" in claim.sentence
+    assert "second pre-training run" in (claim.missing or "")
+
+
+def test_a_spread_that_falls_fades_and_one_that_stays_in_logits_does_not() -> None:
+    worth = dict(zip(SOURCES, (0.5, 0.3, 0.1, -0.1, -0.3, -0.5), strict=True))
+
+    def falls(one: Pretraining, _dataset: str, shots: int | str) -> float:
+        return worth[one.source] * (0.1 if shots == "full" else 1)
+
+    assert said(study(made(GRID, falls)), "fades") == "confirmed"
+    assert said(study(made(GRID, by_source(worth))), "fades") != "confirmed"
+    fades = study(made(GRID, falls)).claim("fades")
+    assert fades is not None and [row["shots"] for row in fades.per_shots] == [1, 5, 10, 20, "full"]
+    assert {row["without"] for row in fades.details["left out one at a time"]} == {*SOURCES, *SETS}
+
+
+def test_methods_are_held_against_each_other_at_equal_source() -> None:
+    grid = [*GRID, *(Pretraining(source, method="image-image", objective="simclr") for source in SOURCES)]
+
+    def ahead(one: Pretraining, dataset: str, shots: int | str) -> float:
+        return (0.3 if one.method == "image-image" else 0.0) + 0.05 * (sum(map(ord, one.source + dataset)) % 3)
+
+    found = study(made(grid, ahead))
+    claim = found.claim("image-vs-language")
+    assert claim is not None and claim.verdict == "confirmed" and len(claim.basis.sources) == 6
+    assert claim.estimate is not None and 4 < (claim.estimate.value or 0) < 9
+    assert claim.logit is not None and claim.logit.value == pytest.approx(0.3, abs=0.05)
+    # Of two sources nothing is said in general: they are named.
+    few = study(made([one for one in grid if one.source in SOURCES[:2]], ahead)).claim("image-vs-language")
+    assert few is not None and few.verdict == "not answerable" and few.missing == "three sources"
+    assert "LAION and YFCC alone" in few.sentence
+
+
+def test_one_curated_source_is_a_named_pair_and_three_a_side_are_a_claim() -> None:
+    def curated(count: int) -> list[Pretraining]:
+        return [replace(one, curation="curated" if place < count else "uncurated") for place, one in enumerate(GRID)]
+
+    def ahead(one: Pretraining, dataset: str, shots: int | str) -> float:
+        return 0.5 * (one.curation == "curated") + 0.04 * SOURCES.index(one.source)
+
+    alone = study(made(curated(1), ahead)).claim("curation")
+    assert alone is not None and alone.verdict == "not answerable" and "LAION minus the rest alone" in alone.sentence
+    assert said(study(made(curated(3), ahead)), "curation") == "confirmed"
+
+
+def test_permuted_labels_are_paired_by_source_and_stay_out_of_all_else() -> None:
+    clean = made(GRID, by_source({}))
+    noisy = [
+        one.model_copy(
+            update={
+                "checkpoint": one.checkpoint.model_copy(update={"label_noise": 0.5}),
+                "model": f"{one.model}_noisy",
+            }
+        )
+        for one in made(GRID, lambda *_: -0.4, seed=1)
+    ]
+    found = study([*clean, *noisy])
+    claim = found.claim("label-noise")
+    assert claim is not None and claim.verdict == "confirmed" and "50% permuted labels" in claim.sentence
+    matters = found.claim("source-matters", "few-shot")
+    assert matters is not None and not any("noisy" in name for name in matters.basis.checkpoints)
+
+
+def test_a_ladder_gives_points_a_doubling_and_a_multiple() -> None:
+    grid = [Pretraining(source, size) for source in SOURCES[:3] for size in (675_000, 1_350_000, 2_700_000, 5_400_000)]
+
+    def grown(one: Pretraining, _dataset: str, _shots: int | str) -> float:
+        worth = 0.25 * float(np.log2(one.samples / 2_700_000))
+        return worth + {"LAION": 0.0, "YFCC": 0.15, "RedCaps": -0.05}[one.source]
+
+    found = study(made(grid, grown))
+    size = found.claim("size")
+    assert size is not None and size.verdict == "confirmed" and "a doubling" in size.sentence
+    assert size.logit is not None and size.logit.value == pytest.approx(0.25, abs=0.03)
+    multiple = found.claim("data-multiple", "full")
+    assert multiple is not None and multiple.estimate is not None and multiple.estimate.unit == "ratio"
+    rows = {(row["source"], row["target"]): row["value"] for row in multiple.details["multiples"]}
+    assert rows["LAION", "YFCC at 2.7M"] == pytest.approx(1.5, rel=0.25)
+
+
+def test_unequal_tuning_is_no_order_of_sources() -> None:
+    cells = observations(made(GRID, by_source({})))
+    generator = np.random.default_rng(0)
+    tuned: list[Observation] = []
+    for cell in cells:
+        count = (12, 6, 3, 3, 3, 3)[SOURCES.index(cell.source)]
+        scores = {f"{cell.source}{place}": min(0.99, cell.score + 0.03 * generator.random()) for place in range(count)}
+        tuned.append(replace(cell, scores=scores, draws=()))
+    from probebench.study.ask import ask
+
+    claims = {claim.id: claim for claim in ask(tuned)}
+    assert claims["best-source"].verdict == claims["ranking-carries-over"].verdict == "not answerable"
+    assert "tun" in (claims["best-source"].missing or "") and claims["source-matters"].basis.settings == 3
+
+
+def test_two_checkpoints_are_ranked_and_the_rest_is_one_line() -> None:
+    grid = [Pretraining("LAION", 400_000_000), Pretraining("IN1k", 1_281_167, "supervised", "cross-entropy")]
+    found = study(made(grid, by_source({"IN1k": 0.5})))
+    ranking = found.claim("ranking")
+    assert ranking is not None and ranking.verdict == "confirmed" and ranking.estimate is not None
+    assert "in1k" in ranking.sentence.split(" leads ")[0]
+    assert [claim.id for claim in found.leading if claim.estimate] == ["ranking"]
+    assert {claim.id for claim in found.leading} == set(QUESTIONS)
+    even = study(made(grid, by_source({}))).claim("ranking")
+    assert even is not None and even.verdict in ("not answerable", "no effect")
+
+
+def test_measured_and_published_results_are_apart() -> None:
+    measured = made(GRID[:3], by_source({}))
+    bare = {"provenance": "published", "predictions": None, "weights_digest": None}
+    published = made(GRID[3:], by_source({}), **bare)
+    found = study([*measured, *published])
+    assert [one.provenance for one in found.asked] == ["measured", "published"]
+    for claim in found.claims:
+        names = {one.model for one in (measured if claim.track.provenance == "measured" else published)}
+        assert set(claim.basis.checkpoints) <= names
+
+
+def test_what_takes_no_part_is_told() -> None:
+    old = [one.model_copy(update={"protocol_version": 1}) for one in made(GRID[:2], by_source({}), seed=2)]
+    unknown = made([Pretraining("Mystery", samples="unknown")], by_source({}))  # type: ignore[arg-type]
+    unknown = [
+        one.model_copy(update={"checkpoint": one.checkpoint.model_copy(update={"sources": []})}) for one in unknown
+    ]
+    near = made([Pretraining("Near", 3_500_000)], by_source({}), seed=3)
+    few = [one for one in made(GRID, by_source({})) if one.shots != 20 or one.dataset == SETS[0]]
+    newer = [one.model_copy(update={"protocol_version": 2}) for one in [*few, *near, *unknown]]
+    found = study([*newer, *old])
+    told = " | ".join(f"{one.what}: {one.why}" for one in found.dropped)
+    assert "an older version of the protocol" in told and "only 1 of 8 data sets have it" in told
+    assert "--size-tolerance 1.30 would take them as one" in told
+    wider = study(newer, size_tolerance=1.3).claim("source-matters", "few-shot")
+    assert wider is not None and "Near" in wider.basis.sources
+
+
+def test_a_published_checkpoint_that_repeats_another_is_suspect() -> None:
+    bare = {"provenance": "published", "predictions": None, "weights_digest": None}
+    published = made(GRID, by_source({}), levels=["full"], **bare)
+    copied = [
+        one.model_copy(
+            update={
+                "model": "copy",
+                "checkpoint": one.checkpoint.model_copy(update={"architecture": "open_clip/ViT-B-32"}),
+            }
+        )
+        for one in published[: 2 * len(GRID) : len(GRID)]
+    ]
+    found = study([*published, *copied])
+    assert any("suspect data: 2 of 2 figures" in one.why for one in found.dropped)
+    assert not any("copy" in claim.basis.checkpoints for claim in found.claims)
+
+
+def test_the_json_is_the_contract() -> None:
+    plain = study(made(GRID, by_source({}))).as_dict()
+    keys = ["id", "question", "group", "verdict", "estimate", "logit", "per_shots", "basis", "missing"]
+    for claim in plain["claims"]:
+        assert list(claim)[: len(keys)] == keys
+        assert claim["verdict"] in ("confirmed", "contradicted", "no effect", "not answerable")
+        assert (claim["verdict"] == "no effect") == ("bound" in claim)
+        assert claim["estimate"] is None or set(claim["estimate"]) == {"value", "low", "high", "unit"}
+        assert set(claim["basis"]) == {"sources", "runs", "datasets", "settings", "checkpoints"}
+        assert claim["missing"] if claim["verdict"] == "not answerable" else True
+    assert {claim["id"] for claim in plain["claims"]} == set(QUESTIONS)
+
+
+@pytest.fixture(scope="module")
+def simulator() -> ModuleType:
+    path = Path(__file__).parents[2] / "benchmarks" / "study.py"
+    spec = importlib.util.spec_from_file_location("study_simulator", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["study_simulator"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+# The whole table, of 500 tables each, is in benchmarks/README.md.
+@pytest.mark.parametrize(
+    ("name", "tables", "wrong", "right"),
+    [
+        ("constant-logit", 12, 2, 0),
+        ("one-run", 8, 1, 0),
+        ("methods-equal", 15, 3, 0),
+        ("one-curated", 15, 0, 0),
+        ("words-equal", 10, 2, 0),
+        ("unequal-settings", 8, 1, 0),
+        ("methods-differ", 6, 0, 5),
+        ("fading", 6, 0, 4),
+        ("source", 4, 0, 3),
+        ("multiple-one", 6, 1, 0),
+    ],
+)
+def test_on_a_seeded_few_of_the_simulated_tables(
+    simulator: ModuleType, name: str, tables: int, wrong: int, right: int
+) -> None:
+    for tally in simulator.simulate(name, tables).values():
+        assert tally.wrong <= wrong and tally.right >= right
+        assert tally.covered >= 0.7 * tally.bounded
+
+
+@pytest.mark.parametrize("seed", [*range(16), 57])
+def test_any_results_are_answered(seed: int, tmp_path: Path) -> None:
+    """Whatever is missing, at the ends of the scale, or repeated: claims, a report and no error."""
+    generator = np.random.default_rng(seed)
+    words = {
+        "method": ("image-image", "language-image", "supervised", "none"),
+        "labels": ("human", "captions", "unknown"),
+        "curation": ("curated", "none", "unknown"),
+        "samples": ("unknown", 1000, 1050, 2000, 4000, 8000),
+        "source": SOURCES[:4],
+    }
+    grid = [
+        Pretraining(**{key: found[generator.integers(len(found))] for key, found in words.items()})  # type: ignore[arg-type]
+        for _ in range(int(generator.integers(1, 14)))
+    ]
+    named = {one.name: one for one in grid}
+    shots = [level for level in (0, 1, 5, 100, "full") if generator.random() < 0.7] or [1]
+    sets = list(SETS[: int(generator.integers(1, 5))])
+    levels = {}
+
+    def truth(one: Pretraining, dataset: str, level: int | str) -> float:
+        return levels.setdefault(
+            (one.name, dataset, level), float(generator.choice([0.0, 0.01, 0.5, 0.99, 1.0, generator.random()]))
+        )
+
+    listed = results(
+        generator, list(named.values()), truth, datasets=sets, levels=shots, images=int(generator.choice([10, 1000]))
+    )
+    kept = [one for one in listed if generator.random() < 0.8] or listed[:1]
+    bare = {"provenance": "published", "trials": [], "predictions": None, "weights_digest": None, "n_test": None}
+    told = [one.model_copy(update=bare) if generator.random() < 0.3 else one for one in kept]
+    runs = [
+        one.model_copy(update={"checkpoint": one.checkpoint.model_copy(update={"run": int(generator.integers(3))})})
+        for one in told
+    ]
+    found = study(runs, chance={"dtd": 0.02})
+    assert found.claims
+    for claim in found.claims:
+        assert (claim.missing is None) == claim.answered, claim
+    write_report(found, tmp_path)
