@@ -258,7 +258,7 @@ def _shared_sources(
     chosen = [cell for own in held for cell in own if cell.source in shared]
     if not chosen:
         return None
-    return maker.make(chosen, lambda cell: (sides[cell.method, cell.objective], cell.source))
+    return maker.make(chosen, lambda cell: (sides[cell.method, cell.objective], cell.source), tuned_by_source=True)
 
 
 def _grade(cell: Observation) -> int | None:
@@ -301,6 +301,7 @@ def label_claim(
             panel = maker.make(
                 [*(cell for cell in clean if cell.source in sources), *noisy],
                 lambda cell: (int(bool(cell.label_noise)), cell.source),
+                tuned_by_source=True,
             )
             contrast = _paired(panel, f"clean over {100 * share:.0f}% permuted labels")
             if contrast is not None:
@@ -341,7 +342,7 @@ def size_claim(cells: Sequence[Observation], maker: PanelMaker, group: str, trac
     if not ladders:
         return None
     chosen = [cell for cell in cells if cell.source in ladders and cell.samples]
-    panel = maker.make(chosen, lambda cell: (cell.source, cell.samples))
+    panel = maker.make(chosen, lambda cell: (cell.source, cell.samples), tuned_by_source=True)
     rows = {row: place for place, row in enumerate(panel.rows)}
     names = tuple(sorted(ladders))
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 _QUIET = "#777777"
+# As many checkpoints as a figure has room for.
+_RANKED = 15
 
 
 @dataclass(frozen=True)
@@ -207,6 +209,23 @@ def _predict(claim: Claim) -> "tuple[Figure, str] | None":
     return figure, "Score at full data against few-shot score, one point a checkpoint, by data set."
 
 
+def _ranking(claim: Claim) -> "tuple[Figure, str] | None":
+    rows = claim.details.get("ranking", [])[:_RANKED]
+    if len(rows) < 2:
+        return None
+    figure, (axes,) = _figure(1, 7.4, 0.8 + 0.3 * len(rows))
+    for place, row in enumerate(rows):
+        if place:
+            low, high = (row["to the first"] if row[end] is None else row[end] for end in ("low", "high"))
+            axes.plot([low, high], [place, place], color=COLOURS[0], linewidth=1.5)
+        axes.plot([row.get("to the first", 0.0)], [place], "o", color=COLOURS[0] if place else COLOURS[1])
+    axes.axvline(0, color=_QUIET, linewidth=0.8)
+    axes.set_yticks(range(len(rows)), [f"{row['checkpoint']}  {row['mean']:.1f}" for row in rows], fontsize=8)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlabel("points to the first, 95% interval that holds for all pairs")
+    return figure, f"Checkpoints by their mean at {claim.level}, and how far they are from the first."
+
+
 _HOW: dict[str, Callable[[Claim], "tuple[Figure, str] | None"]] = {
     "fades": _spread,
     "best-source": _heat,
@@ -214,4 +233,5 @@ _HOW: dict[str, Callable[[Claim], "tuple[Figure, str] | None"]] = {
     "image-vs-language": _pairs,
     "supervised-vs-contrastive": _pairs,
     "few-shot-predicts-full": _predict,
+    "ranking": _ranking,
 }

@@ -12,7 +12,7 @@ from probebench.registry.entry import Shots
 from probebench.results.cells import in_order, shots_text
 from probebench.study.engine import Array, Mask, filled
 from probebench.study.noise import Noise
-from probebench.study.observations import Observation, equally_tuned
+from probebench.study.observations import Observation, equally_tuned, group_by
 
 Scale = Literal["points", "logit"]
 Level = Literal["zero-shot", "few-shot", "full"]
@@ -222,8 +222,17 @@ class PanelMaker:
     noise: Noise
     chance: Mapping[str, float] = field(default_factory=dict)
 
-    def make(self, cells: Iterable[Observation], row: Callable[[Observation], Row]) -> Panel:
-        """Puts observations into a panel; several of one row, run, data set and number of shots are averaged."""
+    def make(
+        self, cells: Iterable[Observation], row: Callable[[Observation], Row], *, tuned_by_source: bool = False
+    ) -> Panel:
+        """Puts observations into a panel; several of one row, run, data set and number of shots are averaged.
+
+        Args:
+            cells: The observations.
+            row: Of each.
+            tuned_by_source: Whether only rows of one source are held against each other, so that only these need
+                equal tuning.
+        """
         held: dict[tuple[str, Shots], dict[Row, list[Observation]]] = defaultdict(lambda: defaultdict(list))
         members: dict[tuple[Row, str, Shots], list[Observation]] = defaultdict(list)
         for cell in cells:
@@ -246,7 +255,7 @@ class PanelMaker:
                 if not found:
                     continue
                 listed = [cell for name in rows for cell in found.get(name, ())]
-                values, settings[d, at], same = equally_tuned(listed)
+                values, settings[d, at], same = _tuned(listed, by_source=tuned_by_source)
                 equal &= same
                 variances = self.noise.of(listed, values)
                 images[d, at] = min(cell.images or math.inf for cell in listed)
@@ -304,6 +313,19 @@ class PanelMaker:
         scores["logit"][at] = averaged(np.log(inside / (1 - inside)))
         noise["points"][at] = averaged(1e4 * variances) / count
         noise["logit"][at] = averaged(variances / slope**2) / count
+
+
+def _tuned(listed: Sequence[Observation], *, by_source: bool) -> tuple[list[float], int, bool]:
+    """Returns scores of equal tuning (``equally_tuned``), the most settings behind one, and whether all share them."""
+    groups = group_by(range(len(listed)), lambda place: listed[place].source if by_source else "")
+    found = [0.0] * len(listed)
+    most, equal = 1, True
+    for places in groups.values():
+        scores, count, same = equally_tuned([listed[place] for place in places])
+        for place, score in zip(places, scores, strict=True):
+            found[place] = score
+        most, equal = max(most, count), equal and same
+    return found, most, equal
 
 
 def _levels(

@@ -29,13 +29,17 @@ def multiple_claims(cells: Sequence[Observation], maker: PanelMaker, group: str,
     )
     if not ladders or len(sizes) < 2:
         return []
-    panel = maker.make([cell for cell in cells if cell.samples], lambda cell: (cell.source, cell.samples))
+    levels = maker.make([cell for cell in cells if cell.samples], _rung).levels
     claims = []
-    for level in panel.levels:
-        rows = [row for source in ladders for row in _rows(panel, source, level)]
+    for level in levels:
+        rows = [row for source in ladders for row in _rows(cells, maker, source, level)]
         if rows:
-            claims.append(_claim(panel, level, rows, group, track))
+            claims.append(_claim(level, rows, group, track))
     return claims
+
+
+def _rung(cell: Observation) -> Rung:
+    return cell.source, cell.samples or 0
 
 
 def _source(cell: Observation) -> str:
@@ -57,37 +61,43 @@ def _whole_ladder(panel: Panel, places: Sequence[int], source: str, target: Rung
     return None
 
 
-def _rows(panel: Panel, source: str, level: Level) -> list[dict[str, Any]]:
+def _rows(cells: Sequence[Observation], maker: PanelMaker, source: str, level: Level) -> list[dict[str, Any]]:
     """Returns the multiple of a ladder against every other source at every size within the ladder's."""
-    places = panel.places(level)
+    own = [cell for cell in cells if cell.source == source and cell.samples]
+    smallest, largest = min(cell.samples or 0 for cell in own), max(cell.samples or 0 for cell in own)
     found = []
-    for target in panel.rows:
-        if target[0] == source:
+    for target, theirs in group_by([cell for cell in cells if cell.source != source and cell.samples], _rung).items():
+        size = target[1]
+        if not smallest <= size <= largest:
             continue
-        held = _whole_ladder(panel, places, source, target)
+        # A panel of these two alone: only they need equal tuning.
+        panel = maker.make([*own, *theirs], _rung)
+        places = panel.places(level)
+        held = _whole_ladder(panel, places, source, target) if places else None
         if held is None:
             continue
         rungs, columns = held
-        sizes = np.array([panel.rows[place][1] for place in rungs], dtype=float)
-        size = int(target[1])
+        sizes = np.array([float(panel.rows[place][1]) for place in rungs])
+        goal = panel.rows.index(target)
         if not sizes[0] <= size <= sizes[-1]:
             continue
         read = {}
         for scale in SCALES:
-            ladder, goal = _ladder(panel, scale, places, rungs, columns, sizes), panel.rows.index(target)
+            ladder = _ladder(panel, scale, places, rungs, columns, sizes)
             read[scale] = multiple(ladder, panel.means(scale, places)[goal][columns], size), ladder
         found.append(
             {
                 "source": source,
-                "target": str(target[0]),
+                "target": target[0],
                 "size": size,
+                "panel": panel,
                 "columns": columns,
                 "rungs": rungs,
-                "score": float(panel.means("points", places)[panel.rows.index(target)][columns].mean()),
+                "score": float(panel.means("points", places)[goal][columns].mean()),
                 "points": read["points"][0],
                 "logit": read["logit"][0],
                 "ladder": read["logit"][1],
-                "goal": float(panel.means("logit", places)[panel.rows.index(target)][columns].mean()),
+                "goal": float(panel.means("logit", places)[goal][columns].mean()),
             }
         )
     return found
@@ -104,13 +114,13 @@ def _ladder(
     return Ladder.of(sizes, panel.means(scale, places)[np.ix_(rungs, columns)], (squares / counts.min(), free))
 
 
-def _claim(panel: Panel, level: Level, rows: list[dict[str, Any]], group: str, track: Track) -> Claim:
+def _claim(level: Level, rows: list[dict[str, Any]], group: str, track: Track) -> Claim:
     # The target that most readers ask about: the size that most sources share, and there the best of them.
     counts = {row["size"]: sum(other["size"] == row["size"] for other in rows) for row in rows}
     lead = max(
         rows, key=lambda row: (counts[row["size"]], len(row["rungs"]), len(row["columns"]), row["score"], row["source"])
     )
-    points, logit = lead["points"], lead["logit"]
+    points, logit, panel = lead["points"], lead["logit"], lead["panel"]
     low, high = lead["logit"].bracket
     sizes = [int(panel.rows[place][1]) for place in lead["rungs"]]
     where = (
@@ -141,7 +151,7 @@ def _claim(panel: Panel, level: Level, rows: list[dict[str, Any]], group: str, t
         logit=Estimate(logit.value, logit.low, logit.high, "ratio"),
         basis=Basis.of(members, int(panel.runs.min()), int(panel.settings.max())),
         missing=missing,
-        details={"multiples": [_plain(row) for row in rows], "curve": _curve(panel, level, lead)},
+        details={"multiples": [_plain(row) for row in rows], "curve": _curve(lead)},
     )
 
 
@@ -172,7 +182,7 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _curve(panel: Panel, level: Level, lead: dict[str, Any]) -> list[dict[str, Any]]:
+def _curve(lead: dict[str, Any]) -> list[dict[str, Any]]:
     """Returns what the figure draws, as mean logits: measured points, the line with its band, and the target."""
     ladder: Ladder = lead["ladder"]
     x = np.linspace(math.log(ladder.sizes[0]), math.log(ladder.sizes[-1]), 25)

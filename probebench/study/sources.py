@@ -202,12 +202,12 @@ def _usable(panel: Panel) -> tuple[list[int], list[int], list[int], Mask] | None
     if not few or not full:
         return None
     places = [*few, full[0]]
-    there = ~np.isnan(panel.scores["points"]).all(axis=1)
+    there: Mask = ~np.array(np.isnan(panel.scores["points"]).all(axis=1))
     rows = [s for s in range(len(panel.rows)) if there[s][:, places].mean() > 0.5]
     if len(rows) < 2:
         return rows, [], places, np.zeros((1, 0, len(places)), dtype=bool)
-    off: Mask = panel.flagged[rows].any(axis=0) | (panel.images < IMAGES) | (there[rows].sum(axis=0) < 2)
-    left: Mask = off[:, places]
+    left: Mask = np.array(panel.flagged[rows].any(axis=0), dtype=bool)
+    left = (left | (panel.images < IMAGES) | (there[rows].sum(axis=0) < 2))[:, places]
     columns = [d for d in range(len(panel.datasets)) if not left[d, -1] and not left[d, :-1].all()]
     kept = [at for at in range(len(places)) if columns and not left[columns, at].all()]
     return rows, columns, [places[at] for at in kept], left[np.ix_(columns, kept)][None]

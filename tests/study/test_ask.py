@@ -190,7 +190,7 @@ def test_two_checkpoints_are_ranked_and_the_rest_is_one_line() -> None:
 
 def test_measured_and_published_results_are_apart() -> None:
     measured = made(GRID[:3], by_source({}))
-    bare = {"provenance": "published", "predictions": None, "weights_digest": None}
+    bare: dict[str, Any] = {"provenance": "published", "predictions": None, "weights_digest": None}
     published = made(GRID[3:], by_source({}), **bare)
     found = study([*measured, *published])
     assert [one.provenance for one in found.asked] == ["measured", "published"]
@@ -217,7 +217,7 @@ def test_what_takes_no_part_is_told() -> None:
 
 
 def test_a_published_checkpoint_that_repeats_another_is_suspect() -> None:
-    bare = {"provenance": "published", "predictions": None, "weights_digest": None}
+    bare: dict[str, Any] = {"provenance": "published", "predictions": None, "weights_digest": None}
     published = made(GRID, by_source({}), levels=["full"], **bare)
     copied = [
         one.model_copy(
@@ -299,18 +299,25 @@ def test_any_results_are_answered(seed: int, tmp_path: Path) -> None:
     named = {one.name: one for one in grid}
     shots = [level for level in (0, 1, 5, 100, "full") if generator.random() < 0.7] or [1]
     sets = list(SETS[: int(generator.integers(1, 5))])
-    levels = {}
+    levels: dict[tuple[str, str, int | str], float] = {}
 
     def truth(one: Pretraining, dataset: str, level: int | str) -> float:
-        return levels.setdefault(
-            (one.name, dataset, level), float(generator.choice([0.0, 0.01, 0.5, 0.99, 1.0, generator.random()]))
-        )
+        place = one.name, dataset, level
+        if place not in levels:
+            levels[place] = float(generator.choice([0.0, 0.01, 0.5, 0.99, 1.0, generator.random()]))
+        return levels[place]
 
     listed = results(
         generator, list(named.values()), truth, datasets=sets, levels=shots, images=int(generator.choice([10, 1000]))
     )
     kept = [one for one in listed if generator.random() < 0.8] or listed[:1]
-    bare = {"provenance": "published", "trials": [], "predictions": None, "weights_digest": None, "n_test": None}
+    bare: dict[str, Any] = {
+        "provenance": "published",
+        "trials": [],
+        "predictions": None,
+        "weights_digest": None,
+        "n_test": None,
+    }
     told = [one.model_copy(update=bare) if generator.random() < 0.3 else one for one in kept]
     runs = [
         one.model_copy(update={"checkpoint": one.checkpoint.model_copy(update={"run": int(generator.integers(3))})})

@@ -91,7 +91,8 @@ def test_settings_that_all_share_count_and_else_as_many_of_each() -> None:
         return observations([published(mean=mean, ci95=None, environment=lr) for mean, lr in said])[0]
 
     one, other, apart = tuned("a", "b", "c"), tuned("c", "a"), tuned("x")
-    assert equally_tuned([one, other]) == (pytest.approx([0.3, 0.2]), 2, True)
+    scores, count, same = equally_tuned([one, other])
+    assert (count, same) == (2, True) and scores == pytest.approx([0.3, 0.2])
     scores, count, same = equally_tuned([one, apart])
     assert (count, same) == (1, False) and scores == pytest.approx([0.2, 0.1])
 
