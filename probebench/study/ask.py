@@ -8,7 +8,7 @@ from typing import Any
 
 from probebench.results.cells import beside, counted, gather, shots_text, size_text
 from probebench.results.schema import Result
-from probebench.study import checkpoints, contrasts, sizes, sources
+from probebench.study import checkpoints, contrasts, sides, sizes, sources
 from probebench.study.claims import Claim
 from probebench.study.noise import Noise, Read
 from probebench.study.observations import SAME_SIZE, Observation, Track, group_by, observations, same_sizes
@@ -223,19 +223,19 @@ def _track_claims(cells: Sequence[Observation], part: _Part, only: set[str]) -> 
                 part.drop(f"{what} in {name}", why)
             claims += sources.source_claims(panel, name, track)
         if several and "curation" in only:
-            claims += _given(contrasts.curation_claim(own, maker, name, track))
+            claims += _given(sides.curation_claim(own, maker, name, track))
         permuted = [cell for cell, size in sized if cell.label_noise and (*_recipe(cell), size) == key]
         if "label-noise" in only and (several or permuted):
-            claims += _given(contrasts.label_claim(own, permuted, maker, name, track))
+            claims += _given(sides.label_claim(own, permuted, maker, name, track))
     if only & {"data-multiple", "size"}:
         for (method, objective, architecture), ladder in group_by([cell for cell, _ in plain], _recipe).items():
             name = f"{method} ({objective}), {architecture}"
             if "data-multiple" in only:
                 claims += sizes.multiple_claims(ladder, maker, name, track)
             if "size" in only:
-                claims += _given(contrasts.size_claim(ladder, maker, name, track))
+                claims += _given(sides.size_claim(ladder, maker, name, track))
     if only & {"image-vs-language", "supervised-vs-contrastive"}:
-        claims += [claim for claim in contrasts.method_claims(plain, maker, track) if claim.id in only]
+        claims += [claim for claim in sides.method_claims(plain, maker, track) if claim.id in only]
     if "few-shot-predicts-full" in only:
         claims += _given(checkpoints.predict_claim(trained, trained, maker, track))
     if "ranking" in only:

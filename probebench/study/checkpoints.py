@@ -8,9 +8,10 @@ import numpy as np
 
 from probebench.results.stats import paired
 from probebench.study.claims import Basis, Claim, Estimate, weigh
-from probebench.study.engine import Array, Interval, Rows, crossed, order, tukey, welch_freedom
+from probebench.study.engine import Array, Interval, Rows, crossed, welch_freedom
 from probebench.study.noise import Noise
 from probebench.study.observations import Observation, Track
+from probebench.study.order import order, tukey
 from probebench.study.panel import WORDS, Level, Panel, PanelMaker, level_of
 
 _CHECKPOINTS, _SOURCES = 5, 3

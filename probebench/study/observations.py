@@ -10,7 +10,7 @@ from probebench.registry.entry import Shots
 from probebench.results.cells import Cell, gather, source_name, source_samples
 from probebench.results.schema import Result
 from probebench.results.scores import counted_trials, draw_scores, score_of
-from probebench.study.engine import best_of
+from probebench.study.order import best_of
 
 # Sizes that differ by less than this are one size: a fixed crawl loses some images between downloads.
 SAME_SIZE = 1.1

@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -35,7 +35,7 @@ def level_of(shots: Shots) -> Level | None:
     return "zero-shot" if shots == 0 else "few-shot" if shots <= FEW else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Panel:
     """Scores of rows that are compared.
 
@@ -120,18 +120,14 @@ class Panel:
     def only(self, rows: Sequence[int]) -> "Panel":
         """Returns some of the rows, by position."""
         chosen = list(rows)
-        return Panel(
-            tuple(self.rows[place] for place in chosen),
-            self.datasets,
-            self.shots,
-            {scale: table[chosen] for scale, table in self.scores.items()},
-            {scale: table[chosen] for scale, table in self.noise.items()},
-            self.flagged[chosen],
-            self.images,
-            self.settings,
-            self.equal,
-            {key: found for key, found in self.members.items() if key[0] in {self.rows[place] for place in chosen}},
-            self.dropped,
+        kept = {self.rows[place] for place in chosen}
+        return replace(
+            self,
+            rows=tuple(self.rows[place] for place in chosen),
+            scores={scale: table[chosen] for scale, table in self.scores.items()},
+            noise={scale: table[chosen] for scale, table in self.noise.items()},
+            flagged=self.flagged[chosen],
+            members={key: found for key, found in self.members.items() if key[0] in kept},
         )
 
     def _used(self, places: Sequence[int], clear: bool) -> Mask:

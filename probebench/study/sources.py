@@ -6,19 +6,11 @@ from typing import Any
 import numpy as np
 
 from probebench.study.claims import LARGEST_RUN_SD, SMALLEST_SD, Basis, Claim, Estimate, weigh
-from probebench.study.engine import (
-    Array,
-    Mask,
-    Spreads,
-    any_spread,
-    fading,
-    order,
-    permuted_runs,
-    run_variance,
-    source_deviation,
-)
+from probebench.study.engine import Array, Mask
 from probebench.study.observations import Track
+from probebench.study.order import concordance, order
 from probebench.study.panel import IMAGES, SCALES, WORDS, Level, Panel, Scale, whole
+from probebench.study.spreads import Spreads, any_spread, fading, permuted_runs, run_variance, source_deviation
 
 # Seeds of the permutations and of P(first); one of each, whatever the group.
 _PERMUTATIONS, _DRAWN = 230213602, 230213603
@@ -319,8 +311,6 @@ def _heat(panel: Panel, places: list[int]) -> list[dict[str, Any]]:
 
 
 def _carries(about: dict[str, Any], table: Array, found: Any) -> Claim:
-    from probebench.study.agreement import concordance
-
     (points, free), (logit, _) = found["points"], found["logit"]
     agreement = concordance(table.T)
     about["estimate"] = Estimate.of(agreement, "rank correlation")

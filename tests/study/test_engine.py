@@ -7,24 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from probebench.study.agreement import concordance
 from probebench.study.engine import (
-    Spreads,
-    best_of,
     crossed,
-    fading,
     filled,
     mean_interval,
-    order,
     pair_interval,
-    permuted_runs,
     pooled_interval,
-    run_variance,
     side_interval,
-    source_deviation,
-    tukey,
     undone_by,
 )
+from probebench.study.order import best_of, concordance, order, tukey
+from probebench.study.spreads import Spreads, fading, permuted_runs, run_variance, source_deviation
 
 
 def table(rows: int, columns: int, seed: int = 0, *, source: float = 1.0, dataset: float = 1.0) -> np.ndarray:

@@ -1,0 +1,148 @@
+"""How far sources lie apart, noise taken off, and whether that is more than their runs do."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from probebench.study.engine import Array, Interval, LeftOut
+
+
+@dataclass(frozen=True)
+class Spreads:
+    """Variances between sources, noise taken off, with every source left out once.
+
+    Attributes:
+        whole: [D, L]; NaN where fewer than two sources have a score.
+        less: [S, D, L], without each source.
+    """
+
+    whole: Array
+    less: Array
+
+    @classmethod
+    def of(cls, table: Array, noise: Array) -> "Spreads":
+        """Takes them from a table.
+
+        Args:
+            table: [source, data set, level].
+            noise: Sampling variance of each.
+        """
+        rows = np.arange(len(table))
+        return cls(_apart(table, noise), np.array([_apart(table[rows != s], noise[rows != s]) for s in rows]))
+
+    def left_out(self, reduce: Callable[[Array], float]) -> LeftOut:
+        """Leaves out sources and data sets of a statistic of the mean variance at each level [L]."""
+        datasets = self.whole.shape[0]
+
+        def over(found: Array) -> tuple[float, Array]:
+            """Returns the statistic over all data sets, and without each."""
+            known = ~np.isnan(found)
+            total, count = np.where(known, found, 0.0).sum(axis=0), known.sum(axis=0)
+            less_total, less_count = total - np.where(known, found, 0.0), count - known
+            with np.errstate(divide="ignore", invalid="ignore"):
+                means, less = total / count, less_total / less_count
+            return reduce(means), np.array([reduce(one) for one in less]) if datasets > 1 else np.array([reduce(means)])
+
+        value, less_set = over(self.whole)
+        each = [over(found) for found in self.less]
+        return LeftOut(
+            value, [np.array([one for one, _ in each])], less_set, [np.array([without for _, without in each])]
+        )
+
+
+def _apart(table: Array, noise: Array) -> Array:
+    known = ~np.isnan(table)
+    count = known.sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        means = np.where(known, table, 0.0).sum(axis=0) / count
+        apart = np.where(known, (table - means) ** 2, 0.0).sum(axis=0) / (count - 1)
+        found: Array = apart - np.where(known, noise, 0.0).sum(axis=0) / count
+    found[count < 2] = np.nan
+    return found
+
+
+def signed_root(value: float) -> float:
+    """Returns the root of the size, with its sign."""
+    return math.copysign(math.sqrt(abs(value)), value)
+
+
+def fading(spreads: Spreads) -> LeftOut:
+    """Returns the SD between sources at few shots, the mean over levels, less that at full data, the last level."""
+
+    def contrast(spread: Array) -> float:
+        few = spread[:-1]
+        return float(np.mean([signed_root(one) for one in few[~np.isnan(few)]])) - signed_root(float(spread[-1]))
+
+    return spreads.left_out(contrast)
+
+
+def any_spread(spreads: Spreads) -> bool:
+    """Says whether sources differ at all, at few shots or at full: without a spread there is nothing to fade."""
+    few = spreads.left_out(lambda spread: float(spread[:-1][~np.isnan(spread[:-1])].mean())).interval(0.90)
+    return few.low > 0 or spreads.left_out(lambda spread: float(spread[-1])).interval(0.90).low > 0
+
+
+def source_deviation(table: Array, noise: Array, *, tested: bool = False) -> tuple[Interval, float]:
+    """Returns the SD between sources, and the run-to-run SD that would by itself give so much in 5% of tables.
+
+    The interval is chi-square's on S - 1 degrees of freedom; it reaches 0 where the variance is not beyond what data
+    sets disagree on.
+
+    Args:
+        table: [source, data set].
+        noise: Sampling variance of each.
+        tested: Whether a test has shown that there is a variance; the interval then leaves out 0.
+    """
+    from scipy.special import chdtri
+
+    free = table.shape[0] - 1
+    found = Spreads.of(table[:, :, None], noise[:, :, None]).left_out(lambda spread: float(spread[0])).interval()
+    variance = max(found.value, 0.0)
+
+    def bound(share: float) -> float:
+        return math.sqrt(variance * free / float(chdtri(free, 1 - share)))
+
+    value = math.sqrt(variance)
+    if found.low <= 0 and not tested:
+        return Interval(value, 0.0, max(bound(0.025), math.sqrt(max(found.high, 0.0)))), bound(0.95)
+    return Interval(value, bound(0.975), bound(0.025)), bound(0.95)
+
+
+def permuted_runs(runs: Array, *, seed: int, draws: int = 1999) -> float | None:
+    """Returns the p-value of "runs of one source are no more alike than runs of two", run labels permuted.
+
+    It is exact whatever runs share over data sets. None where fewer than 40 partitions differ (3 sources x 3 runs and
+    4 x 2 are enough).
+
+    Args:
+        runs: [source, run, data set], whole.
+        seed: Of the permutations.
+        draws: How many.
+    """
+    sources, each, datasets = runs.shape
+    partitions = math.factorial(sources * each) // (math.factorial(each) ** sources * math.factorial(sources))
+    if each < 2 or partitions < 40:
+        return None
+    flat = runs.reshape(sources * each, datasets)
+    generator = np.random.default_rng(seed)
+    orders = generator.permuted(np.broadcast_to(np.arange(len(flat)), (draws, len(flat))), axis=1)
+    shuffled = flat[orders].reshape(draws, sources, each, datasets).mean(axis=2).var(axis=1).sum(axis=1)
+    seen = float(runs.mean(axis=1).var(axis=0).sum())
+    return float((1 + (shuffled >= seen - 1e-12).sum()) / (1 + draws))
+
+
+def run_variance(runs: Array) -> tuple[float, float]:
+    """Returns the variance between runs of one source of the mean over data sets, and its degrees of freedom.
+
+    Args:
+        runs: [source, run, data set]; a run that is not there is NaN throughout.
+    """
+    means = np.array([[np.nan if np.isnan(run).all() else np.nanmean(run) for run in source] for source in runs])
+    counts = (~np.isnan(means)).sum(axis=1)
+    kept = means[counts > 1]
+    free = float((counts[counts > 1] - 1).sum())
+    if not free:
+        return 0.0, 0.0
+    return float(np.nansum((kept - np.nanmean(kept, axis=1, keepdims=True)) ** 2) / free), free
