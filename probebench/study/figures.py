@@ -92,33 +92,47 @@ def _spread(claim: Claim) -> "tuple[Figure, str] | None":
     return figure, "Spread between sources against shots: noise-corrected SD with its 95% interval, and max - min."
 
 
-def _heat(claim: Claim) -> "tuple[Figure, str] | None":
-    rows = claim.details.get("heat map", [])
-    datasets = [key for key in rows[0] if key != "source"] if rows else []
-    if len(rows) < 2 or len(datasets) < 2:
-        return None
-    table = [[math.nan if row[name] is None else row[name] for name in datasets] for row in rows]
-    mean = [
-        sum(one for one in row if not math.isnan(one)) / max(1, sum(not math.isnan(one) for one in row))
-        for row in table
-    ]
+def _grid(rows: Sequence[str], columns: Sequence[str], table: Sequence[Sequence[float]]) -> "Figure":
+    """Draws numbers as a table of colours, with the mean of each row, the highest first."""
+    known = [[one for one in row if not math.isnan(one)] for row in table]
+    mean = [sum(row) / max(1, len(row)) for row in known]
     order = sorted(range(len(rows)), key=lambda place: -mean[place])
-    limit = max(abs(one) for row in table for one in row if not math.isnan(one)) or 1.0
-    figure, (axes,) = _figure(1, 2.2 + 0.62 * len(datasets), 1.4 + 0.34 * len(rows))
+    limit = max((abs(one) for row in known for one in row), default=0.0) or 1.0
+    figure, (axes,) = _figure(1, 2.2 + 0.62 * len(columns), 1.4 + 0.34 * len(rows))
     shown = [[*table[place], mean[place]] for place in order]
     axes.imshow(shown, cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto")
     axes.grid(visible=False)
     for y, row in enumerate(shown):
         for x, value in enumerate(row):
             if not math.isnan(value):
-                dark = abs(value) > 0.65 * limit
-                axes.text(
-                    x, y, f"{value:+.1f}", ha="center", va="center", fontsize=7, color="white" if dark else "#222222"
-                )
-    axes.set_xticks(range(len(datasets) + 1), [*datasets, "mean"], rotation=35, ha="right", fontsize=8)
-    axes.set_yticks(range(len(rows)), [rows[place]["source"] for place in order], fontsize=8)
-    axes.axvline(len(datasets) - 0.5, color="white", linewidth=3)
+                colour = "white" if abs(value) > 0.65 * limit else "#222222"
+                axes.text(x, y, f"{value:+.1f}", ha="center", va="center", fontsize=7, color=colour)
+    axes.set_xticks(range(len(columns) + 1), [*columns, "mean"], rotation=35, ha="right", fontsize=8)
+    axes.set_yticks(range(len(rows)), [rows[place] for place in order], fontsize=8)
+    axes.axvline(len(columns) - 0.5, color="white", linewidth=3)
+    return figure
+
+
+def _heat(claim: Claim) -> "tuple[Figure, str] | None":
+    rows = claim.details.get("heat map", [])
+    datasets = [key for key in rows[0] if key != "source"] if rows else []
+    if len(rows) < 2 or len(datasets) < 2:
+        return None
+    table = [[math.nan if row[name] is None else row[name] for name in datasets] for row in rows]
+    figure = _grid([row["source"] for row in rows], datasets, table)
     return figure, f"Points of each source above or below the mean of all, by data set, at {claim.level}."
+
+
+def _pairs(claim: Claim) -> "tuple[Figure, str] | None":
+    rows = [row for row in claim.details.get("pairs", []) if "side" not in row]
+    rows = [row for row in rows if row["level"] == rows[0]["level"]]
+    sources, datasets = (list(dict.fromkeys(row[key] for row in rows)) for key in ("source", "dataset"))
+    if not rows or len(datasets) < 2:
+        return None
+    held = {(row["source"], row["dataset"]): row["points"] for row in rows}
+    table = [[held.get((source, dataset), math.nan) for dataset in datasets] for source in sources]
+    said = f"{claim.question} The difference in points by source and data set at {rows[0]['level']}; above 0 is yes."
+    return _grid(sources, datasets, table), said
 
 
 def _scaling(claim: Claim) -> "tuple[Figure, str] | None":
@@ -165,47 +179,23 @@ def _size_ticks(axes: "Axes", low: float, high: float) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: size_text(round(value))))
 
 
-def _pairs(claim: Claim) -> "tuple[Figure, str] | None":
-    rows = [row for row in claim.details.get("pairs", []) if "side" not in row]
-    levels = list(dict.fromkeys(row["level"] for row in rows))
-    sources = list(dict.fromkeys(row["source"] for row in rows))
-    if not rows:
-        return None
-    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
-    figure, axes = _figure(len(levels), 3.4 * len(levels) + 1.4, 1.2 + 0.36 * len(sources))
-    for one, level in zip(axes, levels, strict=True):
-        for number, dataset in enumerate(datasets):
-            own = [row for row in rows if row["level"] == level and row["dataset"] == dataset]
-            one.plot(
-                [row["points"] for row in own],
-                [sources.index(row["source"]) + 0.5 * (number / max(1, len(datasets) - 1) - 0.5) for row in own],
-                MARKERS[number % len(MARKERS)],
-                color=COLOURS[number % len(COLOURS)],
-                markersize=5,
-                label=dataset,
-            )
-        one.axvline(0, color=_QUIET, linewidth=0.8)
-        one.set_yticks(range(len(sources)), sources if one is axes[0] else [""] * len(sources), fontsize=8)
-        one.set_ylim(len(sources) - 0.5, -0.5)
-        one.set_xlabel(f"difference at {level}, points")
-    if len(datasets) > 1:
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
-    return figure, f"{claim.question} Every difference by source and data set; right of 0 is yes."
-
-
 def _predict(claim: Claim) -> "tuple[Figure, str] | None":
     rows = claim.details.get("points", [])
     if not rows:
         return None
     datasets = list(dict.fromkeys(row["dataset"] for row in rows))
-    figure, (axes,) = _figure(1, 5.4, 3.6)
-    for number, dataset in enumerate(datasets):
-        own = [row for row in rows if row["dataset"] == dataset]
-        look = {"color": COLOURS[number % len(COLOURS)], "markersize": 5, "label": dataset}
-        axes.plot([row["few"] for row in own], [row["full"] for row in own], MARKERS[number % len(MARKERS)], **look)
+    figure, (axes,) = _figure(1, 5.4, 4.2)
+    by_set = [sorted((row["few"], row["full"]) for row in rows if row["dataset"] == dataset) for dataset in datasets]
+    # Room for a line of text between two names.
+    gap = 0.05 * (max(row["full"] for row in rows) - min(row["full"] for row in rows))
+    ends = _apart([own[-1][1] for own in by_set], gap)
+    for number, (dataset, own) in enumerate(zip(datasets, by_set, strict=True)):
+        colour = COLOURS[number % len(COLOURS)]
+        axes.plot(*zip(*own, strict=True), MARKERS[number % len(MARKERS)], color=colour, markersize=5, alpha=0.8)
+        _label(axes, own[-1][0], ends[number], dataset, colour)
+    axes.margins(x=0.2)
     axes.set_xlabel("few-shot, percent (mean of the shots)")
     axes.set_ylabel("full data, percent")
-    figure.legend(loc="outside right center", fontsize=8)
     return figure, "Score at full data against few-shot score, one point a checkpoint, by data set."
 
 

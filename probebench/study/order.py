@@ -28,6 +28,7 @@ class Order:
         p_agree: That data sets agree on the order no more than by chance.
         first: P(first) of each, for display only.
         last: P(last).
+        ranks: Mean rank over data sets, 1 is best.
         undone_lead: Run-to-run SD beyond which the lead of the first would be noise.
         undone_agree: The same of the agreement.
     """
@@ -37,6 +38,7 @@ class Order:
     p_agree: float
     first: Array
     last: Array
+    ranks: Array
     undone_lead: float
     undone_agree: float
 
@@ -65,6 +67,7 @@ def order(table: Array, *, run: tuple[float, float] = (0.0, 0.0), runs: float = 
         seed: Of P(first) and P(last).
     """
     from scipy.special import fdtrc, fdtri
+    from scipy.stats import rankdata
 
     whole = filled(table)
     rows, datasets = whole.shape
@@ -87,6 +90,7 @@ def order(table: Array, *, run: tuple[float, float] = (0.0, 0.0), runs: float = 
         p_agree=float(fdtrc(rows - 1, freedom, spread / variance)) if variance > 0 else float(spread == 0),
         first=np.bincount(drawn.argmax(axis=1), minlength=rows) / 2000,
         last=np.bincount(drawn.argmin(axis=1), minlength=rows) / 2000,
+        ranks=rankdata(-whole, axis=0).mean(axis=1),
         undone_lead=math.sqrt(max(0.0, (gap / tukey(rows, int(freedom))) ** 2 - variance)),
         undone_agree=math.sqrt(max(0.0, spread / float(fdtri(rows - 1, freedom, LEVEL)) - variance)),
     )

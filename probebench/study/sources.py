@@ -243,6 +243,7 @@ def _best(about: dict[str, Any], panel: Panel, rows: list[int], found: Any, plac
                 {
                     "source": names[place],
                     "mean": round(float(points.means[place]), 4),
+                    "mean rank": round(float(points.ranks[place]), 2),
                     "P(first)": round(float(points.first[place]), 3),
                     "P(last)": round(float(points.last[place]), 3),
                 }
