@@ -350,6 +350,10 @@ SCENARIOS: dict[str, tuple[str, Scenario]] = {
             [("best-source", None, 0), ("ranking-carries-over", None, 0), ("source-matters", "few-shot", 0)],
         ),
     ),
+    "ceiling": (
+        "spread constant in logits, 97% at full data, 1,000 test images",
+        sources(World(base=(-0.85, -0.2, 0.2, 1.5, 3.5), images=1000), [CONSTANT]),
+    ),
     "floor": (
         "spread constant in logits, 1 shot at a chance of 1%",
         sources(World(chance=0.01, base=(-9.0, -0.85, -0.2, 0.2, 1.5)), [CONSTANT]),

@@ -21,7 +21,7 @@ class Noise:
     Where all have the same draws, the part of the draws is the mean square of what is left of the (checkpoint, draw)
     table after its rows and columns: an easy draw moves no difference. Where the predictions of all are at hand, the
     part of the test images is what is left of (checkpoint, image) in the same way: hard images are hard for all.
-    Otherwise images are binomial and independent, which is a little too much.
+    Otherwise images are binomial and independent, which is a little too much; ``bounds`` has both extremes.
     """
 
     def __init__(self, read: Read | None = None) -> None:
@@ -31,15 +31,21 @@ class Noise:
 
     def of(self, compared: Sequence[Observation], scores: Sequence[float]) -> Array:
         """Returns the variance of each score; NaN where the number of test images is unknown."""
+        return self.bounds(compared, scores)[0]
+
+    def bounds(self, compared: Sequence[Observation], scores: Sequence[float]) -> tuple[Array, Array]:
+        """Returns the variance of each score, and the least it can be.
+
+        Without predictions nobody knows how far test images are hard for all: at most in full, so that nothing of their
+        noise is in a difference.
+        """
         images = self._shared_images(compared)
-        if images is None:
-            found = np.array([_binomial(score, cell.images) for cell, score in zip(compared, scores, strict=True)])
-        else:
-            found = np.full(len(compared), images)
         shared = _shared_draws(compared)
-        draws = [shared if shared is not None else _own_draws(cell) for cell in compared]
-        variance: Array = found + np.array(draws)
-        return variance
+        draws = np.array([shared if shared is not None else _own_draws(cell) for cell in compared])
+        if images is not None:
+            return draws + images, draws + images
+        binomial = np.array([_binomial(score, cell.images) for cell, score in zip(compared, scores, strict=True)])
+        return draws + binomial, draws
 
     def correct(self, cell: Observation) -> tuple[tuple[str, ...], Array] | None:
         """Returns test ids and [draw, image] correctness of a result; None without its predictions."""

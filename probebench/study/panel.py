@@ -45,6 +45,7 @@ class Panel:
         shots: [L], ascending, full last.
         scores: Scale -> [S, R, D, L], percent or logit; NaN where there is none.
         noise: Scale -> the sampling variance of each.
+        least: Scale -> the least it can be, where what test images share is unknown.
         flagged: [S, D, L]; within two standard errors of chance or of the ceiling.
         images: [D, L], the fewest test images behind a score; inf where it is unknown.
         settings: [D, L], tunings behind each score.
@@ -58,6 +59,7 @@ class Panel:
     shots: tuple[Shots, ...]
     scores: Mapping[Scale, Array]
     noise: Mapping[Scale, Array]
+    least: Mapping[Scale, Array]
     flagged: Mask
     images: Array
     settings: Array
@@ -72,13 +74,19 @@ class Panel:
         counts: Array = there.sum(axis=1)
         return counts
 
-    def over_runs(self, scale: Scale) -> tuple[Array, Array]:
-        """Returns the mean over the runs of each row [S, D, L], and its variance by runs, draws and test images."""
+    def over_runs(self, scale: Scale, *, least: bool = False) -> tuple[Array, Array]:
+        """Returns the mean over the runs of each row [S, D, L], and its variance by runs, draws and test images.
+
+        Args:
+            scale: Of the scores.
+            least: Give the least that the variance can be.
+        """
         there = ~np.isnan(self.scores[scale])
         number = there.sum(axis=1).astype(float)
         number[number == 0] = np.nan
         means: Array = np.where(there, self.scores[scale], 0.0).sum(axis=1) / number
-        noise: Array = np.where(there, self.noise[scale], 0.0).sum(axis=1) / number**2
+        variance = (self.least if least else self.noise)[scale]
+        noise: Array = np.where(there, variance, 0.0).sum(axis=1) / number**2
         return means, self._by_runs(self.scores[scale], noise)
 
     def _by_runs(self, table: Array, noise: Array) -> Array:
@@ -126,6 +134,7 @@ class Panel:
             rows=tuple(self.rows[place] for place in chosen),
             scores={scale: table[chosen] for scale, table in self.scores.items()},
             noise={scale: table[chosen] for scale, table in self.noise.items()},
+            least={scale: table[chosen] for scale, table in self.least.items()},
             flagged=self.flagged[chosen],
             members={key: found for key, found in self.members.items() if key[0] in kept},
         )
@@ -241,6 +250,7 @@ class PanelMaker:
         shape = (len(rows), max(len(one) for one in runs.values()), len(datasets), len(levels))
         scores: dict[Scale, Array] = {scale: np.full(shape, np.nan) for scale in SCALES}
         noise: dict[Scale, Array] = {scale: np.full(shape, np.nan) for scale in SCALES}
+        least: dict[Scale, Array] = {scale: np.full(shape, np.nan) for scale in SCALES}
         flagged = np.zeros((shape[0], *shape[2:]), dtype=bool)
         images = np.full(shape[2:], math.inf)
         settings = np.ones(shape[2:], dtype=int)
@@ -253,16 +263,16 @@ class PanelMaker:
                 listed = [cell for name in rows for cell in found.get(name, ())]
                 values, settings[d, at], same = _tuned(listed, by_source=tuned_by_source)
                 equal &= same
-                variances = self.noise.of(listed, values)
+                variances = self.noise.bounds(listed, values)
                 images[d, at] = min(cell.images or math.inf for cell in listed)
                 self._place(
                     [(rows.index(row(one)), runs[row(one)].index(one.run), d, at) for one in listed],
                     np.array(values),
                     variances,
                     np.array([cell.images or 1000 for cell in listed], dtype=float),
-                    (scores, noise),
+                    (scores, noise, least),
                 )
-                error = np.sqrt(np.nan_to_num(variances))
+                error = np.sqrt(np.nan_to_num(variances[0]))
                 low, high = self.chance.get(dataset.split(" (")[0], 0.0), 1.0
                 for cell, value, off in zip(listed, values, error, strict=True):
                     flagged[rows.index(row(cell)), d, at] |= value - 2 * off <= low or value + 2 * off >= high
@@ -272,6 +282,7 @@ class PanelMaker:
             shots=tuple(levels),
             scores=scores,
             noise=noise,
+            least=least,
             flagged=flagged,
             images=images,
             settings=settings,
@@ -289,12 +300,12 @@ class PanelMaker:
     def _place(
         where: Sequence[tuple[int, int, int, int]],
         values: Array,
-        variances: Array,
+        variances: tuple[Array, Array],
         images: Array,
-        into: tuple[dict[Scale, Array], dict[Scale, Array]],
+        into: tuple[dict[Scale, Array], dict[Scale, Array], dict[Scale, Array]],
     ) -> None:
-        """Writes scores and noise on both scales, averaging what shares a place."""
-        scores, noise = into
+        """Writes scores and both bounds of their noise on both scales, averaging what shares a place."""
+        scores, *noises = into
         # A score of 0 or 1 counts as half a test image away from it: its logit must be finite.
         inside = np.clip(values, 0.5 / images, 1 - 0.5 / images)
         slope = inside * (1 - inside)
@@ -307,8 +318,9 @@ class PanelMaker:
 
         scores["points"][at] = averaged(100 * values)
         scores["logit"][at] = averaged(np.log(inside / (1 - inside)))
-        noise["points"][at] = averaged(1e4 * variances) / count
-        noise["logit"][at] = averaged(variances / slope**2) / count
+        for noise, variance in zip(noises, variances, strict=True):
+            noise["points"][at] = averaged(1e4 * variance) / count
+            noise["logit"][at] = averaged(variance / slope**2) / count
 
 
 def _tuned(listed: Sequence[Observation], *, by_source: bool) -> tuple[list[float], int, bool]:

@@ -1,12 +1,13 @@
 """Claims about sources of one group: do they matter, does that fade, who leads, and does that carry over."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from probebench.study.claims import LARGEST_RUN_SD, SMALLEST_SD, Basis, Claim, Estimate, weigh
-from probebench.study.engine import Array, Mask
+from probebench.study.engine import Array, Interval, Mask
 from probebench.study.observations import Track
 from probebench.study.order import concordance, order
 from probebench.study.panel import IMAGES, SCALES, WORDS, Level, Panel, Scale, whole
@@ -144,18 +145,24 @@ def _fades(panel: Panel, group: str, track: Track) -> Claim:
     if len(rows) < 4 or len(columns) < 3:
         what = f"{len(rows)} sources on {len(columns)} data sets are usable at few shots and at full"
         return _short(about, f"four sources and three data sets with {IMAGES} test images or more ({what})")
-    found, gates = {}, []
+    found: dict[Scale, Interval] = {}
+    gates = []
     for scale in SCALES:
         chosen = np.ix_(rows, columns, places)
         table, noise = (np.where(left, np.nan, part[chosen]) for part in panel.over_runs(scale))
         if np.isnan(noise).all():
             return _short(about, "the number of test images behind the scores")
         spreads = Spreads.of(table, noise)
-        found[scale] = fading(spreads)
+        contrast = fading(spreads)
         gates.append(any_spread(spreads))
-    points, logit = (found[scale].interval() for scale in SCALES)
+        # How far the same images are hard for all sources is unknown without predictions: the interval holds both ends.
+        least = np.where(left, np.nan, panel.over_runs(scale, least=True)[1][chosen])
+        ends = [contrast.interval(), fading(Spreads.of(table, least)).interval()]
+        found[scale] = replace(ends[0], low=min(one.low for one in ends), high=max(one.high for one in ends))
+        if scale == "points":
+            without = [*contrast.source[0], *contrast.dataset]
+    points, logit = found["points"], found["logit"]
     names = [*(str(panel.rows[row]) for row in rows), *(panel.datasets[column] for column in columns)]
-    without = [*found["points"].source[0], *found["points"].dataset]
     about |= {
         "estimate": Estimate.of(points),
         "logit": Estimate.of(logit, "logits"),
