@@ -2,6 +2,8 @@ import os
 
 # Two test processes on two cores: one thread each, or they wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Modules stay compiled, or each of the many processes that tests start compiles torch anew: ten seconds and more.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 import sys
 from collections.abc import Callable, Iterator
