@@ -99,6 +99,29 @@ def make_images(folder: Path, classes: int = 3, each: int = 8, seed: int = 0, si
     return folder
 
 
+# A process takes a whole file at a time: these begin first, or one of them runs on alone at the end.
+SLOWEST = (
+    "leaderboard/test_page_in_browser.py",
+    "finetuning/test_finetune.py",
+    "cli/test_quickstart.py",
+    "extraction/test_extract.py",
+    "extraction/test_shards.py",
+    "test_engine.py",
+    "finetuning/test_fidelity.py",
+    "registry/test_architectures.py",
+    "extraction/test_several_layers.py",
+    "cli/test_extract_eval.py",
+    "leaderboard/test_hostile_page.py",
+    "training/test_loop.py",
+    "test_golden.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    turns = {Path(__file__).parent / name: turn for turn, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: turns.get(item.path, len(turns)))
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home folder of its own for every test, and no entries of the developer's."""
