@@ -6,6 +6,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 import ctypes
+import itertools
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -131,10 +132,15 @@ def freed_memory_goes_back() -> Iterator[None]:
         library.malloc_trim(0)
 
 
+HOMES = itertools.count()
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home folder of its own for every test, and no entries of the developer's."""
-    folder = tmp_path_factory.mktemp("home")
+    # Not mktemp, which looks through all the folders that it made before: thousands.
+    folder = tmp_path_factory.getbasetemp() / "homes" / str(next(HOMES))
+    folder.mkdir(parents=True)
     monkeypatch.setenv("PROBEBENCH_HOME", str(folder))
     monkeypatch.delenv("PROBEBENCH_REGISTRY", raising=False)
     return folder
