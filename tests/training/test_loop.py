@@ -1,7 +1,8 @@
 import multiprocessing
 import os
-import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,16 +27,24 @@ from probebench.training.options import TrainingOptions
 from tests.arithmetic import tf32_asked_for
 from tests.finetuning.making import CPU, SHIPPED, make_task, protocol
 
+# Trains with a progress that kills the process in the middle of the second epoch.
+DIES = """
+import os, signal, sys
+from pathlib import Path
+from tests.training.test_loop import make_training
+from tests.finetuning.making import CPU
+from probebench.training import loop as train
+from probebench.progress import Silent
 
 class Dies(Silent):
-    """Kills the process in the middle of the second epoch."""
-
     seen = 0
-
-    def advance(self, count: int, limit: str | None = None) -> None:
-        self.seen += count
-        if self.seen > 36:
+    def advance(self, count):
+        Dies.seen += count
+        if Dies.seen > 36:
             os.kill(os.getpid(), signal.SIGKILL)
+
+train.run(make_training(Path(sys.argv[1]), Path(sys.argv[2])), CPU, Dies())
+"""
 
 
 def make_training(folder: Path, home: Path, number: int = 0, **changes: Any) -> Training:
@@ -55,10 +64,8 @@ def same(one: Progressed, other: Progressed) -> bool:
 def test_killed_in_the_middle_of_an_epoch_it_ends_in_the_same_weights(home: Path, tmp_path: Path) -> None:
     training = make_training(tmp_path, home)
     whole = train.run(replace(training, path=tmp_path / "whole.pt"), CPU, Silent())
-    killed = multiprocessing.get_context("fork").Process(target=train.run, args=(training, CPU, Dies()))
-    killed.start()
-    killed.join()
-    assert killed.exitcode == -signal.SIGKILL
+    killed = subprocess.run([sys.executable, "-c", DIES, tmp_path, home], capture_output=True, text=True)
+    assert killed.returncode == -9, killed.stderr
     assert checkpoint.read(training.path).epoch == 1
     resumed = train.run(training, CPU, Silent())
     assert same(resumed, whole) and resumed.history == whole.history and resumed.kept == whole.kept
