@@ -1,7 +1,5 @@
 """Ray's part: order, errors, and workers that die."""
 
-import os
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from probebench.engine import EngineError, Handle, Ray
+from probebench.engine import EngineError, Ray
 from probebench.errors import ProbebenchWarning
 from probebench.extraction import ExtractionOptions
 from probebench.extraction.shards import RayExecutor
+from tests.on_ray import always_die, die_once, fail_at_three, identity, triple
 
 
 @pytest.fixture(scope="module")
@@ -21,19 +20,9 @@ def cluster() -> Iterator[Ray]:
         yield engine
 
 
-def triple(item: int) -> int:
-    return 3 * item
-
-
 def test_results_come_in_the_order_of_the_items(cluster: Ray) -> None:
     assert list(cluster.map(triple, range(50))) == [3 * item for item in range(50)]
     assert list(cluster.map(triple, [])) == []
-
-
-def fail_at_three(item: int) -> int:
-    if item == 3:
-        raise KeyError(f"no {item}")
-    return item
 
 
 def test_an_error_is_the_functions_own_and_what_came_before_it_is_there(cluster: Ray) -> None:
@@ -43,24 +32,10 @@ def test_an_error_is_the_functions_own_and_what_came_before_it_is_there(cluster:
         next(results)
 
 
-def die_once(task: tuple[Path, int]) -> int:
-    """Counts its calls in files; the first call of item 2 kills its worker."""
-    folder, item = task
-    number = len(list(folder.glob(f"{item}-*")))
-    (folder / f"{item}-{number}").touch()
-    if item == 2 and number == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return item
-
-
 def test_a_killed_worker_costs_only_what_it_had_in_hand(cluster: Ray, tmp_path: Path) -> None:
     assert list(cluster.map(die_once, [(tmp_path, item) for item in range(8)])) == list(range(8))
     calls = [path.name.split("-")[0] for path in tmp_path.iterdir()]
     assert calls.count("2") == 2 and len(calls) <= 8 + 2
-
-
-def identity(handle: Handle[list[int]]) -> tuple[int, int]:
-    return id(handle.get()), os.getpid()
 
 
 def test_what_tasks_share_is_one_object_in_each_worker(cluster: Ray) -> None:
@@ -68,11 +43,6 @@ def test_what_tasks_share_is_one_object_in_each_worker(cluster: Ray) -> None:
     first = set(cluster.map(identity, [handle] * 12))
     assert len({process for _, process in first}) == len(first)
     assert set(cluster.map(identity, [handle] * 12)) <= first, "workers are kept from one call to the next"
-
-
-def always_die(item: int) -> int:
-    os.kill(os.getpid(), signal.SIGKILL)
-    return item
 
 
 def test_a_task_that_kills_every_worker_is_given_up(cluster: Ray) -> None:

@@ -42,8 +42,6 @@ class Tree:
         environment = {
             **os.environ,
             "PYTHONPATH": str(self.root),
-            # Compiled once for all commands, and outside the tree.
-            "PYTHONPYCACHEPREFIX": str(home / "compiled"),
             "PROBEBENCH_HOME": str(home),
         }
         done = subprocess.run(

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -101,10 +102,20 @@ def _schema_of(path: Path, kind: str) -> type[Entry]:
     return FinetuneProtocol if probe == "finetune" else ProtocolSpec
 
 
+@cache
+def _shipped(path: Path, kind: str, written: int) -> Entry:
+    """Reads a shipped entry once, and again when it was written anew: a process loads the registry many times."""
+    return read_entry(path, _schema_of(path, kind))
+
+
 def _collect(folder: Path, kind: str, into: dict[str, Entry], problems: list[str], seen: dict[str, Path]) -> None:
+    shipped = folder == shipped_registry().resolve()
     for path in sorted((folder / kind).glob("*.toml")):
         try:
-            entry = read_entry(path, _schema_of(path, kind))
+            if shipped:
+                entry = _shipped(path, kind, path.lstat().st_mtime_ns)
+            else:
+                entry = read_entry(path, _schema_of(path, kind))
         except RegistryError as error:
             problems.append(str(error))
             continue

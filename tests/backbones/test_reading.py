@@ -155,7 +155,7 @@ def _tar(mark: str) -> bytes:
 @functools.cache
 def bombs() -> dict[str, bytes]:
     """Files that declare far more than they hold."""
-    zeros = bytes(20 << 20)
+    zeros = bytes(1 << 20)
     many = {f"archive/data/{number}": zeros for number in range(4)}
     shared = torch.zeros(1 << 16)
     overlapping = bytearray(saved(STATE))

@@ -102,13 +102,13 @@ def test_hdf5_has_no_part_in_resuming(path: Path, whole: bytes, monkeypatch: pyt
 def test_any_changed_byte_of_an_interrupted_file_is_mended_or_refused(
     path: Path, whole: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every byte, one at a time: the rest is computed to the same file, or one line says what to delete."""
+    """Every third byte, one at a time: the rest is computed to the same file, or one line says what to delete."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
     write(path, [3, 3], finish=False)
     partial = partial_of(path)
     content = partial.read_bytes()
     mended = refused = 0
-    for place in range(len(content)):
+    for place in range(0, len(content), 3):
         changed = bytearray(content)
         changed[place] ^= 0x41
         partial.write_bytes(changed)
@@ -121,7 +121,7 @@ def test_any_changed_byte_of_an_interrupted_file_is_mended_or_refused(
             assert "\n" not in str(error) and str(partial) in str(error) and "delete it" in str(error)
             partial.unlink()
     # Slots, seal, mirrors, rows, checksums; then description, structure, labels and ids.
-    assert mended > 3000 and refused > 5000
+    assert mended > 1000 and refused > 1600
 
 
 @pytest.mark.parametrize("broken", [b"x" * SLOT_SIZE, b"\0" * 300])

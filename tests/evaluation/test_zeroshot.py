@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,14 +27,25 @@ PROMPTS = Prompts(("class zero", "class one", "class two"), ("a photo of a {}.",
 FACTS = {"library": "open_clip", "name": "ViT-S-32-alt", "features": 256, "layer": "projected", "size": 224}
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a language-image network of random weights, images of three classes, and a home with features."""
+    folder = tmp_path_factory.mktemp("made")
+    write_entry(folder / "registry", **FACTS)
+    images = make_images(folder / "images", each=6)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PROBEBENCH_HOME", str(folder / "home"))
+        pb.extract("tiny", images, device="cpu", registry=folder / "registry")
+    return folder
+
+
 @pytest.fixture
-def extracted(run: Run, tmp_path: Path) -> CheckpointSpec:
-    """A language-image network with random weights, and its features of a folder of three classes."""
-    path = write_entry(tmp_path / "registry", **FACTS)
-    make_images(tmp_path / "images", each=6)
-    ran = run("--registry", "registry", "extract", "--model", "tiny", "--dataset", "folder:images", "--device", "cpu")
-    assert ran.code == 0, ran.err
-    return read_entry(path, CheckpointSpec)
+def extracted(made: Path, run: Run, home: Path, tmp_path: Path) -> CheckpointSpec:
+    """A copy of what was made, in the folder and the home of the test."""
+    shutil.copytree(made / "home", home, dirs_exist_ok=True)
+    for part in ("registry", "images"):
+        shutil.copytree(made / part, tmp_path / part)
+    return read_entry(tmp_path / "registry" / "checkpoints" / "tiny.toml", CheckpointSpec)
 
 
 def by_hand(spec: CheckpointSpec, files: list[Path], prompts: Prompts) -> np.ndarray[Any, Any]:

@@ -1,7 +1,3 @@
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -154,50 +150,6 @@ def test_an_interrupted_run_ends_with_the_same_bytes(
     assert not again.notes
 
 
-KILLED = """
-import os, signal, sys
-from probebench.cache.writer import FeatureWriter
-append, calls = FeatureWriter.append, 0
-def counted(self, rows, skipped=()):
-    global calls
-    calls += 1
-    if calls == int(os.environ["KILL_AT"]):
-        os.kill(os.getpid(), signal.SIGKILL)
-    append(self, rows, skipped)
-FeatureWriter.append = counted
-from probebench.cli.main import main
-main()
-"""
-
-
-def test_a_killed_command_resumes_to_the_same_bytes(home: Path, tmp_path: Path) -> None:
-    images, registry = make_images(tmp_path / "images"), tmp_path / "own"
-    make_entry(registry)
-    arguments = [
-        "extract",
-        "--model",
-        "tiny",
-        "--dataset",
-        f"folder:{images}",
-        "--registry",
-        registry,
-        "--batch-size",
-        "5",
-    ]
-    command = [sys.executable, "-c", KILLED, *map(str, arguments)]
-
-    def call(where: Path, kill_at: int) -> int:
-        environ = {**os.environ, "PROBEBENCH_HOME": str(where), "KILL_AT": str(kill_at)}
-        return subprocess.run(command, env=environ, capture_output=True, cwd=tmp_path).returncode
-
-    assert call(home, 3) == -signal.SIGKILL
-    assert len(stored_files(home, partial=True)) == 1
-    assert call(home, -1) == 0 and call(tmp_path / "whole", -1) == 0
-    resumed, whole = stored_files(home), stored_files(tmp_path / "whole")
-    assert [path.name for path in resumed] == [path.name for path in whole]
-    assert [path.read_bytes() for path in resumed] == [path.read_bytes() for path in whole]
-
-
 def test_batches_of_any_size_give_the_same_features(
     tiny: Backbone, dataset: Dataset, home: Path, tmp_path: Path
 ) -> None:
@@ -345,10 +297,9 @@ def kinds_of_images(folder: Path) -> Path:
     }
     for part in ("train", "test"):
         for label in ("a", "b"):
-            place = folder / part / label
-            place.mkdir(parents=True)
-            for name, save in files.items():
-                save(place / name)
+            (folder / part / label).mkdir(parents=True)
+        for number, (name, save) in enumerate(files.items()):
+            save(folder / part / "ab"[number % 2] / name)
     return folder
 
 
@@ -362,34 +313,24 @@ def test_features_equal_the_librarys_own_model_and_transform(
     import torchvision
     from timm.data.transforms_factory import create_transform
 
-    torch.manual_seed(0)
-    own: dict[str, Any] = {"size": 64}
-    model: Any
-    if library == "timm":
-        model = timm.create_model("test_resnet", num_classes=0)
-        own |= {"name": "test_resnet", "features": 96}
-    elif library == "torchvision":
-        model = torchvision.models.mobilenet_v3_small(weights=None)
-        own |= {"name": "mobilenet_v3_small", "features": 1024}
-    else:
-        model = open_clip.create_model("RN50").visual
-        own |= {"name": "RN50", "features": 1024, "layer": "projected", "size": 224, "method": "none"}
+    own: dict[str, Any] = {
+        "timm": {"name": "test_resnet", "features": 96, "size": 64},
+        "torchvision": {"name": "mobilenet_v3_small", "features": 1024, "size": 64},
+        "open_clip": {"name": "ViT-S-32-alt", "features": 256, "layer": "projected", "size": 224, "method": "none"},
+    }[library]
     spec = make_entry(tmp_path, library=library, **own)
     backbone = build_backbone(spec, home)
-    if library == "torchvision":
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            model = torchvision.models.mobilenet_v3_small(weights=None)
-        model.classifier[-1] = torch.nn.Identity()
-    elif library == "timm":
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
+    model: Any
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        if library == "timm":
             model = timm.create_model("test_resnet")
-        model.reset_classifier(0)
-    else:
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            model = open_clip.create_model("RN50").visual
+            model.reset_classifier(0)
+        elif library == "torchvision":
+            model = torchvision.models.mobilenet_v3_small(weights=None)
+            model.classifier[-1] = torch.nn.Identity()
+        else:
+            model = open_clip.create_model("ViT-S-32-alt").visual
     model.eval()
     transform = create_transform(
         (3, spec.input.size, spec.input.size), interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3, crop_pct=0.875
@@ -401,7 +342,7 @@ def test_features_equal_the_librarys_own_model_and_transform(
             inputs = torch.stack([transform(Image.open(folder / name).convert("RGB")) for name in file.ids])
             expected = model(inputs).numpy()
             assert np.abs(file.read() - expected).max() <= 1e-5 * np.abs(expected).max()
-            assert len(file.ids) == 30
+            assert len(file.ids) == 15
 
 
 def broken_images(folder: Path) -> str:
@@ -509,18 +450,6 @@ def test_compiled_features_agree_and_the_setting_is_kept(tiny: Backbone, dataset
     with FeatureFile(part.path) as file:
         assert file.settings["compile"] is True
         assert np.abs(file.read() - expected).max() <= 1e-5 * np.abs(expected).max()
-
-
-def test_two_processes_on_one_key_make_one_file(home: Path, tmp_path: Path) -> None:
-    images, registry = make_images(tmp_path / "images", each=20), tmp_path / "own"
-    make_entry(registry)
-    command = [sys.executable, "-m", "probebench", "extract", "--model", "tiny", "--dataset", f"folder:{images}"]
-    command += ["--registry", str(registry), "--batch-size", "5"]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) for _ in range(2)]
-    said = [process.communicate()[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0]
-    assert sum("60 images in" in text for text in said) >= 1 and all("60 images" in text for text in said)
-    assert len(stored_files(home)) == 2 and stored_files(home, partial=True) == []
 
 
 def test_half_precision_is_not_compiled_on_cpus() -> None:

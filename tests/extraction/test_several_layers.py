@@ -29,14 +29,30 @@ OPTIONS = ExtractionOptions(device="cpu", dtype="fp32", batch_size=5, workers=0,
 LAYERS = ("pooled", "block:1", "block:4")
 
 
-@pytest.fixture
-def dataset(tmp_path: Path, shipped: Registry, home: Path) -> Dataset:
-    return open_dataset(f"folder:{make_images(tmp_path / 'images')}", shipped, home / "datasets")
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("several")
 
 
-@pytest.fixture
-def several(tmp_path: Path, home: Path) -> Backbone:
-    return build_backbone(make_entry(tmp_path), home, layers=LAYERS)
+@pytest.fixture(scope="module")
+def dataset(folder: Path, shipped: Registry) -> Dataset:
+    return open_dataset(f"folder:{make_images(folder / 'images')}", shipped, folder / "datasets")
+
+
+@pytest.fixture(scope="module")
+def several(folder: Path) -> Backbone:
+    return build_backbone(make_entry(folder), folder, layers=LAYERS)
+
+
+@pytest.fixture(scope="module")
+def whole(several: Backbone, dataset: Dataset, folder: Path) -> dict[Path, bytes]:
+    """The files of a pass that nothing interrupts."""
+    extract(several, dataset, folder / "whole", OPTIONS)
+    return files(folder / "whole")
+
+
+def files(home: Path) -> dict[Path, bytes]:
+    return {path.relative_to(home): path.read_bytes() for path in stored_files(home)}
 
 
 class Stopped(Exception):
@@ -107,18 +123,17 @@ def test_one_pass_gives_the_files_of_one_by_one(
 @pytest.mark.parametrize("batches", [1, 3, 5])
 @pytest.mark.parametrize("first", [LAYERS, ("block:1",), ("block:4", "pooled")])
 def test_an_interrupted_pass_ends_with_the_same_bytes(
-    several: Backbone, dataset: Dataset, home: Path, tmp_path: Path, batches: int, first: tuple[str, ...]
+    several: Backbone, dataset: Dataset, home: Path, whole: dict[Path, bytes], batches: int, first: tuple[str, ...]
 ) -> None:
-    extract(several, dataset, tmp_path / "whole", OPTIONS)
     with pytest.raises(Stopped):
         extract(several, dataset, home, OPTIONS, StopAfter(batches))
     # Not with the layers that it began with, and then with all.
     extract(several.at(first), dataset, home, replace(OPTIONS, batch_size=3))
     extract(several, dataset, home, OPTIONS)
-    paths = [[one.relative_to(root) for one in stored_files(root)] for root in (home, tmp_path / "whole")]
-    assert paths[0] == paths[1] and len(paths[0]) == 6
-    begun = [one for one in paths[0] if "train" in one.name] if batches < 4 else paths[0]
-    assert all((home / one).read_bytes() == (tmp_path / "whole" / one).read_bytes() for one in begun)
+    done = files(home)
+    assert done.keys() == whole.keys() and len(done) == 6
+    begun = [one for one in done if "train" in one.name or batches >= 4]
+    assert all(done[one] == whole[one] for one in begun)
     assert not stored_files(home, partial=True)
 
 
@@ -139,10 +154,14 @@ def test_only_what_is_missing_is_computed(
 
 @pytest.mark.parametrize("at", [4, 5, 6])
 def test_files_that_stopped_at_other_rows_go_on_from_the_earlier(
-    several: Backbone, dataset: Dataset, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+    several: Backbone,
+    dataset: Dataset,
+    home: Path,
+    whole: dict[Path, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    at: int,
 ) -> None:
     """A disk that fails between the writes of one block to two files, and works again for the next block."""
-    extract(several, dataset, tmp_path / "whole", OPTIONS)
     append, calls = FeatureWriter.append, 0
 
     def failing(self: FeatureWriter, rows: np.ndarray, skipped: tuple[int, ...] = ()) -> None:
@@ -158,9 +177,7 @@ def test_files_that_stopped_at_other_rows_go_on_from_the_earlier(
     with passes(monkeypatch) as seen:
         extract(several, dataset, home, OPTIONS)
     assert sum(seen) < 24
-    assert [one.read_bytes() for one in stored_files(home)] == [
-        one.read_bytes() for one in stored_files(tmp_path / "whole")
-    ]
+    assert files(home) == whole
 
 
 def test_half_precision_and_images_left_out_are_those_of_every_layer(

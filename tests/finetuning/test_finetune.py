@@ -61,9 +61,20 @@ def test_draws_are_those_of_the_probes(home: Path, tmp_path: Path, shots: Any) -
     assert result.dataset_fingerprint == probed.dataset_fingerprint and result.n_test == probed.n_test
 
 
-def test_a_result_says_all_that_produced_it(home: Path, tmp_path: Path) -> None:
+def test_a_result_says_all_that_produced_it_and_is_not_made_again(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     task = make_task(tmp_path, home)
+    seen: list[set[str]] = []
+    selector = module.__dict__["Selector"]
+
+    def watched(task: FinetuneTask, *others: Any) -> Any:
+        seen.append(set(task.dataset.splits))
+        return selector(task, *others)
+
+    monkeypatch.setattr(module, "Selector", watched)
     result = trained(task, tmp_path / "out")
+    assert seen == [{"train"}], "whoever chooses is given no test split"
     assert (result.kind, result.mode, result.protocol, result.selection) == ("finetune", "full", "quick", "validation")
     assert set(result.trials[0].chosen) == {"learning_rate", "epoch", "training_seed"}
     assert result.trials[0].chosen["learning_rate"] in task.learning_rates and result.trials[0].chosen["epoch"] == 2
@@ -72,13 +83,8 @@ def test_a_result_says_all_that_produced_it(home: Path, tmp_path: Path) -> None:
     assert scores == pytest.approx([trial.test_score for trial in result.trials])
     assert result.mean == pytest.approx(scores.mean()) and result.ci95_covers == "draws and test images"
     assert not task.folder.exists(), "checkpoints stay although the result is written"
-
-
-def test_a_finished_task_is_not_trained_again(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    task = make_task(tmp_path, home, draws=1)
-    first = trained(task, tmp_path / "out")
     monkeypatch.setattr(module, "Selector", None)
-    assert trained(task, tmp_path / "out") == first
+    assert trained(task, tmp_path / "out") == result
 
 
 @pytest.mark.parametrize("shots", [2, "full"])
@@ -90,19 +96,6 @@ def test_the_trap_shuffled_test_labels_change_no_choice(home: Path, tmp_path: Pa
     for one, other in zip(honest.trials, trapped.trials, strict=True):
         assert (one.chosen, one.validation_loss) == (other.chosen, other.validation_loss)
     assert (predictions(task, tmp_path / "honest") == predictions(task, tmp_path / "trapped")).all()
-
-
-def test_whoever_chooses_is_given_no_test_split(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[set[str]] = []
-    selector = module.__dict__["Selector"]
-
-    def watched(task: FinetuneTask, *others: Any) -> Any:
-        seen.append(set(task.dataset.splits))
-        return selector(task, *others)
-
-    monkeypatch.setattr(module, "Selector", watched)
-    trained(make_task(tmp_path, home, draws=1), tmp_path / "out")
-    assert seen == [{"train"}]
 
 
 def test_a_protocol_that_selects_on_test_says_so(home: Path, tmp_path: Path) -> None:
@@ -168,15 +161,13 @@ def test_lp_ft_on_unit_features_starts_from_the_probe_of_unit_features(home: Pat
     ).all()
 
 
-@pytest.mark.parametrize("change", [{"standardize": True}, {"normalize": "l2"}])
-def test_a_probe_on_features_that_a_head_does_not_see_is_refused(
-    home: Path, tmp_path: Path, change: dict[str, Any]
-) -> None:
+def test_a_probe_on_features_that_a_head_does_not_see_is_refused(home: Path, tmp_path: Path) -> None:
     probe(make_task(tmp_path, home), tmp_path / "out", 2)
     task = make_task(tmp_path, home, head="probe")
-    prepared = DEFAULT.model_copy(update={"id": "prepared", **change})
-    with pytest.raises(UsageError, match='protocol prepared, .*normalize = "none" and standardize = false'):
-        finetune(task, tmp_path / "out", prepared, Silent())
+    for change in ({"standardize": True}, {"normalize": "l2"}):
+        prepared = DEFAULT.model_copy(update={"id": "prepared", **change})
+        with pytest.raises(UsageError, match='protocol prepared, .*normalize = "none" and standardize = false'):
+            finetune(task, tmp_path / "out", prepared, Silent())
     assert not task.path(tmp_path / "out", 1.0).exists()
 
 

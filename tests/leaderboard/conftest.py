@@ -33,6 +33,12 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def middle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """More checkpoints than are drawn at once, and a page that opens sooner."""
+    return build_site(many_results(200, 2), tmp_path_factory.mktemp("middle"))
+
+
+@pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As many checkpoints as are drawn at once: axe-core walks every element."""
     return build_site(many_results(40, 2), tmp_path_factory.mktemp("small"))

@@ -37,6 +37,23 @@ def test_own_folders_add_entries(tmp_path: Path) -> None:
     assert {"tiny", "second", "third", "efficientnet_lite0_in1k"} <= set(registry.checkpoints)
 
 
+def test_shipped_entries_are_read_once_and_again_when_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_entry(tmp_path)
+    monkeypatch.setattr("probebench.registry.load.shipped_registry", lambda: tmp_path)
+    first = Registry.load(environ={}).checkpoint("tiny")
+    assert Registry.load(environ={}).checkpoint("tiny") is first
+    write_entry(tmp_path, size=64)
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+    assert Registry.load(environ={}).checkpoint("tiny").input.size == 64
+    path.write_text("no entry")
+    os.utime(path, ns=(0, 1))
+    for _ in range(2):
+        with pytest.raises(RegistryError, match="not TOML"):
+            Registry.load(environ={})
+
+
 def test_collision_is_an_error_that_names_both(tmp_path: Path) -> None:
     write_entry(tmp_path, id="efficientnet_lite0_in1k")
     with pytest.raises(RegistryError, match="already taken by .*efficientnet_lite0_in1k.toml"):

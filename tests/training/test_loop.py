@@ -27,6 +27,10 @@ from probebench.training.options import TrainingOptions
 from tests.arithmetic import tf32_asked_for
 from tests.finetuning.making import CPU, SHIPPED, make_task, protocol
 
+# Autograd starts its threads once, for the devices known then, and with threads no process can be forked that trains.
+# torch.compile makes a device up: whatever compiles in this process must come later.
+torch.autograd.backward(torch.ones(1, requires_grad=True))
+
 # Trains with a progress that kills the process in the middle of the second epoch.
 DIES = """
 import os, signal, sys
