@@ -19,7 +19,7 @@ from probebench.api.session import (
     watched,
 )
 from probebench.api.tables import Results
-from probebench.errors import ProbebenchError, UsageError
+from probebench.errors import ProbebenchError, TooFewImagesError, UsageError
 from probebench.files import home
 from probebench.progress import Progress
 
@@ -100,6 +100,9 @@ def evaluate(
         for task, result in zip(plan.tasks, evaluate_all(plan.tasks, folder, told.advance, cluster), strict=True):
             if isinstance(result, UsageError):
                 raise result
+            if isinstance(result, TooFewImagesError) and asked is None:
+                warn(f"{result}; passed over")
+                continue
             if isinstance(result, ProbebenchError):
                 problems.append(result)
                 continue

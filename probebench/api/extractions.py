@@ -121,6 +121,7 @@ def prepare(
     from probebench.datasets.open import default_suite, open_dataset
     from probebench.registry.layers import check_offered, check_patterns
     from probebench.registry.names import expand_datasets, expand_models
+    from probebench.registry.own import known_files
 
     entries = open_registry(registry)
     specs = tuple(entries.checkpoint(name) for name in expand_models(entries, models))
@@ -134,6 +135,11 @@ def prepare(
     # What is missing is told before torch is loaded, which takes seconds.
     if weights is not None:
         check_given(specs[0], weights)
+        known = known_files(entries, weights)
+        if known and specs[0].id not in known:
+            raise UsageError(
+                f"weights file {weights} is that of {known[0]}, and not of {specs[0].id}; say --model {known[0]}"
+            )
     elif len(specs) == 1:
         require_weights(specs[0], home())
     opened = tuple(open_dataset(name, entries, home() / "datasets") for name in names)

@@ -19,7 +19,7 @@ from probebench.api.session import (
     watched,
 )
 from probebench.api.tables import Results
-from probebench.errors import ProbebenchError, UsageError
+from probebench.errors import ProbebenchError, TooFewImagesError, UsageError
 from probebench.files import home
 from probebench.progress import Progress, duration
 
@@ -123,6 +123,9 @@ def finetune(
         for task, found in zip(tasks, finetune_all(tasks, folder, probe, told, cluster), strict=True):
             if isinstance(found, UsageError):
                 raise found
+            if isinstance(found, TooFewImagesError) and asked is None:
+                warn(f"{found}; passed over")
+                continue
             if isinstance(found, ProbebenchError):
                 problems.append(f"{task.model} on {task.dataset.id}: {found}")
                 continue

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from probebench.backbones.adapters import by_order, read_state_dict
+from probebench.backbones.adapters import of_network, read_state_dict
 from probebench.backbones.base import Backbone
 from probebench.backbones.construct import ImageTower, construct
 from probebench.backbones.layers import Headless, layers_of
@@ -117,8 +117,7 @@ def keep_weights(spec: CheckpointSpec, home: Path, path: Path) -> UserWeights:
 
 def _load_file(module: torch.nn.Module, spec: CheckpointSpec, path: Path) -> dict[str, torch.Tensor]:
     state = read_state_dict(path, spec.weights.keys)
-    if spec.weights.keys == "by-order":
-        state = by_order(state, module, path)
+    state = of_network(state, spec.weights.keys, module, path)
     load_into(module, state, _describe(spec), path)
     return state
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -9,12 +10,14 @@ from probebench.cli.options import (
     engine_option,
     input_size_option,
     layer_option,
+    layout_option,
     out_option,
     parse_shots,
     registry_folders,
     registry_option,
 )
 from probebench.cli.steps import run_eval
+from probebench.registry.names import laid_out
 from probebench.registry.probes import PROBES
 
 
@@ -35,6 +38,7 @@ def _listed(words: Sequence[str], last: str) -> str:
     multiple=True,
     help="Data set id, suite, folder:PATH, wds:SHARDS or hf:NAME; repeats, takes comma lists and globs.",
 )
+@layout_option
 @layer_option
 @click.option(
     "--shots",
@@ -75,6 +79,7 @@ def _listed(words: Sequence[str], last: str) -> str:
 def command(
     models: tuple[str, ...],
     datasets: tuple[str, ...],
+    layout: Any,
     layers: tuple[str, ...],
     shots: str | None,
     draws: int | None,
@@ -93,7 +98,7 @@ def command(
     run_eval(
         out,
         features=models or None,
-        dataset=datasets,
+        dataset=laid_out(datasets, layout),
         layer=layers,
         shots=parse_shots(shots) if shots else None,
         protocol=protocols,

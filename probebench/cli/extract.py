@@ -12,6 +12,7 @@ from probebench.cli.options import (
     engine_option,
     input_size_option,
     layer_option,
+    layout_option,
     model_option,
     registry_folders,
     registry_option,
@@ -19,6 +20,7 @@ from probebench.cli.options import (
 from probebench.cli.steps import run_extract
 from probebench.files import bytes_text, home
 from probebench.progress import duration
+from probebench.registry.names import laid_out
 
 if TYPE_CHECKING:
     from probebench.api.extractions import Extractions
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     help="Data set id, suite, folder:PATH, wds:SHARDS or hf:NAME; repeats, takes comma lists and globs.  [default: the "
     "suite study once its sets are prepared, else offline]",
 )
+@layout_option
 @layer_option
 @click.option(
     "--weights",
@@ -75,6 +78,7 @@ if TYPE_CHECKING:
 def command(
     models: tuple[str, ...],
     datasets: tuple[str, ...],
+    layout: Any,
     layers: tuple[str, ...],
     weights: Path | None,
     device: str,
@@ -94,7 +98,7 @@ def command(
     """
     extractions = prepare(
         models,
-        datasets,
+        laid_out(datasets, layout),
         layers=layers,
         weights=weights,
         input_size=input_size,

@@ -12,6 +12,7 @@ from probebench.cli.options import (
     device_option,
     engine_option,
     input_size_option,
+    layout_option,
     model_option,
     out_option,
     parse_shots,
@@ -20,6 +21,7 @@ from probebench.cli.options import (
 )
 from probebench.cli.tables import print_results
 from probebench.progress import Silent
+from probebench.registry.names import laid_out
 
 
 @click.command(name="finetune")
@@ -31,6 +33,7 @@ from probebench.progress import Silent
     required=True,
     help="Data set id, suite, folder:PATH, wds:SHARDS or hf:NAME; repeats, takes comma lists and globs.",
 )
+@layout_option
 @click.option(
     "--shots",
     default=None,
@@ -88,6 +91,7 @@ from probebench.progress import Silent
 def command(
     models: tuple[str, ...],
     datasets: tuple[str, ...],
+    layout: Any,
     shots: str | None,
     protocol: str,
     mode: Any,
@@ -112,7 +116,7 @@ def command(
         results, failures = done_of(
             lambda: finetune(
                 models,
-                datasets,
+                laid_out(datasets, layout),
                 shots=parse_shots(shots) if shots else None,
                 protocol=protocol,
                 mode=mode,

@@ -43,6 +43,12 @@ layer_option = click.option(
     "block:N:cls, block:N:mean; repeats, takes comma lists and globs.",
 )
 
+layout_option = click.option(
+    "--layout",
+    type=click.Choice(["classes", "splits"]),
+    help="Of folders: what the folders in them are. [default: splits where they are named train, val and test]",
+)
+
 model_option = click.option(
     "--model", "models", multiple=True, required=True, help="Checkpoint id; repeats, takes comma lists and globs."
 )

@@ -39,6 +39,7 @@ def print_results(results: Sequence[Any], out: Path) -> None:
     """
     from probebench.leaderboard.board import board_rows, shots_columns
     from probebench.results.cells import beside, entrant_names, gather, shots_text
+    from probebench.results.short import lacks_images
 
     cells = gather(results)
     rows = board_rows(cells)
@@ -49,13 +50,21 @@ def print_results(results: Sequence[Any], out: Path) -> None:
         [
             [names[row.entrant], row.dataset.name, str(row.entrant.input_size or "?")]
             + [f"{row.setting.protocol} v{row.setting.version}{_mode(row.setting)}"]
-            + [score_text(row.cells[one].result, out) if one in row.cells else "not run" for one in shots]
+            + [_score_or_mark(row.cells[one].result, out) if one in row.cells else "not run" for one in shots]
             for row in rows
         ],
         title="test accuracy in percent [95% interval]",
     )
+    if any(lacks_images(cell.result) for cell in cells):
+        click.echo("* fewer than half of the classes have so many images: never ranked")
     for line in beside(cells):
         click.echo(line)
+
+
+def _score_or_mark(result: Any, out: Path) -> str:
+    from probebench.results.short import lacks_images
+
+    return score_text(result, out) + ("*" if lacks_images(result) else "")
 
 
 def _mode(setting: Any) -> str:

@@ -1,13 +1,22 @@
 """``probebench zeroshot``: language-image checkpoints without any labelled image."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from probebench.api.evaluate import zeroshot
 from probebench.cli.console import done_of, raise_all
-from probebench.cli.options import input_size_option, model_option, out_option, registry_folders, registry_option
+from probebench.cli.options import (
+    input_size_option,
+    layout_option,
+    model_option,
+    out_option,
+    registry_folders,
+    registry_option,
+)
 from probebench.cli.tables import print_results
+from probebench.registry.names import laid_out
 
 
 @click.command(name="zeroshot")
@@ -18,6 +27,7 @@ from probebench.cli.tables import print_results
     multiple=True,
     help="Data set id, suite, folder:PATH, wds:SHARDS or hf:NAME; repeats.  [default: everything cached]",
 )
+@layout_option
 @click.option(
     "--template",
     "templates",
@@ -30,7 +40,12 @@ from probebench.cli.tables import print_results
 @out_option
 @registry_option
 def command(
-    models: tuple[str, ...], datasets: tuple[str, ...], templates: tuple[str, ...], input_size: int | None, out: Path
+    models: tuple[str, ...],
+    datasets: tuple[str, ...],
+    layout: Any,
+    templates: tuple[str, ...],
+    input_size: int | None,
+    out: Path,
 ) -> None:
     """Classify cached test features by class names in words, through the checkpoint's own text tower.
 
@@ -38,7 +53,12 @@ def command(
     """
     results, failures = done_of(
         lambda: zeroshot(
-            models, dataset=datasets, templates=templates, input_size=input_size, registry=registry_folders(), out=out
+            models,
+            dataset=laid_out(datasets, layout),
+            templates=templates,
+            input_size=input_size,
+            registry=registry_folders(),
+            out=out,
         )
     )
     if results:

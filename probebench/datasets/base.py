@@ -1,6 +1,5 @@
 """What a data set is to the rest of probebench."""
 
-import functools
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from probebench.arrays import Labels, Positions
+from probebench.datasets.formats import readable_formats
 from probebench.errors import DatasetError, one_line
 from probebench.fingerprint import canonical_json, fingerprint
 
@@ -62,20 +62,13 @@ def decode(source: Path | IO[bytes], name: str) -> Image.Image:
         DatasetError: It cannot be read; the line names it by ``name``.
     """
     try:
-        with Image.open(source, formats=_formats()) as image:
+        with Image.open(source, formats=readable_formats()) as image:
             image.load()
             return image
     # Damaged bytes make decoders raise whatever they stumble over.
     except Exception as error:
         reason = "not an image" if isinstance(error, UnidentifiedImageError) else one_line(error, 120)
         raise DatasetError(f"image {name} cannot be read ({reason}); repair or remove it") from error
-
-
-@functools.cache
-def _formats() -> tuple[str, ...]:
-    """Returns the formats that PIL reads itself; for PostScript it would start another program on the file."""
-    Image.init()
-    return tuple(name for name in Image.OPEN if name != "EPS")
 
 
 def looks_whole(head: bytes, tail: bytes) -> bool:

@@ -12,6 +12,7 @@ from probebench.registry.entry import Shots
 from probebench.results.cells import Cell, gather, source_name, source_samples
 from probebench.results.schema import Result
 from probebench.results.scores import counted_trials, draw_scores, score_of
+from probebench.results.short import lacks_images
 
 # Sizes that differ by less than this are one size: a fixed crawl loses some images between downloads.
 SAME_SIZE = 1.1
@@ -85,13 +86,13 @@ class Observation:
 
 
 def observations(results: Iterable[Result]) -> list[Observation]:
-    """Makes observations of cells; failed runs are no scores.
+    """Makes observations of cells; no failed runs, and none whose classes lack images.
 
     Results that share a cell count once, by a rule that looks at no test score (``results.cells``), and checkpoints
     that share all facts are observations of their own. Only a published table lists tunings of one pre-training: of
     these the best stands for it, as its authors took it, and the observation says that it was selected on test.
     """
-    cells = gather(results)
+    cells = [cell for cell in gather(results) if not lacks_images(cell.result)]
     fingerprints: dict[str, set[str]] = defaultdict(set)
     for cell in cells:
         if cell.key.dataset.fingerprint:

@@ -15,12 +15,14 @@ import numpy as np
 
 from probebench.datasets.base import decode, looks_whole
 from probebench.datasets.digest_cache import Arrays, read_arrays, write_arrays
+from probebench.datasets.formats import is_image
 from probebench.datasets.sources.webdataset.store import Shard, ShardStore, local_path, read_in_place
 from probebench.errors import DatasetError, one_line
 from probebench.files import stamp
 
 # What is remembered of each sample. Keys and digests are bytes; ``whole`` says that the image can be decoded.
 _KINDS = {"keys": "S", "labels": "i", "offsets": "i", "sizes": "i", "digests": "S", "whole": "b", "stamp": "S"}
+_USUAL = ("jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp")
 # No label needs more bytes than this.
 _LABEL = 1 << 20
 # Names that webdataset keeps for itself, as its own readers skip them.
@@ -125,15 +127,15 @@ def _row(url: str, stream: IO[bytes], sample: dict[str, Any]) -> tuple[bytes, in
 
 
 def _image(where: str, files: dict[str, tarfile.TarInfo]) -> tarfile.TarInfo:
-    from torchvision.datasets.folder import IMG_EXTENSIONS
-
-    found = [suffix for suffix in files if f".{suffix.rsplit('.', 1)[-1]}" in IMG_EXTENSIONS]
+    found = [suffix for suffix in files if is_image(f"image.{suffix}")]
+    # Where several are, one of the usual formats is the image.
+    found = [suffix for suffix in found if suffix.rsplit(".", 1)[-1].lower() in _USUAL] or found
     # 7.jpg is the image where 7.mask.png lies beside it.
     found = [suffix for suffix in found if "." not in suffix] or found
     if len(found) != 1:
         raise DatasetError(
             f"{where} has {'several images' if found else 'no image'} among its files ({', '.join(files)}); "
-            f"it must have one, as one of {', '.join(IMG_EXTENSIONS)}"
+            "it must have one, such as a .jpg or .png"
         )
     return files[found[0]]
 
