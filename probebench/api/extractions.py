@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from probebench.api.data import place_of
-from probebench.api.session import EngineName, Folders, open_registry, started
+from probebench.api.models import with_entries
+from probebench.api.session import EngineName, Folders, started
 from probebench.errors import UsageError
 from probebench.files import home
 from probebench.progress import Progress, Silent
@@ -120,11 +121,11 @@ def prepare(
     from probebench.backbones.user_weights import require_weights
     from probebench.datasets.open import default_suite, open_dataset
     from probebench.registry.layers import check_offered, check_patterns
-    from probebench.registry.names import expand_datasets, expand_models
+    from probebench.registry.names import expand_datasets
     from probebench.registry.own import known_files
 
-    entries = open_registry(registry)
-    specs = tuple(entries.checkpoint(name) for name in expand_models(entries, models))
+    entries, ids = with_entries(registry, models)
+    specs = tuple(entries.checkpoint(name) for name in ids)
     if weights is not None and len(specs) != 1:
         raise UsageError(f"--weights is for one model, and {len(specs)} were named")
     patterns = [place_of(entries, one) for one in datasets] or [default_suite(entries, home() / "datasets")]

@@ -30,7 +30,7 @@ _RESNET_BY_PLACE = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Adapter:
     """A trainer's format.
 

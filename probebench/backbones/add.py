@@ -14,6 +14,7 @@ from probebench.backbones.builders import build_backbone, feature_width, keep_we
 from probebench.backbones.library_input import format_input
 from probebench.backbones.recognise import recognise
 from probebench.backbones.user_weights import UserWeights
+from probebench.backbones.weights import difference
 from probebench.errors import UsageError, WeightsError
 from probebench.files import write_whole
 from probebench.fingerprint import file_sha256
@@ -173,28 +174,17 @@ def _replace(path: Path, spec: CheckpointSpec, whose: str, home: Path, entry: Pa
     try:
         _check_alive(build_backbone(trial, home), path)
         before = UserWeights.find(home, spec.id)
-        changed = difference(kept.path, before.path) if before else "its weights were not on this machine"
+        changed = (
+            difference(read_state_dict(kept.path), read_state_dict(before.path))
+            if before
+            else "its weights were not on this machine"
+        )
         again = UserWeights.register(home, spec.id, read_state_dict(kept.path), kept.digest, path.resolve())
         write_whole(entry, entry_text(spec))
     finally:
         kept.forget()
         kept.path.parent.rmdir()
     return Added(entry, spec, again.digest, whose, changed)
-
-
-def difference(one: Path, other: Path) -> str:
-    """Says in how many tensors two files of weights differ, and names some.
-
-    Raises:
-        WeightsError: One cannot be read.
-    """
-    new, old = read_state_dict(one), read_state_dict(other)
-    if alone := sorted(new.keys() ^ old.keys()):
-        return f"{len(alone)} tensors are in one of them only, such as {alone[0]}"
-    changed = [name for name in new if not torch.equal(new[name], old[name])]
-    if not changed:
-        return "no tensor differs"
-    return f"{len(changed)} of {len(new)} tensors differ, such as {changed[0]}"
 
 
 def _check_alive(backbone: Backbone, path: Path) -> None:

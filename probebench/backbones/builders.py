@@ -13,7 +13,7 @@ from probebench.backbones.layers import Headless, layers_of
 from probebench.backbones.locate import check_given, check_sha256, locate, network
 from probebench.backbones.pins import check_pin
 from probebench.backbones.user_weights import UserWeights, require_weights
-from probebench.backbones.weights import load_into, state_digest
+from probebench.backbones.weights import difference, load_into, state_digest
 from probebench.errors import RegistryError, UsageError, WeightsError, one_line
 from probebench.registry.layers import Layers, choose
 from probebench.registry.schema import CheckpointSpec
@@ -100,7 +100,14 @@ def register_weights(spec: CheckpointSpec, home: Path, path: Path) -> UserWeight
         WeightsError: The file is missing, damaged, of another architecture, or not the one that the entry names.
     """
     check_given(spec, path)
-    check_sha256(spec, path)
+    before = UserWeights.find(home, spec.id)
+    try:
+        check_sha256(spec, path)
+    except WeightsError as error:
+        if before is None:
+            raise
+        told = difference(_load_file(_construct(spec, None), spec, path), read_state_dict(before.path))
+        raise WeightsError(f"{error} (against the registered weights, {told})") from error
     return keep_weights(spec, home, path)
 
 

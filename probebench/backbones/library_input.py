@@ -81,6 +81,34 @@ def _normalisations(architecture: Architecture) -> list[tuple[tuple[float, ...],
     return [way for way, _ in Counter((tuple(one.mean), tuple(one.std)) for one in known if one).most_common()]
 
 
+def default_tag(library: str, architecture: str) -> str:
+    """Returns the tag of the weights that a library means by an architecture alone.
+
+    Raises:
+        RegistryError: It has no such architecture, or none that stands for it; the line names those that there are.
+    """
+    known: list[str] = []
+    if library == "timm":
+        import timm
+
+        config = timm.get_pretrained_cfg(architecture) if timm.is_model(architecture) else None
+        if config is not None and config.has_weights:
+            return str(config.tag)
+        known = [name.partition(".")[2] for name in timm.list_pretrained(f"{architecture}.*")]
+    elif library == "torchvision":
+        from torchvision.models import get_model_weights, list_models
+
+        if architecture in list_models():
+            return str(get_model_weights(architecture).DEFAULT.name)  # type: ignore[attr-defined]
+    else:
+        import open_clip
+
+        known = open_clip.list_pretrained_tags_by_model(architecture)
+    if not known:
+        raise RegistryError(f"{library} has no architecture {architecture!r} with weights")
+    raise RegistryError(f"{library} {architecture} has several weights; name one of its tags: {', '.join(known)}")
+
+
 def _timm_input(architecture: Architecture, tag: str | None) -> dict[str, Any]:
     import timm
     from timm.data.config import resolve_data_config

@@ -9,7 +9,7 @@ import click
 from probebench.api.data import place_of
 from probebench.api.session import open_registry
 from probebench.cli.console import ProgressLines, print_json, print_table
-from probebench.cli.options import json_option, layout_option, registry_folders, registry_option
+from probebench.cli.options import json_option, layout_option, max_pixels_option, registry_folders, registry_option
 from probebench.files import home
 from probebench.registry.names import expand_datasets, laid_out
 
@@ -60,6 +60,7 @@ def list_datasets(as_json: bool) -> None:
 @click.argument("dataset")
 @click.option("--check", is_flag=True, help="Look for images that occur twice: in two splits, or under two labels.")
 @layout_option
+@max_pixels_option
 @registry_option
 @json_option
 def show(dataset: str, check: bool, layout: Any, as_json: bool) -> None:

@@ -13,6 +13,7 @@ from probebench.cli.options import (
     input_size_option,
     layer_option,
     layout_option,
+    max_pixels_option,
     model_option,
     registry_folders,
     registry_option,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     "suite study once its sets are prepared, else offline]",
 )
 @layout_option
+@max_pixels_option
 @layer_option
 @click.option(
     "--weights",

@@ -13,6 +13,7 @@ from probebench.cli.options import (
     engine_option,
     input_size_option,
     layout_option,
+    max_pixels_option,
     model_option,
     out_option,
     parse_shots,
@@ -34,6 +35,7 @@ from probebench.registry.names import laid_out
     help="Data set id, suite, folder:PATH, wds:SHARDS or hf:NAME; repeats, takes comma lists and globs.",
 )
 @layout_option
+@max_pixels_option
 @click.option(
     "--shots",
     default=None,

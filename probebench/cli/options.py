@@ -1,5 +1,6 @@
 """Flags and places that several commands share."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -7,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from probebench.errors import UsageError
+from probebench.files import MAX_PIXELS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,6 +45,20 @@ layer_option = click.option(
     "block:N:cls, block:N:mean; repeats, takes comma lists and globs.",
 )
 
+
+def _set_max_pixels(ctx: click.Context, _: click.Parameter, value: int | None) -> None:
+    if value is not None:
+        os.environ[MAX_PIXELS] = str(value)
+
+
+max_pixels_option = click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    metavar="N",
+    expose_value=False,
+    callback=_set_max_pixels,
+    help="Largest image that is read.  [default: Pillow's limit, 178,956,970 pixels]",
+)
 layout_option = click.option(
     "--layout",
     type=click.Choice(["classes", "splits"]),

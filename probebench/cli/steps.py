@@ -65,7 +65,7 @@ def run_eval(out: Path, **asked: Any) -> None:
     Raises:
         ProbebenchError: Something that was asked for could not be evaluated; all else is done and printed first.
     """
-    with ProgressLines("fits") as progress:
+    with ProgressLines("%") as progress:
         results, failures = done_of(lambda: evaluate(**asked, out=out, progress=progress))
     if results:
         print_results(results, out)

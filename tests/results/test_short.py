@@ -49,7 +49,7 @@ def test_half_of_the_classes_must_have_the_images(
 
 def test_of_older_results_the_draw_tells_how_many_classes_there_are() -> None:
     """Of four classes two have ten images, and two gave four and nine."""
-    made = result(shots=10, short_classes=[ShortClass(0, 4, 0), ShortClass(1, 9, 0)], trials=[trial(0.5, train=33)])
+    made = result(shots=10, short_classes=[ShortClass(0, 4, 0), ShortClass(1, 9, 0)], trials=[trial(train=33)])
     assert with_shots(made) == (2, 4)
 
 

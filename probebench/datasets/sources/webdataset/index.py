@@ -115,29 +115,27 @@ def _row(url: str, stream: IO[bytes], sample: dict[str, Any]) -> tuple[bytes, in
     where = f"shard {url}: sample {key}"
     image = _image(where, files)
     label = _label(where, stream, files)
-    content = _content(stream, image)
+    content = _content(stream, image) if image else b""
     return (
         key.encode(),
         label,
-        image.offset_data,
-        image.size,
+        image.offset_data if image else 0,
+        image.size if image else 0,
         hashlib.sha256(content).hexdigest().encode(),
         _whole(content),
     )
 
 
-def _image(where: str, files: dict[str, tarfile.TarInfo]) -> tarfile.TarInfo:
+def _image(where: str, files: dict[str, tarfile.TarInfo]) -> tarfile.TarInfo | None:
+    """Returns the image of a sample; None where it has none, which then is an image that cannot be read."""
     found = [suffix for suffix in files if is_image(f"image.{suffix}")]
     # Where several are, one of the usual formats is the image.
     found = [suffix for suffix in found if suffix.rsplit(".", 1)[-1].lower() in _USUAL] or found
     # 7.jpg is the image where 7.mask.png lies beside it.
     found = [suffix for suffix in found if "." not in suffix] or found
-    if len(found) != 1:
-        raise DatasetError(
-            f"{where} has {'several images' if found else 'no image'} among its files ({', '.join(files)}); "
-            "it must have one, such as a .jpg or .png"
-        )
-    return files[found[0]]
+    if len(found) > 1:
+        raise DatasetError(f"{where} has several images among its files ({', '.join(files)}); it must have one")
+    return files[found[0]] if found else None
 
 
 def _label(where: str, stream: IO[bytes], files: dict[str, tarfile.TarInfo]) -> int:
