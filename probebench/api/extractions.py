@@ -92,6 +92,7 @@ def prepare(
     on_error: Literal["stop", "skip"] = "stop",
     compile: Literal["auto", "on", "off"] = "auto",
     engine: EngineName = "local",
+    limit: int | None = None,
     registry: Folders = (),
 ) -> Extractions:
     """Finds checkpoints and data sets, and tells all that is missing before an hour is spent.
@@ -110,6 +111,7 @@ def prepare(
         on_error: At an image that cannot be read: stop, or leave it out.
         compile: torch.compile.
         engine: Here, or on Ray.
+        limit: Images of each split, for a trial run; None: all.
         registry: Folders of the user's own entries.
 
     Raises:
@@ -120,6 +122,7 @@ def prepare(
     from probebench.backbones.locate import check_given
     from probebench.backbones.user_weights import require_weights
     from probebench.datasets.open import default_suite, open_dataset
+    from probebench.datasets.part import part_of
     from probebench.registry.layers import check_offered, check_patterns
     from probebench.registry.names import expand_datasets
     from probebench.registry.own import known_files
@@ -144,6 +147,8 @@ def prepare(
     elif len(specs) == 1:
         require_weights(specs[0], home())
     opened = tuple(open_dataset(name, entries, home() / "datasets") for name in names)
+    if limit is not None:
+        opened = tuple(part_of(one, limit) for one in opened)
     registered = None
     if weights is not None:
         from probebench.backbones.builders import register_weights

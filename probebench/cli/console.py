@@ -49,7 +49,7 @@ def warnings_as_lines() -> Iterator[None]:
 
 def print_json(value: Any) -> None:
     """Writes JSON to standard output."""
-    click.echo(json.dumps(value, indent=1, ensure_ascii=False))
+    click.echo(json.dumps(value, indent=1, ensure_ascii=False, default=str))
 
 
 def print_table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]], title: str | None = None) -> None:

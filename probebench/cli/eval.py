@@ -9,6 +9,7 @@ import click
 from probebench.cli.options import (
     engine_option,
     input_size_option,
+    json_option,
     layer_option,
     layout_option,
     out_option,
@@ -75,6 +76,7 @@ def _listed(words: Sequence[str], last: str) -> str:
 @engine_option
 @input_size_option
 @out_option
+@json_option
 @registry_option
 def command(
     models: tuple[str, ...],
@@ -89,6 +91,7 @@ def command(
     engine: str,
     input_size: int | None,
     out: Path,
+    as_json: bool,
 ) -> None:
     """Fit probes on few-shot draws and on full data, and score them on the whole test part.
 
@@ -97,6 +100,7 @@ def command(
     """
     run_eval(
         out,
+        as_json=as_json,
         features=models or None,
         dataset=laid_out(datasets, layout),
         layer=layers,

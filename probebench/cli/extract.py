@@ -1,16 +1,18 @@
 """``probebench extract``: features into the cache."""
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from probebench.api.extractions import prepare
-from probebench.cli.console import print_table
+from probebench.cli.console import print_json, print_table
 from probebench.cli.options import (
     device_option,
     engine_option,
     input_size_option,
+    json_option,
     layer_option,
     layout_option,
     max_pixels_option,
@@ -75,7 +77,9 @@ if TYPE_CHECKING:
     show_default=True,
     help="At an image that cannot be read, stop, or leave it out; its id is recorded in the features and every result.",
 )
+@click.option("--limit", type=click.IntRange(2), metavar="N", help="Try N images of each split only; never ranked.")
 @click.option("--dry-run", is_flag=True, help="Say what it would take in images, disk space and time, and stop.")
+@json_option
 @registry_option
 def command(
     models: tuple[str, ...],
@@ -91,7 +95,9 @@ def command(
     compile: Any,
     engine: Any,
     on_error: Any,
+    limit: int | None,
     dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Run every image of a data set through a checkpoint, once, and keep the features.
 
@@ -111,18 +117,19 @@ def command(
         on_error=on_error,
         compile=compile,
         engine=engine,
+        limit=limit,
         registry=registry_folders(),
     )
     if extractions.registered is not None:
         digest = extractions.registered.digest[:12]
-        click.echo(f"{extractions.checkpoints[0].id}: {weights} is registered (weights digest {digest})")
+        click.echo(f"{extractions.checkpoints[0].id}: {weights} is registered (weights digest {digest})", err=as_json)
     if dry_run:
-        print_plan(extractions)
+        print_plan(extractions, as_json=as_json)
     else:
-        run_extract(extractions)
+        run_extract(extractions, as_json=as_json)
 
 
-def print_plan(extractions: "Extractions") -> None:
+def print_plan(extractions: "Extractions", *, as_json: bool) -> None:
     """Prints what extracting every checkpoint on every data set would take.
 
     Raises:
@@ -132,6 +139,9 @@ def print_plan(extractions: "Extractions") -> None:
 
     rows, needed, seconds = [], 0, 0.0
     options, plans = extractions.plan()
+    if as_json:
+        print_json([dataclasses.asdict(one) for one in plans])
+        return
     for one in plans:
         planned = one.plan
         needed, seconds = needed + planned.bytes, seconds + planned.seconds

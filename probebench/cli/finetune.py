@@ -7,11 +7,12 @@ from typing import Any
 import click
 
 from probebench.api.finetune import finetune
-from probebench.cli.console import ProgressLines, done_of, raise_all
+from probebench.cli.console import ProgressLines, done_of, print_json, raise_all
 from probebench.cli.options import (
     device_option,
     engine_option,
     input_size_option,
+    json_option,
     layout_option,
     max_pixels_option,
     model_option,
@@ -89,6 +90,7 @@ from probebench.registry.names import laid_out
 @engine_option
 @out_option
 @click.option("--dry-run", is_flag=True, help="Say what it would take in images and time, and stop.")
+@json_option
 @registry_option
 def command(
     models: tuple[str, ...],
@@ -108,6 +110,7 @@ def command(
     engine: Any,
     out: Path,
     dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Train whole networks on few-shot draws and on full data, and score them on the whole test part.
 
@@ -137,7 +140,9 @@ def command(
                 progress=_Plan() if dry_run else progress,
             )
         )
-    if results:
+    if as_json:
+        print_json([result.model_dump(mode="json") for result in results])
+    elif results:
         print_results(results, out)
         click.echo(f"results are in {out}")
     raise_all(failures)

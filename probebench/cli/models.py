@@ -32,15 +32,17 @@ def command() -> None:
     help="Only this pre-training method.",
 )
 @click.option("--source", help="Only checkpoints whose sources contain this text, such as laion.")
+@click.option("--arch", help="Only checkpoints whose architecture contains this text, such as vit_base.")
 @registry_option
 @json_option
-def list_models(method: str | None, source: str | None, as_json: bool) -> None:
+def list_models(method: str | None, source: str | None, arch: str | None, as_json: bool) -> None:
     """List checkpoints with their method, source, architecture and where their weights come from."""
     specs = [
         spec
         for spec in open_registry(registry_folders()).checkpoints.values()
         if (method is None or spec.pretraining.method == method)
         and (source is None or any(source.lower() in one.name.lower() for one in spec.pretraining.sources))
+        and (arch is None or arch.lower() in f"{spec.architecture.library}/{spec.architecture.name}".lower())
     ]
     if as_json:
         print_json([spec.model_dump(mode="json") for spec in specs])
@@ -169,6 +171,7 @@ class _Samples(click.ParamType[int | str]):
 @click.option("--mean", type=float, nargs=3, help="Of RGB in [0, 1].")
 @click.option("--std", type=float, nargs=3, help="Of RGB in [0, 1].")
 @registry_option
+@json_option
 def add(
     weights: Path,
     arch: str | None,
@@ -185,6 +188,7 @@ def add(
     licence: str,
     paper: str,
     url: str,
+    as_json: bool,
     **more: Any,
 ) -> None:
     """Write the entry of a checkpoint from its WEIGHTS file, keep the weights, and check them by a forward pass.
@@ -234,7 +238,13 @@ def add(
             input=given,
             taken=frozenset(registry.checkpoints),
         )
-    _tell_added(add_checkpoint(weights, facts, home(), new_entries(registry_folders())))
+    added = add_checkpoint(weights, facts, home(), new_entries(registry_folders()))
+    if not as_json:
+        _tell_added(added)
+        return
+    unknown = [{"fact": name, "closes": questions} for name, questions in unknown_facts(added.spec)]
+    said = {"entry": str(added.path), "sha256": added.digest, "preprocessing": added.preprocessing}
+    print_json({**said, "changed": added.changed, "unknown": unknown, **added.spec.model_dump(mode="json")})
 
 
 def _tell_added(added: "Added") -> None:

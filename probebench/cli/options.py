@@ -45,6 +45,20 @@ layer_option = click.option(
     "block:N:cls, block:N:mean; repeats, takes comma lists and globs.",
 )
 
+_results_filters = (
+    click.option("--model", "models", multiple=True, help="Checkpoint id; repeats, takes comma lists and globs."),
+    click.option("--dataset", "datasets", multiple=True, help="Data set id; repeats, takes comma lists and globs."),
+    click.option("--protocol", "protocols", multiple=True, help="Protocol id; repeats, takes comma lists and globs."),
+    click.option("--shots", default=None, help="Labelled images a class, such as 5,full.  [default: all]"),
+)
+
+
+def filtered(command: F) -> F:
+    """Adds --model, --dataset, --protocol and --shots to a command on results."""
+    for option in reversed(_results_filters):
+        command = option(command)
+    return command
+
 
 def _set_max_pixels(ctx: click.Context, _: click.Parameter, value: int | None) -> None:
     if value is not None:

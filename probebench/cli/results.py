@@ -1,14 +1,19 @@
 """``probebench results``: the result files."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from probebench.api.report import compare, read_results
 from probebench.cli.console import print_json, print_table
-from probebench.cli.options import json_option, out_option
+from probebench.cli.options import filtered, json_option, out_option, parse_shots
 from probebench.cli.tables import print_results, score_text
 from probebench.errors import UsageError
+
+if TYPE_CHECKING:
+    from probebench.results.schema import Result
 
 
 @click.group(name="results")
@@ -71,15 +76,36 @@ def compare_results(first: str, second: str, out: Path, as_json: bool) -> None:
 
 
 @command.command(name="list")
+@filtered
 @out_option
 @json_option
-def list_results(out: Path, as_json: bool) -> None:
+def list_results(
+    models: tuple[str, ...],
+    datasets: tuple[str, ...],
+    protocols: tuple[str, ...],
+    shots: str | None,
+    out: Path,
+    as_json: bool,
+) -> None:
     """List results as a table, or whole as JSON."""
-    results = read_results(out)
+    results = _some(read_results(out), models, datasets, protocols, shots)
     if as_json:
         print_json([result.model_dump(mode="json") for result in results])
     else:
         print_results(results, out)
+
+
+def _some(
+    results: "Sequence[Result]",
+    models: tuple[str, ...],
+    datasets: tuple[str, ...],
+    protocols: tuple[str, ...],
+    shots: str | None,
+) -> "list[Result]":
+    from probebench.results.narrow import narrowed
+
+    wanted = parse_shots(shots) if shots else None
+    return narrowed(results, models=models, datasets=datasets, protocols=protocols, shots=wanted)
 
 
 @command.command(name="export")

@@ -6,9 +6,10 @@ from typing import Any
 import click
 
 from probebench.api.evaluate import zeroshot
-from probebench.cli.console import done_of, raise_all
+from probebench.cli.console import done_of, print_json, raise_all
 from probebench.cli.options import (
     input_size_option,
+    json_option,
     layout_option,
     model_option,
     out_option,
@@ -38,6 +39,7 @@ from probebench.registry.names import laid_out
 )
 @input_size_option
 @out_option
+@json_option
 @registry_option
 def command(
     models: tuple[str, ...],
@@ -46,6 +48,7 @@ def command(
     templates: tuple[str, ...],
     input_size: int | None,
     out: Path,
+    as_json: bool,
 ) -> None:
     """Classify cached test features by class names in words, through the checkpoint's own text tower.
 
@@ -61,7 +64,9 @@ def command(
             out=out,
         )
     )
-    if results:
+    if as_json:
+        print_json([result.model_dump(mode="json") for result in results])
+    elif results:
         print_results(results, out)
         click.echo(f"results are in {out}")
     raise_all(failures)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 # Prefixes of data sets that are named by where they lie, and have no entry.
 FOLDER, WDS, HF = "folder:", "wds:", "hf:"
+# Between a data set and the number of images of a trial run on some of it; no other id has it.
+TRIAL = "@"
 # What the folders in a data set folder are, where a user says so: ``folder:PATH?layout=classes``.
 Layout = Literal["classes", "splits"]
 _LAYOUT = "?layout="

@@ -12,7 +12,7 @@ from probebench.results.cells import CellKey, DataSet, Entrant, entrant_names, g
 from probebench.results.metrics import image_scores
 from probebench.results.schema import Result
 from probebench.results.scores import counted_predictions, counted_trials, has_score, score_of
-from probebench.results.short import lacks_images
+from probebench.results.short import on_too_few
 from probebench.results.stats import Comparison, holm, paired
 from probebench.results.store import Predictions
 
@@ -42,7 +42,7 @@ def rank_shifts(results: Iterable[Result], protocols: Sequence[str]) -> list[Ran
     """
     cells: dict[tuple[DataSet, Shots], dict[Entrant, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     for cell in gather(results):
-        if (mean := score_of(cell.result).mean) is not None and not lacks_images(cell.result):
+        if (mean := score_of(cell.result).mean) is not None and not on_too_few(cell.result):
             cells[cell.key.dataset, cell.key.shots][cell.key.entrant].setdefault(cell.key.setting.protocol, mean)
     names = entrant_names(entrant for models in cells.values() for entrant in models)
     shifts = []

@@ -1,5 +1,6 @@
-"""Results whose classes lack the images that their shots name: shown, and ranked only where few lack them."""
+"""Results on fewer images than their names say: of classes that lack some, and of trial runs. Shown, never ranked."""
 
+from probebench.registry.names import TRIAL
 from probebench.results.schema import Result
 
 
@@ -22,6 +23,16 @@ def with_shots(result: Result) -> tuple[int, int] | None:
         return result.classes - len(lacking), result.classes
     have = (result.trials[0].train - sum(one.train for one in lacking)) // shots
     return have, have + len(lacking)
+
+
+def is_trial(result: Result) -> bool:
+    """Says whether a result is of a trial run on some images of a data set; never ranked."""
+    return TRIAL in result.dataset
+
+
+def on_too_few(result: Result) -> bool:
+    """Says whether a result is of a trial run, or lacks images: it is compared with no other."""
+    return is_trial(result) or lacks_images(result)
 
 
 def lacks_images(result: Result) -> bool:

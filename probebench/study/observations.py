@@ -12,7 +12,7 @@ from probebench.registry.entry import Shots
 from probebench.results.cells import Cell, gather, source_name, source_samples
 from probebench.results.schema import Result
 from probebench.results.scores import counted_trials, draw_scores, score_of
-from probebench.results.short import lacks_images
+from probebench.results.short import on_too_few
 
 # Sizes that differ by less than this are one size: a fixed crawl loses some images between downloads.
 SAME_SIZE = 1.1
@@ -92,7 +92,7 @@ def observations(results: Iterable[Result]) -> list[Observation]:
     that share all facts are observations of their own. Only a published table lists tunings of one pre-training: of
     these the best stands for it, as its authors took it, and the observation says that it was selected on test.
     """
-    cells = [cell for cell in gather(results) if not lacks_images(cell.result)]
+    cells = [cell for cell in gather(results) if not on_too_few(cell.result)]
     fingerprints: dict[str, set[str]] = defaultdict(set)
     for cell in cells:
         if cell.key.dataset.fingerprint:
