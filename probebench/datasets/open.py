@@ -1,6 +1,7 @@
 """Opens data sets: by registry id, through the library that carries them, or a source of the user's."""
 
 import json
+import os
 import warnings
 from pathlib import Path
 
@@ -64,7 +65,9 @@ def _lasting(name: str) -> str:
     prefix = next(one for one in (FOLDER, WDS, HF) if name.startswith(one))
     place, mark, query = name.removeprefix(prefix).partition("?")
     path = Path(place).expanduser()
-    return f"{prefix}{path.absolute()}{mark}{query}" if path.exists() else name
+    # A long list of shards is no name that a path can have, which pathlib would raise.
+    there = os.path.exists(path)  # noqa: PTH110
+    return f"{prefix}{path.absolute()}{mark}{query}" if there else name
 
 
 def remembered(dataset: Dataset, source: str | None, root: Path) -> Dataset:
