@@ -92,7 +92,7 @@ def test_results_are_narrowed_and_told_apart(run: Run, tmp_path: Path) -> None:
                 write_result(path, made)
     table = run("results", "list", "--model", "al*", "--shots", "1,10").out
     assert "beta" not in table and table.splitlines()[1].split()[-4:] == ["1", "shot", "10", "shots"]
-    assert [line.split()[4] for line in table.splitlines()[2:4]] == ["full", "lp-ft"]
+    assert [line.split()[5] for line in table.splitlines()[2:4]] == ["full", "lp-ft"]
     found = json.loads(run("results", "list", "--json", "--model", "beta", "--protocol", "quick").out)
     assert [one["shots"] for one in found if one["mode"] == "full"] == [1, 5, 10, "full"]
     assert "unknown model 'gamma'" in run("results", "list", "--model", "gamma").error

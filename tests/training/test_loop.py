@@ -184,7 +184,7 @@ def test_no_part_of_a_batch_has_one_image_where_batch_normalisation_trains(
 ) -> None:
     """Asked for, and where memory runs out; batches of 9 are odd."""
     network = Narrow(most)
-    training = replace(make_training(tmp_path, home), begin=lambda: network, batch_size=9, path=tmp_path / "t.pt")
+    training = replace(make_training(tmp_path, home), begin=lambda: network, batch_size=9, frozen_norms=False)
     done = train.run(training, replace(CPU, micro_batch=micro), Silent())
     assert done.over and done.error is None and min(network.seen) >= 2
     assert max(one for one in network.seen if one <= most) <= max(3, micro or most)
@@ -193,14 +193,14 @@ def test_no_part_of_a_batch_has_one_image_where_batch_normalisation_trains(
 
 def test_a_step_of_one_image_is_one_line_where_batch_normalisation_trains(home: Path, tmp_path: Path) -> None:
     training = make_training(tmp_path, home)
-    single = replace(training, begin=Narrow, batch_size=1, path=tmp_path / "t.pt")
+    single = replace(training, begin=Narrow, batch_size=1, frozen_norms=False)
     with pytest.raises(UsageError, match="batch normalisation trains on two images or more, and a step has one"):
         train.run(single, CPU, Silent())
     assert train.run(replace(single, frozen_norms=True, path=tmp_path / "f.pt"), CPU, Silent()).over
 
 
 def test_two_images_that_do_not_fit_are_one_line(home: Path, tmp_path: Path) -> None:
-    training = replace(make_training(tmp_path, home), begin=lambda: Narrow(1), path=tmp_path / "t.pt")
+    training = replace(make_training(tmp_path, home), begin=lambda: Narrow(1), frozen_norms=False)
     with pytest.raises(FeatureError, match="does not fit into memory"):
         train.run(training, CPU, Silent())
 
