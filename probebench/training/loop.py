@@ -118,7 +118,7 @@ def run(training: Training, options: TrainingOptions, progress: Progress) -> Pro
         # A batch may have one image more.
         options.micro_batch or training.batch_size + 1,
         lambda error: FeatureError(
-            f"{training.name}: one image (two, where batch normalisation trains) does not fit into memory ({error})"
+            f"{training.name}: one image (three, where batch normalisation trains) does not fit into memory ({error})"
         ),
         lambda micro: progress.note(f"{training.name}: memory ran out; {micro} images at once from here on"),
     )
