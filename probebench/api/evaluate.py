@@ -218,10 +218,6 @@ def zeroshot(
         UsageError: There is no such checkpoint or data set, or a template has no place for the name.
         UnfinishedError: Something that was asked for could not be evaluated; all else is done, written and in ``done``.
     """
-    from probebench.evaluation.extractions import projected_only
-    from probebench.evaluation.zeroshot import ZeroshotTask
-    from probebench.evaluation.zeroshot import zeroshot as classify
-
     texts = tuple(listed(templates))
     for text in texts:
         if text.count("{}") != 1 or text.count("{") != 1 or text.count("}") != 1:
@@ -229,6 +225,11 @@ def zeroshot(
     entries, folder = open_registry(registry), Path(out)
     groups, problems = _groups(entries, features, dataset, input_size)
     names = _names(entries, features, dataset)
+    # Once all names are known: these load torch, which takes seconds.
+    from probebench.evaluation.extractions import projected_only
+    from probebench.evaluation.zeroshot import ZeroshotTask
+    from probebench.evaluation.zeroshot import zeroshot as classify
+
     done: list[tuple[Path, Result]] = []
     for group in projected_only(groups):
         try:
