@@ -160,7 +160,7 @@ def _entry(
         return _library_entry(registry, place, text, name, facts)
     if is_file or facts:
         return _file_entry(registry, place, Path(text).expanduser(), name, facts)
-    return registry.checkpoint(model)
+    return registry.checkpoint(text)
 
 
 def _resolved(named: "LibraryName") -> "tuple[LibraryName, str]":

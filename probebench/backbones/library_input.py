@@ -99,7 +99,7 @@ def default_tag(library: str, architecture: str) -> str:
         from torchvision.models import get_model_weights, list_models
 
         if architecture in list_models():
-            return str(get_model_weights(architecture).DEFAULT.name)  # type: ignore[attr-defined]
+            return str(get_model_weights(architecture).DEFAULT.name)
     else:
         import open_clip
 

@@ -125,6 +125,8 @@ class ProgressLines:
             click.echo(f"{what}: goes on at {done} of {total} {self._unit}", err=True)
 
     def _add_task(self) -> None:
+        if not self._bar:
+            return
         if self._task is not None:
             self._bar.remove_task(self._task)
         self._task = self._bar.add_task(self._what, total=self._total, completed=self._done, rate="", left="")
@@ -138,8 +140,7 @@ class ProgressLines:
             self._first = now, self._done
         if self._after and now - self._began >= self._after and self._bar is None:
             self._open()
-            if self._bar:
-                self._add_task()
+            self._add_task()
         rate = max(self._done - self._began_at, 1e-9) / max(now - self._began, 1e-9)
         if self._bar:
             self._bar.update(

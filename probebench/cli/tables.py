@@ -48,7 +48,11 @@ def print_results(results: Sequence[Any], out: Path) -> None:
     facts = {name: [read(row) for row in rows] for name, read in _APART.items()}
     # Only what sets rows apart.
     told = {name: values for name, values in facts.items() if len(set(values)) > 1}
-    for name, owner in (("images", lambda row: row.dataset.name), ("weights", lambda row: row.entrant.model)):
+    owners: dict[str, Callable[[Any], str]] = {
+        "images": lambda row: row.dataset.name,
+        "weights": lambda row: row.entrant.model,
+    }
+    for name, owner in owners.items():
         if len({(owner(row), value) for row, value in zip(rows, facts[name], strict=True)}) == len(
             set(map(owner, rows))
         ):

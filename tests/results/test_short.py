@@ -1,6 +1,7 @@
 """Results whose classes lack the images that their shots say."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from tests.results.make import result, trial
 def test_shots_that_no_class_has_are_refused() -> None:
     labels = np.repeat([0, 1], [3, 36])
     for shots in (1, 36, "full"):
-        require_shots("d", labels, shots)  # type: ignore[arg-type]
+        require_shots("d", labels, shots)
     with pytest.raises(TooFewImagesError, match="d: no class has 37 training images, and the largest has 36; ask for"):
         require_shots("d", labels, 37)
 
@@ -61,7 +62,7 @@ def test_a_long_tail_is_measured_and_marked(tmp_path: Path) -> None:
         made = make_images(tmp_path / "made", classes=1, each=each, seed=label) / "class0"
         made.rename(tmp_path / "d" / f"class{label}")
     features = pb.extract("tiny", tmp_path / "d", registry=registry)
-    options = {"draws": 1, "registry": registry, "out": tmp_path / "out"}
+    options: dict[str, Any] = {"draws": 1, "registry": registry, "out": tmp_path / "out"}
     with pytest.warns(ProbebenchWarning, match="1 of 4 classes have 10 images: shown, never ranked"):
         (few,) = pb.evaluate(features, shots=10, **options)
     assert lacks_images(few) and few.classes == 4

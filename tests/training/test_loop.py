@@ -175,7 +175,8 @@ class Narrow(torch.nn.Module):
             self.seen.append(len(images))
             if len(images) > self.most:
                 raise torch.OutOfMemoryError("CUDA out of memory")
-        return self.head(self.norm(images.mean((2, 3))))
+        out: torch.Tensor = self.head(self.norm(images.mean((2, 3))))
+        return out
 
 
 @pytest.mark.parametrize(("micro", "most"), [(1, 99), (2, 99), (4, 99), (None, 5), (None, 3)])

@@ -301,8 +301,8 @@ def test_files_that_no_split_takes_stop_it(tmp_path: Path, root: Path) -> None:
             (place / name).rename((place / name).with_name(f"{split}-{number}.png"))
     said = refused(str(place), root)
     assert "8 files are in no split, such as " in said and "2 in train" in said and f"say folder:{place}" in said
-    for name in place.rglob("0*.png"):
-        name.unlink()
+    for left in place.rglob("0*.png"):
+        left.unlink()
     opened = open_hf(str(place), root)
     assert {name: len(split) for name, split in opened.splits.items()} == {"train": 2, "test": 2}
     # What a system left behind, and what is no image, is not lost.

@@ -29,9 +29,9 @@ def named_shards(text: str) -> tuple[str, dict[str, list[str]]]:
     """
     folder, where = Path(text).expanduser(), f"data set wds:{text}"
     if folder.is_dir():
-        found = _in_folder(folder)
-        _refuse_shared_shards(found, where)
-        return folder.resolve().name, found
+        inside = _in_folder(folder)
+        _refuse_shared_shards(inside, where)
+        return folder.resolve().name, inside
     pieces = text.split(";") if _NAMED.fullmatch(text) else [f"all={text}"]
     patterns = {}
     for piece in pieces:
