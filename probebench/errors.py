@@ -30,6 +30,10 @@ class DatasetError(ProbebenchError):
     """A data set is missing, incomplete or has an image that cannot be read."""
 
 
+class TooFewImagesError(DatasetError):
+    """No class of a data set has as many training images as were asked for."""
+
+
 class OutOfReachError(DatasetError):
     """An image could not be fetched now; it may be whole, so nothing may leave it out."""
 

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from probebench.errors import UsageError
 
+# The environment's word for the largest image that is read: processes that decode inherit it. Set by --max-pixels.
+MAX_PIXELS = "PROBEBENCH_MAX_PIXELS"
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:

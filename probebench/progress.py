@@ -1,5 +1,8 @@
 """Who hears how far long work is: one protocol for extraction, training and everything else that takes its time."""
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Protocol
 
 
@@ -33,6 +36,25 @@ class Silent:
 
     def note(self, message: str) -> None:
         """Says nothing."""
+
+
+# Who hears of work that no caller thought to watch, such as reading a data set's files: the command line sets it.
+_HEARD: ContextVar[Progress] = ContextVar("probebench_progress", default=Silent())  # noqa: B039
+
+
+@contextlib.contextmanager
+def heard_by(progress: Progress) -> Iterator[None]:
+    """Lets a progress hear of such work within the block."""
+    token = _HEARD.set(progress)
+    try:
+        yield
+    finally:
+        _HEARD.reset(token)
+
+
+def heard() -> Progress:
+    """Returns who hears of such work now."""
+    return _HEARD.get()
 
 
 def duration(seconds: float) -> str:

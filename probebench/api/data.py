@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probebench.errors import UsageError
@@ -22,11 +21,11 @@ def place_of(registry: "Registry", dataset: str | os.PathLike[str]) -> str:
 
     A text is a path where no entry has that name, and there is such a folder.
     """
-    from probebench.registry.names import FOLDER, is_source
+    from probebench.registry.names import FOLDER, folder_of, is_source
 
     text = os.fspath(dataset)
     named = isinstance(dataset, str) and (text in registry.datasets or is_source(text))
-    return f"{FOLDER}{text}" if not named and Path(text).expanduser().is_dir() else text
+    return f"{FOLDER}{text}" if not named and folder_of(text)[0].is_dir() else text
 
 
 def open_data(registry: "Registry", dataset: DatasetLike, ids: Ids | None, title: str | None) -> "Dataset":
@@ -42,11 +41,11 @@ def open_data(registry: "Registry", dataset: DatasetLike, ids: Ids | None, title
         UsageError: There is no such data set, or ids or a title were given for one that has its own.
         DatasetError: The data are missing, incomplete, or cannot be evaluated on.
     """
-    from probebench.datasets.open import open_dataset
+    from probebench.datasets.open import open_dataset, remembered
     from probebench.datasets.sources.memory import open_memory
 
     if isinstance(dataset, str | os.PathLike):
         if ids is not None or title is not None:
             raise UsageError(f"ids= and dataset_name= are for images in memory; {os.fspath(dataset)} has its own")
         return open_dataset(place_of(registry, dataset), registry, home() / "datasets")
-    return open_memory(dataset, title or "images", ids)
+    return remembered(open_memory(dataset, title or "images", ids), None, home() / "datasets")

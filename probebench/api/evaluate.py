@@ -19,12 +19,13 @@ from probebench.api.session import (
     watched,
 )
 from probebench.api.tables import Results
-from probebench.errors import ProbebenchError, UsageError
+from probebench.errors import ProbebenchError, TooFewImagesError, UsageError
 from probebench.files import home
 from probebench.progress import Progress
 
 if TYPE_CHECKING:
     from probebench.cache.index import FeatureGroup
+    from probebench.evaluation.probe_task import ProbeTask
     from probebench.evaluation.zeroshot import Prompts
     from probebench.registry import Registry
     from probebench.results.schema import Result
@@ -89,17 +90,21 @@ def evaluate(
     protocols = choose_protocols(entries, probe, listed(protocol))
     asked, repeats = shots_of(shots), _draws(draws)
     done: list[tuple[Path, Result]] = []
-    with started(engine) as cluster, watched(progress, "fits") as told:
+    with started(engine) as cluster, watched(progress, "%") as told:
         groups, problems = _groups(entries, features, dataset, input_size, layer)
         # Features were chosen with their layer; of checkpoints by id, a protocol may choose.
         given = listed(features)
         named = bool(listed(layer)) or (bool(given) and all(isinstance(one, Features) for one in given))
         plan = plan_probes(entries, groups, protocols, shots=asked, draws=repeats, backend=backend, any_layer=named)
         problems += plan.problems
-        told.start("probes", sum(len(task.seeds) * task.fits_a_draw for task in plan.tasks), 0)
-        for task, result in zip(plan.tasks, evaluate_all(plan.tasks, folder, told.advance, cluster), strict=True):
+        share = _Share(told, plan.tasks)
+        for task, result in zip(plan.tasks, evaluate_all(plan.tasks, folder, share.fits, cluster), strict=True):
+            share.over()
             if isinstance(result, UsageError):
                 raise result
+            if isinstance(result, TooFewImagesError) and asked is None:
+                warn(f"{result}; passed over")
+                continue
             if isinstance(result, ProbebenchError):
                 problems.append(result)
                 continue
@@ -109,6 +114,48 @@ def evaluate(
             problems += failure(result)
         told.finish()
     return finished(Results(done), problems)
+
+
+class _Share:
+    """Tells fits of several tasks as percent of the work: one on full data takes as long as many few-shot ones."""
+
+    def __init__(self, told: Progress, tasks: "Sequence[ProbeTask]") -> None:
+        self._told, self._shown = told, 0
+        costs = [_cost(task) for task in tasks]
+        whole = sum(costs) or 1.0
+        self._shares = iter(cost / whole for cost in costs)
+        self._planned = iter(len(task.seeds) * task.fits_a_draw for task in tasks)
+        self._done, self._fits = 0.0, 0
+        self._begin()
+        told.start("probes", 100, 0)
+
+    def _begin(self) -> None:
+        self._share, self._count = next(self._shares, 0.0), max(next(self._planned, 1), 1)
+        self._fits = 0
+
+    def fits(self, count: int) -> None:
+        """So many fits of the task at work are done."""
+        self._fits += count
+        self._show(self._done + self._share * min(self._fits / self._count, 1.0))
+
+    def over(self) -> None:
+        """The task at work is done."""
+        self._done += self._share
+        self._show(self._done)
+        self._begin()
+
+    def _show(self, done: float) -> None:
+        percent = int(100 * done + 1e-6)
+        self._told.advance(percent - self._shown)
+        self._shown = percent
+
+
+def _cost(task: "ProbeTask") -> float:
+    try:
+        return task.cost
+    except (ProbebenchError, OSError):
+        # What is wrong with it is told when it is evaluated.
+        return 0.0
 
 
 def _draws(draws: int | None) -> int | None:
@@ -130,7 +177,7 @@ def _groups(
 
     given = listed(features)
     groups = [one.group for one in given if isinstance(one, Features)]
-    models = [model_id(one) for one in given if isinstance(one, str)]
+    models = [model_id(registry, one) for one in given if isinstance(one, str)]
     if len(groups) + len(models) < len(given) or (features is not None and not given):
         raise UsageError("features= takes what extract or load_features returned, or ids of checkpoints")
     if groups and not models:
@@ -171,10 +218,6 @@ def zeroshot(
         UsageError: There is no such checkpoint or data set, or a template has no place for the name.
         UnfinishedError: Something that was asked for could not be evaluated; all else is done, written and in ``done``.
     """
-    from probebench.evaluation.extractions import projected_only
-    from probebench.evaluation.zeroshot import ZeroshotTask
-    from probebench.evaluation.zeroshot import zeroshot as classify
-
     texts = tuple(listed(templates))
     for text in texts:
         if text.count("{}") != 1 or text.count("{") != 1 or text.count("}") != 1:
@@ -182,6 +225,11 @@ def zeroshot(
     entries, folder = open_registry(registry), Path(out)
     groups, problems = _groups(entries, features, dataset, input_size)
     names = _names(entries, features, dataset)
+    # Once all names are known: these load torch, which takes seconds.
+    from probebench.evaluation.extractions import projected_only
+    from probebench.evaluation.zeroshot import ZeroshotTask
+    from probebench.evaluation.zeroshot import zeroshot as classify
+
     done: list[tuple[Path, Result]] = []
     for group in projected_only(groups):
         try:

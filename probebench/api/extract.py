@@ -144,7 +144,7 @@ def load_features(
     from probebench.evaluation.extractions import choose_extractions
 
     entries = open_registry(registry)
-    place, own = place_of(entries, dataset), model_id(model)
+    place, own = place_of(entries, dataset), model_id(entries, model)
     found = choose_extractions(entries, home(), [own], [place], input_size)
     for warning in found.warnings:
         warn(warning)

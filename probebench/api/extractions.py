@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from probebench.api.data import place_of
-from probebench.api.session import EngineName, Folders, open_registry, started
+from probebench.api.models import with_entries
+from probebench.api.session import EngineName, Folders, started
 from probebench.errors import UsageError
 from probebench.files import home
 from probebench.progress import Progress, Silent
@@ -91,6 +92,7 @@ def prepare(
     on_error: Literal["stop", "skip"] = "stop",
     compile: Literal["auto", "on", "off"] = "auto",
     engine: EngineName = "local",
+    limit: int | None = None,
     registry: Folders = (),
 ) -> Extractions:
     """Finds checkpoints and data sets, and tells all that is missing before an hour is spent.
@@ -109,6 +111,7 @@ def prepare(
         on_error: At an image that cannot be read: stop, or leave it out.
         compile: torch.compile.
         engine: Here, or on Ray.
+        limit: Images of each split, for a trial run; None: all.
         registry: Folders of the user's own entries.
 
     Raises:
@@ -119,11 +122,13 @@ def prepare(
     from probebench.backbones.locate import check_given
     from probebench.backbones.user_weights import require_weights
     from probebench.datasets.open import default_suite, open_dataset
+    from probebench.datasets.part import part_of
     from probebench.registry.layers import check_offered, check_patterns
-    from probebench.registry.names import expand_datasets, expand_models
+    from probebench.registry.names import expand_datasets
+    from probebench.registry.own import known_files
 
-    entries = open_registry(registry)
-    specs = tuple(entries.checkpoint(name) for name in expand_models(entries, models))
+    entries, ids = with_entries(registry, models)
+    specs = tuple(entries.checkpoint(name) for name in ids)
     if weights is not None and len(specs) != 1:
         raise UsageError(f"--weights is for one model, and {len(specs)} were named")
     patterns = [place_of(entries, one) for one in datasets] or [default_suite(entries, home() / "datasets")]
@@ -134,9 +139,16 @@ def prepare(
     # What is missing is told before torch is loaded, which takes seconds.
     if weights is not None:
         check_given(specs[0], weights)
+        known = known_files(entries, weights)
+        if known and specs[0].id not in known:
+            raise UsageError(
+                f"weights file {weights} is that of {known[0]}, and not of {specs[0].id}; say --model {known[0]}"
+            )
     elif len(specs) == 1:
         require_weights(specs[0], home())
     opened = tuple(open_dataset(name, entries, home() / "datasets") for name in names)
+    if limit is not None:
+        opened = tuple(part_of(one, limit) for one in opened)
     registered = None
     if weights is not None:
         from probebench.backbones.builders import register_weights

@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, Literal
 
 from probebench.api.data import place_of
 from probebench.api.evaluate import DataName, Shots
+from probebench.api.models import with_entries
 from probebench.api.session import (
     EngineName,
     Folders,
     Path_,
     finished,
     listed,
-    open_registry,
     shots_of,
     started,
     warn,
     watched,
 )
 from probebench.api.tables import Results
-from probebench.errors import ProbebenchError, UsageError
+from probebench.errors import ProbebenchError, TooFewImagesError, UsageError
 from probebench.files import home
 from probebench.progress import Progress, duration
 
@@ -82,11 +82,10 @@ def finetune(
     from probebench.backbones.user_weights import require_weights
     from probebench.datasets.open import open_dataset
     from probebench.evaluation.notes import failure, notes
-    from probebench.registry.names import expand_datasets, expand_models, is_source
+    from probebench.registry.names import expand_datasets, is_source
 
-    entries, folder = open_registry(registry), Path(out)
+    folder, (entries, models) = Path(out), with_entries(registry, listed(model))
     spec, asked = entries.finetune_protocol(protocol), shots_of(shots)
-    models = expand_models(entries, listed(model))
     names = expand_datasets(entries, [place_of(entries, one) for one in listed(dataset)])
     # All that is missing is told before torch is loaded, which takes seconds.
     for one in models if mode != "scratch" else ():
@@ -123,6 +122,9 @@ def finetune(
         for task, found in zip(tasks, finetune_all(tasks, folder, probe, told, cluster), strict=True):
             if isinstance(found, UsageError):
                 raise found
+            if isinstance(found, TooFewImagesError) and asked is None:
+                warn(f"{found}; passed over")
+                continue
             if isinstance(found, ProbebenchError):
                 problems.append(f"{task.model} on {task.dataset.id}: {found}")
                 continue

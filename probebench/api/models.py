@@ -1,14 +1,15 @@
 """What a user names a checkpoint by: an id, a library's name with its tag, a weights file, or a module."""
 
+import fnmatch
 import os
-import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probebench.api.facts import INPUT, OF_A_FILE, SAID, Facts, pretraining_of, refuse, said, says_pretraining
-from probebench.api.session import Folders, new_entries, open_registry
+from probebench.api.session import Folders, new_entries, open_registry, warn
 from probebench.errors import ProbebenchWarning, UsageError
 from probebench.files import home, write_whole
 
@@ -19,17 +20,71 @@ if TYPE_CHECKING:
 
     from probebench.backbones.base import Backbone
     from probebench.registry import CheckpointSpec, Registry
+    from probebench.registry.library_names import LibraryName
 
     ModelLike = str | os.PathLike[str] | Module
     Transform = Callable[[Image.Image], Tensor]
 
-# "timm/resnet50.a1_in1k", "open_clip/RN50:openai", "torchvision/resnet50:IMAGENET1K_V2".
-_LIBRARY_NAME = re.compile(r"(timm)/([\w-]+)\.([\w.-]+)|(open_clip|torchvision)/([\w.-]+):([\w.-]+)")
+
+def model_id(registry: "Registry", model: str, name: str | None = None) -> str:
+    """Returns the id of a checkpoint that is named by a text: an id is one; a library's name has one.
+
+    Raises:
+        UsageError: It is a weights file, or a name that its library lacks.
+    """
+    from probebench.registry.library_names import check_known, library_name, weights_path
+
+    if name or model in registry.checkpoints:
+        return name or model
+    if (path := weights_path(model)) is not None:
+        raise _add_first(path)
+    if (named := library_name(model)) is None or named.id in registry.checkpoints:
+        return named.id if named else model
+    check_known(named)
+    known = _known_entry(registry, *_resolved(named))
+    return known.id if known else named.id
 
 
-def model_id(model: str, name: str | None = None) -> str:
-    """Returns the id of a checkpoint that is named by a text: an id is one; a library's name gives one."""
-    return name or (_id_of(model) if _LIBRARY_NAME.fullmatch(model) else model)
+def with_entries(folders: Folders, models: Sequence[str]) -> "tuple[Registry, list[str]]":
+    """Returns the registry, and the ids of checkpoints that are named by id, glob, comma list or a library's name.
+
+    A library's name without an entry gets one, in the user's own registry.
+
+    Raises:
+        UsageError: There is none of that name; of a weights file the line says how to add it.
+        ProbebenchError: A library's table lacks it, or the Hub cannot be reached.
+    """
+    from probebench.registry.library_names import check_known, library_name, weights_path
+    from probebench.registry.names import expand_models
+
+    registry, place = open_registry(folders), new_entries(folders)
+    names: list[str] = []
+    for model in (part.strip() for text in models for part in text.split(",") if part.strip()):
+        if model in registry.checkpoints or fnmatch.filter(registry.checkpoints, model):
+            names.append(model)
+        elif (path := weights_path(model)) is not None:
+            raise _add_first(path)
+        elif (named := library_name(model)) is not None:
+            check_known(named)
+            spec = _library_entry(registry, place, model, None, {})
+            if spec.id not in registry.checkpoints:
+                warn(f"{model} is {spec.id} from now on, with what nobody said of its pre-training unknown ({place})")
+                registry = open_registry(folders)
+            names.append(spec.id)
+        else:
+            names.append(model)
+    return registry, expand_models(registry, names)
+
+
+def _add_first(path: Path) -> UsageError:
+    from probebench.outside import kind_fault
+
+    if (fault := kind_fault(path)) is not None:
+        return UsageError(f"weights file {path} {fault}")
+    return UsageError(
+        f"{path} is a weights file and --model takes an id; give it one: probebench models add {path} --arch NAME "
+        "--library timm|open_clip|torchvision --method METHOD --source SOURCE"
+    )
 
 
 def build(
@@ -97,27 +152,61 @@ def _entry(
                 f"{model} has an entry, which says all: leave out {'name' if name else next(iter(facts))}="
             )
         return registry.checkpoints[model]
-    if isinstance(model, str) and _LIBRARY_NAME.fullmatch(model):
-        return _library_entry(registry, place, model, name, facts)
+    from probebench.registry.library_names import library_name, weights_path
+
     text = os.fspath(model)
-    if not isinstance(model, str) or facts or Path(text).suffix in (".pt", ".pth", ".bin", ".safetensors", ".ckpt"):
+    is_file = not isinstance(model, str) or weights_path(text) is not None
+    if not is_file and library_name(text) is not None:
+        return _library_entry(registry, place, text, name, facts)
+    if is_file or facts:
         return _file_entry(registry, place, Path(text).expanduser(), name, facts)
-    return registry.checkpoint(model)
+    return registry.checkpoint(text)
 
 
-def _id_of(model: str) -> str:
-    return re.sub(r"[^a-z0-9.]+", "_", model.lower()).strip("_.")[:100]
+def _resolved(named: "LibraryName") -> "tuple[LibraryName, str]":
+    """Returns a library's name with its tag, the default where none was said, and the uri of these weights.
+
+    Raises:
+        ProbebenchError: The library has no such network or weights.
+    """
+    from probebench.backbones.library_input import default_tag
+
+    if named.library == "hub":
+        from probebench.backbones.hub import open_clip_name
+
+        own = open_clip_name(named.architecture)
+        return (own, f"open_clip://{own.tag}") if own else (named, "")
+    if not named.tag:
+        named = replace(named, tag=default_tag(named.library, named.architecture))
+    if named.library != "torchvision":
+        return named, f"{named.library}://{named.tag}"
+    from torchvision.models import get_model_weights, list_models
+
+    known = get_model_weights(named.architecture).__members__ if named.architecture in list_models() else {}
+    tag = next((one for one in known if one.lower() == named.tag.lower()), named.tag)
+    return replace(named, tag=tag), known[tag].url if tag in known else ""
+
+
+def _known_entry(registry: "Registry", named: "LibraryName", uri: str) -> "CheckpointSpec | None":
+    """Returns the entry that has a library's weights."""
+    for spec in registry.checkpoints.values():
+        same = (spec.architecture.library, spec.architecture.name) == (named.library, named.architecture)
+        if uri and spec.weights.uri == uri and same:
+            return spec
+    return None
 
 
 def _library_entry(registry: "Registry", place: Path, model: str, name: str | None, facts: Facts) -> "CheckpointSpec":
     """Returns the entry that has a library's weights, or writes one with the facts that were given."""
-    found = _LIBRARY_NAME.fullmatch(model)
-    assert found is not None
-    library, architecture, tag = (part for part in found.groups() if part)
-    uri = f"{library}://{tag}"
-    for spec in registry.checkpoints.values():
-        if (spec.weights.uri, spec.architecture.library, spec.architecture.name) == (uri, library, architecture):
-            return spec if not (name or facts) else _entry(registry, place, spec.id, name, facts)
+    from probebench.registry.library_names import library_name
+
+    named = library_name(model)
+    assert named is not None
+    if not name and not facts and named.id in registry.checkpoints:
+        return registry.checkpoints[named.id]
+    resolved, uri = _resolved(named)
+    if (known := _known_entry(registry, resolved, uri)) is not None:
+        return known if not (name or facts) else _entry(registry, place, known.id, name, facts)
     refuse(facts, OF_A_FILE, f"is the library's to say for {model}")
     from probebench.backbones.builders import feature_width
     from probebench.backbones.library_input import library_input
@@ -125,30 +214,30 @@ def _library_entry(registry: "Registry", place: Path, model: str, name: str | No
     from probebench.registry.load import checked
     from probebench.registry.write import write_entry
 
-    network = checked(Architecture, library=library, name=architecture)
-    if library == "torchvision":
-        from torchvision.models import get_model_weights
+    if resolved.library == "hub":
+        from probebench.backbones.hub import hub_network
 
-        preprocessing = library_input(network, tag)
-        uri = get_model_weights(architecture)[tag].url
+        hub = hub_network(resolved.architecture, resolved.tag)
+        network, preprocessing, uri = hub.architecture, hub.input, hub.uri
     else:
-        preprocessing = library_input(network, tag)
-    own = name or _id_of(model)
+        network = checked(Architecture, library=resolved.library, name=resolved.architecture)
+        preprocessing = library_input(network, resolved.tag)
+    own = name or named.id
     if own in registry.checkpoints:
         spec = registry.checkpoints[own]
-        if spec.weights.uri == uri and spec.architecture.name == architecture and not facts:
+        if spec.weights.uri == uri and spec.architecture.name == network.name and not facts:
             return spec
         raise UsageError(f"the registry has an entry {own} already; give another name=, or name it as it is")
     draft = checked(
         CheckpointSpec,
         id=own,
-        title=facts.get("title", model),
+        title=facts.get("title", resolved.text),
         **{key: said(facts).get(key, "unknown") for key in ("paper", "url", "license")},
         architecture=network,
         pretraining=pretraining_of(facts),
         weights={"uri": uri, "sha256": "unknown"},
         input=preprocessing,
-        output={"features": 1, "layer": "projected" if library == "open_clip" else "pooled"},
+        output={"features": 1, "layer": "projected" if network.library == "open_clip" else "pooled"},
     )
     output = draft.output.model_copy(update={"features": feature_width(draft)})
     spec = draft.model_copy(update={"output": output})

@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 
-from probebench.backbones.adapters import by_order, read_state_dict
+from probebench.backbones.adapters import of_network, read_state_dict
 from probebench.backbones.base import Backbone
 from probebench.backbones.construct import ImageTower, construct
 from probebench.backbones.layers import Headless, layers_of
 from probebench.backbones.locate import check_given, check_sha256, locate, network
 from probebench.backbones.pins import check_pin
 from probebench.backbones.user_weights import UserWeights, require_weights
-from probebench.backbones.weights import load_into, state_digest
+from probebench.backbones.weights import difference, load_into, state_digest
 from probebench.errors import RegistryError, UsageError, WeightsError, one_line
 from probebench.registry.layers import Layers, choose
 from probebench.registry.schema import CheckpointSpec
@@ -100,7 +100,14 @@ def register_weights(spec: CheckpointSpec, home: Path, path: Path) -> UserWeight
         WeightsError: The file is missing, damaged, of another architecture, or not the one that the entry names.
     """
     check_given(spec, path)
-    check_sha256(spec, path)
+    before = UserWeights.find(home, spec.id)
+    try:
+        check_sha256(spec, path)
+    except WeightsError as error:
+        if before is None:
+            raise
+        told = difference(_load_file(_construct(spec, None), spec, path), read_state_dict(before.path))
+        raise WeightsError(f"{error} (against the registered weights, {told})") from error
     return keep_weights(spec, home, path)
 
 
@@ -117,8 +124,7 @@ def keep_weights(spec: CheckpointSpec, home: Path, path: Path) -> UserWeights:
 
 def _load_file(module: torch.nn.Module, spec: CheckpointSpec, path: Path) -> dict[str, torch.Tensor]:
     state = read_state_dict(path, spec.weights.keys)
-    if spec.weights.keys == "by-order":
-        state = by_order(state, module, path)
+    state = of_network(state, spec.weights.keys, module, path)
     load_into(module, state, _describe(spec), path)
     return state
 

@@ -85,7 +85,8 @@ def check_sha256(spec: CheckpointSpec, path: Path) -> None:
     if found != spec.weights.sha256:
         raise WeightsError(
             f"weights file {path} is damaged or another file: sha256 {found[:16]}… where the entry {spec.id} says "
-            f"{spec.weights.sha256[:16]}…; fetch or install it again"
+            f"{spec.weights.sha256[:16]}…; fetch or install it again, or, where they were trained again, say "
+            f"probebench models add {path} --id {spec.id} --replace"
         )
 
 

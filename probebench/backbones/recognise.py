@@ -1,5 +1,6 @@
 """Finds out which trainer's format a weights file is of, and how its network must be built for it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any, cast
 
 import torch
 
-from probebench.backbones.adapters import ADAPTERS, StateDict, adapt, by_order
+from probebench.backbones.adapters import ADAPTERS, StateDict, adapt, of_network
 from probebench.backbones.construct import ImageTower, construct
 from probebench.backbones.reading import read_checkpoint, refusal
 from probebench.backbones.weights import Misfit
@@ -15,7 +16,7 @@ from probebench.errors import WeightsError
 from probebench.registry.checkpoint import Architecture, Keys
 
 # Tried in this order: a format that says more about the file comes before one that takes anything.
-_ORDER = ("slip", "moco", "lightly", "solo-learn", "dino", "vissl", "trunk")
+_ORDER = ("slip", "moco", "lightly", "solo-learn", "dino", "vissl", "mae", "trunk", "prefixed")
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,7 @@ def recognise(path: Path, architecture: Architecture, keys: Keys | None = None) 
     refused: WeightsError | None = None
     for one in ("plain", *halves, *_ORDER) if keys is None else (keys,):
         try:
-            state = adapt(content, cast(Keys, one), path)
-            if one == "by-order":
-                state = by_order(state, plain, path)
+            state = of_network(adapt(content, cast(Keys, one), path), cast(Keys, one), plain, path)
         except WeightsError as error:
             refused = refused or error
             continue
@@ -85,7 +84,22 @@ def _arguments(architecture: Architecture, own: Mapping[str, torch.Tensor], stat
         for name, value in own.items()
         if name in state and value.ndim >= 2 and _differ_in_rows_only(value, state[name])
     }
-    return [{}, *({"num_classes": count} for count in sorted(outputs)), {"num_classes": 0}]
+    side = _input_side(own, state) if architecture.library == "timm" else {}
+    heads: list[dict[str, Any]] = [{}, *({"num_classes": count} for count in sorted(outputs)), {"num_classes": 0}]
+    return [*heads, *({**side, **one} for one in heads if side)]
+
+
+def _input_side(own: Mapping[str, torch.Tensor], state: StateDict) -> dict[str, int]:
+    """Returns the input side at which a transformer has as many positions as the file; nothing where it has already."""
+    ours, theirs, patches = own.get("pos_embed"), state.get("pos_embed"), own.get("patch_embed.proj.weight")
+    if ours is None or theirs is None or patches is None or ours.ndim != 3 or theirs.ndim != 3:
+        return {}
+    if ours.shape == theirs.shape or ours.shape[2] != theirs.shape[2]:
+        return {}
+    # Tokens that are no patches: as many as make ours a square.
+    others = ours.shape[1] - math.isqrt(ours.shape[1]) ** 2
+    side = math.isqrt(max(theirs.shape[1] - others, 0))
+    return {"img_size": side * int(patches.shape[-1])} if side and side**2 + others == theirs.shape[1] else {}
 
 
 def _differ_in_rows_only(one: torch.Tensor, other: torch.Tensor) -> bool:

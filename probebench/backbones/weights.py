@@ -28,6 +28,14 @@ def state_digest(state: Mapping[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
+def difference(new: Mapping[str, torch.Tensor], old: Mapping[str, torch.Tensor]) -> str:
+    """Says in how many tensors weights differ, and names one."""
+    if alone := sorted(new.keys() ^ old.keys()):
+        return f"{len(alone)} tensors are in one of them only, such as {printable(alone[0])}"
+    changed = [name for name in new if not torch.equal(new[name], old[name])]
+    return f"{len(changed)} of {len(new)} tensors differ" + (f", such as {printable(changed[0])}" if changed else "")
+
+
 @dataclass(frozen=True)
 class Misfit:
     """Where a state dict and a network do not agree, by names of tensors."""

@@ -33,6 +33,11 @@ def feature_path(home: Path, model: str, dataset: str, key: FeatureKey) -> Path:
     return home / "features" / model / dataset.replace(":", "-") / f"{key.split}-{key.digest[:16]}{SUFFIX}"
 
 
+def home_of(path: Path) -> Path:
+    """Returns the home folder that a feature file lives in."""
+    return path.parents[3]
+
+
 @dataclass(frozen=True)
 class Skipped:
     """Images that could not be decoded and were left out.

@@ -15,6 +15,8 @@ from probebench.errors import ProbebenchError, ProbebenchWarning, UnfinishedErro
 from probebench.progress import duration
 
 T = TypeVar("T")
+# What a rate takes to settle: seconds, and a share of the work, after the first of it was done.
+_SETTLED_S, _SETTLED = 5.0, 0.02
 
 
 def warn(message: str) -> None:
@@ -47,7 +49,7 @@ def warnings_as_lines() -> Iterator[None]:
 
 def print_json(value: Any) -> None:
     """Writes JSON to standard output."""
-    click.echo(json.dumps(value, indent=1, ensure_ascii=False))
+    click.echo(json.dumps(value, indent=1, ensure_ascii=False, default=str))
 
 
 def print_table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
@@ -70,18 +72,25 @@ def print_table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]
 class ProgressLines:
     """A progress bar with rate and time left on a terminal, plain periodic lines elsewhere, all on standard error."""
 
-    def __init__(self, unit: str, every: float = 10.0) -> None:
-        """Takes the unit of what is counted, and the seconds between plain lines."""
-        self._unit, self._every = unit, every
+    def __init__(self, unit: str, every: float = 10.0, after: float = 0.0) -> None:
+        """Takes the unit of what is counted, the seconds between plain lines, and those before anything is shown."""
+        self._unit, self._every, self._after = unit, every, after
         self._bar: Any = None
         self._task: Any = None
         self._what, self._total, self._done, self._began_at = "", 0, 0, 0
         self._limit = ""
         self._began = self._told = 0.0
+        # When the first were done, and how many: what came before them, such as loading, says nothing of the rate.
+        self._first: tuple[float, int] | None = None
 
     def __enter__(self) -> Self:
-        """Opens the bar where there is a terminal."""
-        if sys.stderr.isatty():
+        """Opens the bar where there is a terminal, unless it is to wait."""
+        if not self._after:
+            self._open()
+        return self
+
+    def _open(self) -> None:
+        if sys.stderr.isatty() and self._bar is None:
             from rich import progress
             from rich.console import Console
 
@@ -90,11 +99,10 @@ class ProgressLines:
                 progress.BarColumn(),
                 progress.MofNCompleteColumn(),
                 progress.TextColumn("{task.fields[rate]}", markup=False),
-                progress.TimeRemainingColumn(),
+                progress.TextColumn("{task.fields[left]}", markup=False),
                 console=Console(stderr=True),
             )
             self._bar.start()
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -107,30 +115,53 @@ class ProgressLines:
         """One piece of work begins, ``done`` of its ``total`` being there already."""
         self._what, self._total, self._done, self._began_at, self._limit = what, total, done, done, ""
         self._began = self._told = time.monotonic()
-        if self._bar:
-            if self._task is not None:
-                self._bar.remove_task(self._task)
-            self._task = self._bar.add_task(what, total=total, completed=done, rate="")
+        self._first = None
+        if self._after:
+            # Told of once it has taken so long.
+            self._told += self._after - self._every
+        elif self._bar:
+            self._add_task()
         elif done:
             click.echo(f"{what}: goes on at {done} of {total} {self._unit}", err=True)
+
+    def _add_task(self) -> None:
+        if not self._bar:
+            return
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+        self._task = self._bar.add_task(self._what, total=self._total, completed=self._done, rate="", left="")
 
     def advance(self, count: int = 1, limit: str | None = None) -> None:
         """``count`` more are done; ``limit`` is what holds the others up now."""
         self._done += count
         self._limit = f", limited by {limit}" if limit else ""
         now = time.monotonic()
+        if self._first is None and count:
+            self._first = now, self._done
+        if self._after and now - self._began >= self._after and self._bar is None:
+            self._open()
+            self._add_task()
         rate = max(self._done - self._began_at, 1e-9) / max(now - self._began, 1e-9)
         if self._bar:
             self._bar.update(
                 self._task,
                 completed=self._done,
                 rate=(f"{rate:.0f} {self._unit}/s" if rate >= 10 else "") + self._limit,
+                left=self._left(now).removeprefix(", "),
             )
         elif now - self._told >= self._every and self._done < self._total:
             self._told = now
-            left = duration((self._total - self._done) / rate)
-            done = f"{self._done} of {self._total} {self._unit}"
-            click.echo(f"{self._what}: {done}, {rate:.1f}/s{self._limit}, {left} left", err=True)
+            done = f"{self._done} of {self._total} {self._unit}, {rate:.1f}/s"
+            done = f"{self._done}%" if self._unit == "%" else done
+            click.echo(f"{self._what}: {done}{self._limit}{self._left(now)}", err=True)
+
+    def _left(self, now: float) -> str:
+        """Returns the time left once the rate has settled: some seconds and some of the work after the first."""
+        since, done = self._first or (now, self._done)
+        if now - since < _SETTLED_S or self._done - done < _SETTLED * (self._total - self._began_at):
+            return ""
+        rate = (self._done - done) / (now - since)
+        return f", {duration((self._total - self._done) / rate)} left"
 
     def note(self, message: str) -> None:
         """Writes one line beside the progress."""
@@ -144,6 +175,9 @@ class ProgressLines:
         if self._bar and self._task is not None:
             self._bar.remove_task(self._task)
             self._task = None
+        if self._bar and self._after:
+            self._bar.stop()
+            self._bar = None
 
 
 def done_of(call: Callable[[], T]) -> tuple[T, tuple[str, ...]]:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from probebench.api.data import place_of
 from probebench.api.session import open_registry
 from probebench.cli.console import ProgressLines, print_json, print_table
-from probebench.cli.options import json_option, registry_folders, registry_option
+from probebench.cli.options import json_option, layout_option, max_pixels_option, registry_folders, registry_option
 from probebench.files import home
-from probebench.registry.names import expand_datasets
+from probebench.registry.names import expand_datasets, laid_out
 
 if TYPE_CHECKING:
     from probebench.datasets.base import Dataset
@@ -58,15 +59,18 @@ def list_datasets(as_json: bool) -> None:
 @command.command()
 @click.argument("dataset")
 @click.option("--check", is_flag=True, help="Look for images that occur twice: in two splits, or under two labels.")
+@layout_option
+@max_pixels_option
 @registry_option
 @json_option
-def show(dataset: str, check: bool, as_json: bool) -> None:
+def show(dataset: str, check: bool, layout: Any, as_json: bool) -> None:
     """Show what is known of a data set (an id or folder:PATH) and, where it is on this machine, what is in it."""
     from probebench.datasets.facts import entry_facts, found_facts
     from probebench.datasets.named.layout import NotHereError
     from probebench.datasets.open import open_dataset
 
     registry = open_registry(registry_folders())
+    (dataset,) = laid_out([place_of(registry, dataset)], layout)
     spec = registry.datasets.get(dataset)
     facts = entry_facts(spec) if spec else {}
     names = spec.readable_classes if spec else ()

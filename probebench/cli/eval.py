@@ -2,19 +2,23 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from probebench.cli.options import (
     engine_option,
     input_size_option,
+    json_option,
     layer_option,
+    layout_option,
     out_option,
     parse_shots,
     registry_folders,
     registry_option,
 )
 from probebench.cli.steps import run_eval
+from probebench.registry.names import laid_out
 from probebench.registry.probes import PROBES
 
 
@@ -35,6 +39,7 @@ def _listed(words: Sequence[str], last: str) -> str:
     multiple=True,
     help="Data set id, suite, folder:PATH, wds:SHARDS or hf:NAME; repeats, takes comma lists and globs.",
 )
+@layout_option
 @layer_option
 @click.option(
     "--shots",
@@ -71,10 +76,12 @@ def _listed(words: Sequence[str], last: str) -> str:
 @engine_option
 @input_size_option
 @out_option
+@json_option
 @registry_option
 def command(
     models: tuple[str, ...],
     datasets: tuple[str, ...],
+    layout: Any,
     layers: tuple[str, ...],
     shots: str | None,
     draws: int | None,
@@ -84,6 +91,7 @@ def command(
     engine: str,
     input_size: int | None,
     out: Path,
+    as_json: bool,
 ) -> None:
     """Fit probes on few-shot draws and on full data, and score them on the whole test part.
 
@@ -92,8 +100,9 @@ def command(
     """
     run_eval(
         out,
+        as_json=as_json,
         features=models or None,
-        dataset=datasets,
+        dataset=laid_out(datasets, layout),
         layer=layers,
         shots=parse_shots(shots) if shots else None,
         protocol=protocols,

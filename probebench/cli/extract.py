@@ -1,17 +1,21 @@
 """``probebench extract``: features into the cache."""
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from probebench.api.extractions import prepare
-from probebench.cli.console import print_table
+from probebench.cli.console import print_json, print_table
 from probebench.cli.options import (
     device_option,
     engine_option,
     input_size_option,
+    json_option,
     layer_option,
+    layout_option,
+    max_pixels_option,
     model_option,
     registry_folders,
     registry_option,
@@ -19,6 +23,7 @@ from probebench.cli.options import (
 from probebench.cli.steps import run_extract
 from probebench.files import bytes_text, home
 from probebench.progress import duration
+from probebench.registry.names import laid_out
 
 if TYPE_CHECKING:
     from probebench.api.extractions import Extractions
@@ -33,6 +38,8 @@ if TYPE_CHECKING:
     help="Data set id, suite, folder:PATH, wds:SHARDS or hf:NAME; repeats, takes comma lists and globs.  [default: the "
     "suite study once its sets are prepared, else offline]",
 )
+@layout_option
+@max_pixels_option
 @layer_option
 @click.option(
     "--weights",
@@ -70,11 +77,14 @@ if TYPE_CHECKING:
     show_default=True,
     help="At an image that cannot be read, stop, or leave it out; its id is recorded in the features and every result.",
 )
+@click.option("--limit", type=click.IntRange(2), metavar="N", help="Try N images of each split only; never ranked.")
 @click.option("--dry-run", is_flag=True, help="Say what it would take in images, disk space and time, and stop.")
+@json_option
 @registry_option
 def command(
     models: tuple[str, ...],
     datasets: tuple[str, ...],
+    layout: Any,
     layers: tuple[str, ...],
     weights: Path | None,
     device: str,
@@ -85,7 +95,9 @@ def command(
     compile: Any,
     engine: Any,
     on_error: Any,
+    limit: int | None,
     dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Run every image of a data set through a checkpoint, once, and keep the features.
 
@@ -94,7 +106,7 @@ def command(
     """
     extractions = prepare(
         models,
-        datasets,
+        laid_out(datasets, layout),
         layers=layers,
         weights=weights,
         input_size=input_size,
@@ -105,18 +117,19 @@ def command(
         on_error=on_error,
         compile=compile,
         engine=engine,
+        limit=limit,
         registry=registry_folders(),
     )
     if extractions.registered is not None:
         digest = extractions.registered.digest[:12]
-        click.echo(f"{extractions.checkpoints[0].id}: {weights} is registered (weights digest {digest})")
+        click.echo(f"{extractions.checkpoints[0].id}: {weights} is registered (weights digest {digest})", err=as_json)
     if dry_run:
-        print_plan(extractions)
+        print_plan(extractions, as_json=as_json)
     else:
-        run_extract(extractions)
+        run_extract(extractions, as_json=as_json)
 
 
-def print_plan(extractions: "Extractions") -> None:
+def print_plan(extractions: "Extractions", *, as_json: bool) -> None:
     """Prints what extracting every checkpoint on every data set would take.
 
     Raises:
@@ -126,6 +139,9 @@ def print_plan(extractions: "Extractions") -> None:
 
     rows, needed, seconds = [], 0, 0.0
     options, plans = extractions.plan()
+    if as_json:
+        print_json([dataclasses.asdict(one) for one in plans])
+        return
     for one in plans:
         planned = one.plan
         needed, seconds = needed + planned.bytes, seconds + planned.seconds

@@ -7,11 +7,14 @@ from typing import Any
 import click
 
 from probebench.api.finetune import finetune
-from probebench.cli.console import ProgressLines, done_of, raise_all
+from probebench.cli.console import ProgressLines, done_of, print_json, raise_all
 from probebench.cli.options import (
     device_option,
     engine_option,
     input_size_option,
+    json_option,
+    layout_option,
+    max_pixels_option,
     model_option,
     out_option,
     parse_shots,
@@ -20,6 +23,7 @@ from probebench.cli.options import (
 )
 from probebench.cli.tables import print_results
 from probebench.progress import Silent
+from probebench.registry.names import laid_out
 
 
 @click.command(name="finetune")
@@ -31,6 +35,8 @@ from probebench.progress import Silent
     required=True,
     help="Data set id, suite, folder:PATH, wds:SHARDS or hf:NAME; repeats, takes comma lists and globs.",
 )
+@layout_option
+@max_pixels_option
 @click.option(
     "--shots",
     default=None,
@@ -84,10 +90,12 @@ from probebench.progress import Silent
 @engine_option
 @out_option
 @click.option("--dry-run", is_flag=True, help="Say what it would take in images and time, and stop.")
+@json_option
 @registry_option
 def command(
     models: tuple[str, ...],
     datasets: tuple[str, ...],
+    layout: Any,
     shots: str | None,
     protocol: str,
     mode: Any,
@@ -102,6 +110,7 @@ def command(
     engine: Any,
     out: Path,
     dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Train whole networks on few-shot draws and on full data, and score them on the whole test part.
 
@@ -112,7 +121,7 @@ def command(
         results, failures = done_of(
             lambda: finetune(
                 models,
-                datasets,
+                laid_out(datasets, layout),
                 shots=parse_shots(shots) if shots else None,
                 protocol=protocol,
                 mode=mode,
@@ -131,7 +140,9 @@ def command(
                 progress=_Plan() if dry_run else progress,
             )
         )
-    if results:
+    if as_json:
+        print_json([result.model_dump(mode="json") for result in results])
+    elif results:
         print_results(results, out)
         click.echo(f"results are in {out}")
     raise_all(failures)

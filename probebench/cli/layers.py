@@ -2,7 +2,7 @@
 
 import click
 
-from probebench.api.session import open_registry
+from probebench.api.models import with_entries
 from probebench.cli.console import print_json, print_table
 from probebench.cli.options import json_option, registry_folders, registry_option
 
@@ -18,7 +18,8 @@ def command(model: str, as_json: bool) -> None:
     """
     from probebench.registry.layers import known_layers, meanings
 
-    spec = open_registry(registry_folders()).checkpoint(model)
+    registry, (name, *_) = with_entries(registry_folders(), [model])
+    spec = registry.checkpoint(name)
     offered = known_layers(spec.architecture)
     if offered is None:
         # Only what the shipped table lacks takes torch.

@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from probebench import __version__
-from probebench.cli.console import warnings_as_lines
+from probebench.cli.console import ProgressLines, warnings_as_lines
 from probebench.errors import ProbebenchError, describe_os_error, one_line
+from probebench.progress import heard_by
 
 # name: (module, one line of help)
 _COMMANDS = {
@@ -68,6 +69,7 @@ def cli(ctx: click.Context, registry: tuple[Path, ...]) -> None:
     """
     ctx.obj = {"registry": registry}
     ctx.with_resource(warnings_as_lines())
+    ctx.with_resource(heard_by(ctx.with_resource(ProgressLines("files", after=2.0))))
 
 
 def main() -> None:

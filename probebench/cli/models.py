@@ -1,17 +1,23 @@
 """``probebench models``: the checkpoints of the registry."""
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from probebench.api.session import entry_folders, new_entries, open_registry
-from probebench.cli.console import print_json, print_table
+from probebench.cli.console import print_json, print_table, warn
 from probebench.cli.options import json_option, registry_folders, registry_option
+from probebench.errors import UsageError
 from probebench.files import home
 from probebench.registry.checkpoint import Keys, Library, Method
+from probebench.registry.own import known_files, own_entry
+from probebench.registry.unknown import unknown_facts
 from probebench.tools.model_table import architecture, where
 from probebench.tools.model_table import source as source_of
+
+if TYPE_CHECKING:
+    from probebench.backbones.add import Added
 
 
 @click.group(name="models")
@@ -26,15 +32,17 @@ def command() -> None:
     help="Only this pre-training method.",
 )
 @click.option("--source", help="Only checkpoints whose sources contain this text, such as laion.")
+@click.option("--arch", help="Only checkpoints whose architecture contains this text, such as vit_base.")
 @registry_option
 @json_option
-def list_models(method: str | None, source: str | None, as_json: bool) -> None:
+def list_models(method: str | None, source: str | None, arch: str | None, as_json: bool) -> None:
     """List checkpoints with their method, source, architecture and where their weights come from."""
     specs = [
         spec
         for spec in open_registry(registry_folders()).checkpoints.values()
         if (method is None or spec.pretraining.method == method)
         and (source is None or any(source.lower() in one.name.lower() for one in spec.pretraining.sources))
+        and (arch is None or arch.lower() in f"{spec.architecture.library}/{spec.architecture.name}".lower())
     ]
     if as_json:
         print_json([spec.model_dump(mode="json") for spec in specs])
@@ -135,12 +143,15 @@ class _Samples(click.ParamType[int | str]):
 
 @command.command()
 @click.argument("weights", type=click.Path(path_type=Path))
-@click.option("--arch", required=True, help="Architecture, by the library's name.")
-@click.option("--library", required=True, type=click.Choice(get_args(Library)), help="Library that builds it.")
-@click.option("--method", required=True, type=click.Choice([one for one in get_args(Method) if one != "none"]))
-@click.option("--source", "sources", required=True, multiple=True, help="Pre-training data set; repeats.")
+@click.option("--arch", help="Architecture, by the library's name.")
+@click.option("--library", type=click.Choice(get_args(Library)), help="Library that builds it.")
+@click.option("--method", type=click.Choice([one for one in get_args(Method) if one != "none"]))
+@click.option("--source", "sources", multiple=True, help="Pre-training data set; repeats.")
 @click.option("--samples", multiple=True, type=_Samples(), help="Samples of it that were used; one for each --source.")
 @click.option("--id", "model_id", help="The entry's id; made of source, objective and architecture unless given.")
+@click.option(
+    "--replace", is_flag=True, help="Put the file in the place of the weights of your own entry --id, trained again."
+)
 @click.option("--title", help="One line for readers.")
 @click.option("--objective", default="unknown", help="Such as clip, simclr, cross-entropy.")
 @click.option("--samples-seen", default="unknown", type=_Samples(), help="Samples seen in training, repeats included.")
@@ -160,14 +171,16 @@ class _Samples(click.ParamType[int | str]):
 @click.option("--mean", type=float, nargs=3, help="Of RGB in [0, 1].")
 @click.option("--std", type=float, nargs=3, help="Of RGB in [0, 1].")
 @registry_option
+@json_option
 def add(
     weights: Path,
-    arch: str,
-    library: str,
-    method: str,
+    arch: str | None,
+    library: str | None,
+    method: str | None,
     sources: tuple[str, ...],
     samples: tuple[int | str, ...],
     model_id: str | None,
+    replace: bool,
     title: str | None,
     uri: str,
     keys: Keys | None,
@@ -175,42 +188,120 @@ def add(
     licence: str,
     paper: str,
     url: str,
+    as_json: bool,
     **more: Any,
 ) -> None:
     """Write the entry of a checkpoint from its WEIGHTS file, keep the weights, and check them by a forward pass.
 
-    The format is found out: OpenCLIP, timm, torchvision, DINO, MoCo, SLIP, Lightly, solo-learn, VISSL, safetensors and
-    plain state dicts. Facts that are not given are written "unknown".
+    The format is found out: OpenCLIP, timm, torchvision, DINO, DINOv2, MAE, MoCo, SLIP, Lightly, solo-learn, VISSL,
+    Lightning, safetensors and plain state dicts. Facts that are not given are written "unknown".
     """
     from probebench.backbones.locate import require_file
 
     # Told before torch is loaded, which takes seconds.
     require_file(weights)
+    registry = open_registry(registry_folders())
+    before = None
+    if replace:
+        if model_id is None:
+            raise UsageError("--replace needs --id, the entry whose weights these are")
+        entry, before = own_entry(registry, model_id), registry.checkpoint(model_id)
+    elif lacking := [
+        f"--{name}"
+        for name, value in (("arch", arch), ("library", library), ("method", method), ("source", sources))
+        if not value
+    ]:
+        raise UsageError(f"models add needs {', '.join(lacking)} too")
+    for other in known_files(registry, weights):
+        if other != model_id:
+            warn(f"{weights} is the file of {other} already; both entries will be of the same weights")
     from probebench.backbones.add import Facts, add_checkpoint, pair_sources
     from probebench.registry.load import checked
     from probebench.registry.schema import Architecture, Pretraining
 
     training = {name: more.pop(name) for name in ("objective", "samples_seen", "epochs", "labels", "curation")}
-    pretraining = checked(Pretraining, method=method, sources=pair_sources(sources, samples), **training)
-    architecture = checked(Architecture, library=library, name=arch)
-    folder = new_entries(registry_folders())
-    facts = Facts(
-        id=model_id,
-        title=title,
-        architecture=architecture,
-        pretraining=pretraining,
-        paper=paper,
-        url=url,
-        license=licence,
-        uri=uri,
-        keys=keys,
-        layer=layer,
-        input={name: value for name, value in more.items() if value is not None},
-        taken=frozenset(open_registry(registry_folders()).checkpoints),
-    )
-    added = add_checkpoint(weights, facts, home(), folder)
-    spec = added.spec
+    given = {name: value for name, value in more.items() if value is not None}
+    if before is not None:
+        facts = Facts.of(before, replaces=entry, keys=keys, input=given)
+    else:
+        facts = Facts(
+            id=model_id,
+            title=title,
+            architecture=checked(Architecture, library=library, name=arch),
+            pretraining=checked(Pretraining, method=method, sources=pair_sources(sources, samples), **training),
+            paper=paper,
+            url=url,
+            license=licence,
+            uri=uri,
+            keys=keys,
+            layer=layer,
+            input=given,
+            taken=frozenset(registry.checkpoints),
+        )
+    added = add_checkpoint(weights, facts, home(), new_entries(registry_folders()))
+    if not as_json:
+        _tell_added(added)
+        return
+    unknown = [{"fact": name, "closes": questions} for name, questions in unknown_facts(added.spec)]
+    said = {"entry": str(added.path), "sha256": added.digest, "preprocessing": added.preprocessing}
+    print_json({**said, "changed": added.changed, "unknown": unknown, **added.spec.model_dump(mode="json")})
+
+
+def _tell_added(added: "Added") -> None:
+    spec, shown = added.spec, added.spec.input
     click.echo(f"format: {spec.weights.keys}; {spec.output.features} features ({spec.output.layer})")
+    side = f"{shown.resize} side to {int(shown.size / shown.crop)}" if shown.resize == "shortest" else "squashed"
+    mean, std = (" ".join(f"{one:g}" for one in values) for values in (shown.mean, shown.std))
+    click.echo(
+        f"preprocessing ({added.preprocessing}): {shown.size} px, {side} by {shown.interpolation}, crop {shown.crop:g}"
+        f", mean {mean}, std {std}; --size --resize --crop --interpolation --mean --std say otherwise"
+    )
     click.echo(f"sha256 of the tensors: {added.digest}")
+    if added.changed:
+        click.echo(f"replaced: {added.changed}; features of the older weights are passed over from now on")
     click.echo(f"entry: {added.path}")
+    for name, questions in unknown_facts(spec):
+        closes = f", which closes the study's questions of {questions}" if questions else ""
+        click.echo(f"unknown: {name}{closes}")
     click.echo(f"next: probebench extract --model {spec.id}")
+
+
+@command.command()
+@click.argument("model")
+@registry_option
+def remove(model: str) -> None:
+    """Remove an entry of your own and its weights; its features and results stay.
+
+    ``cache remove`` removes features.
+    """
+    from probebench.backbones.user_weights import UserWeights
+
+    own_entry(open_registry(registry_folders()), model).unlink()
+    if (kept := UserWeights.find(home(), model)) is not None:
+        kept.forget()
+    click.echo(f"{model} is removed; its cached features, if any: probebench cache remove --model {model}")
+
+
+@command.command()
+@click.argument("model")
+@click.argument("name")
+@registry_option
+def rename(model: str, name: str) -> None:
+    """Give an entry of your own, MODEL, another NAME; its weights go with it.
+
+    Features and results say which id they are of and stay under the older one.
+    """
+    from probebench.registry.load import checked
+    from probebench.registry.write import write_entry
+
+    registry = open_registry(registry_folders())
+    before = own_entry(registry, model)
+    if name in registry.checkpoints:
+        raise UsageError(f"the registry has an entry {name} already; give another name")
+    spec = registry.checkpoint(model)
+    path = write_entry(checked(type(spec), **(spec.model_dump() | {"id": name})), before.parents[1])
+    weights = home() / "weights" / model
+    if weights.is_dir():
+        weights.rename(home() / "weights" / name)
+    before.unlink()
+    click.echo(f"{model} is {name} now, in {path}; features and results of {model} stay under that id")

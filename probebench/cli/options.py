@@ -1,5 +1,6 @@
 """Flags and places that several commands share."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -7,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from probebench.errors import UsageError
+from probebench.files import MAX_PIXELS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -41,6 +43,40 @@ layer_option = click.option(
     metavar="L",
     help="Layer of the network (probebench layers): pooled, projected, cls, mean, cls+mean, last4, block:N, "
     "block:N:cls, block:N:mean; repeats, takes comma lists and globs.",
+)
+
+_results_filters = (
+    click.option("--model", "models", multiple=True, help="Checkpoint id; repeats, takes comma lists and globs."),
+    click.option("--dataset", "datasets", multiple=True, help="Data set id; repeats, takes comma lists and globs."),
+    click.option("--protocol", "protocols", multiple=True, help="Protocol id; repeats, takes comma lists and globs."),
+    click.option("--shots", default=None, help="Labelled images a class, such as 5,full.  [default: all]"),
+)
+
+
+def filtered(command: F) -> F:
+    """Adds --model, --dataset, --protocol and --shots to a command on results."""
+    for option in reversed(_results_filters):
+        command = option(command)
+    return command
+
+
+def _set_max_pixels(ctx: click.Context, _: click.Parameter, value: int | None) -> None:
+    if value is not None:
+        os.environ[MAX_PIXELS] = str(value)
+
+
+max_pixels_option = click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    metavar="N",
+    expose_value=False,
+    callback=_set_max_pixels,
+    help="Largest image that is read.  [default: Pillow's limit, 178,956,970 pixels]",
+)
+layout_option = click.option(
+    "--layout",
+    type=click.Choice(["classes", "splits"]),
+    help="Of folders: what the folders in them are. [default: splits where they are named train, val and test]",
 )
 
 model_option = click.option(

@@ -7,7 +7,7 @@ import click
 
 from probebench.api.report import read_results
 from probebench.cli.console import print_json, print_table
-from probebench.cli.options import json_option, parse_shots, results_option
+from probebench.cli.options import filtered, json_option, parse_shots, results_option
 from probebench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,13 +21,71 @@ def command() -> None:
     """Draw results."""
 
 
-@command.command(name="depth")
-@click.option(
+_out_option = click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
     help="The figure: a .png, .svg or .pdf file.",
 )
+
+
+def _form(out: Path) -> str:
+    form = out.suffix.lower().removeprefix(".")
+    if form not in _FORMS:
+        raise UsageError(f"--out {out}: name a file that ends in .png, .svg or .pdf")
+    return form
+
+
+def _draw(draw: str, out: Path, results: Path, as_json: bool, shots: str | None, **asked: tuple[str, ...]) -> None:
+    """Draws the results that were asked for, of one setting, and prints what is drawn."""
+    from probebench.files import write_whole
+    from probebench.plots import accuracy
+    from probebench.results.cells import gather
+    from probebench.results.export import tidy_row
+    from probebench.results.narrow import narrowed
+    from probebench.results.scores import has_score
+    from probebench.results.short import on_too_few
+
+    form = _form(out)
+    wanted = narrowed(read_results(results), shots=parse_shots(shots) if shots else None, **asked)
+    cells = [cell for cell in gather(wanted) if has_score(cell.result) and not on_too_few(cell.result)]
+    if not cells:
+        raise UsageError(
+            f"no results with a score to draw are in {results}; run probebench eval first, or ask for less"
+        )
+    settings = list(dict.fromkeys(cell.key.setting for cell in cells))
+    if len(settings) > 1:
+        told = ", ".join(f"{one.protocol} v{one.version} ({one.mode})" for one in settings[:3])
+        raise UsageError(f"results of {len(settings)} settings ({told}) are no one figure; name one by --protocol")
+    if (panels := len({cell.key.dataset for cell in cells})) > accuracy.PANELS:
+        raise UsageError(f"{panels} data sets are too many to read (at most {accuracy.PANELS}); narrow by --dataset")
+    if draw == "scatter" and len({cell.key.shots for cell in cells}) < 2:
+        raise UsageError("a scatter of few against many shots takes results at two numbers of shots")
+    drawn = {"shots": accuracy.draw_shots, "scaling": accuracy.draw_scaling, "scatter": accuracy.draw_scatter}[draw]
+    write_whole(out, drawn(cells, form))
+    if as_json:
+        print_json([tidy_row(cell.result) for cell in cells])
+    else:
+        click.echo(f"{len(cells)} results are drawn in {out}")
+
+
+def _accuracy_command(name: str, help: str) -> None:
+    @command.command(name=name, help=help)
+    @_out_option
+    @filtered
+    @results_option
+    @json_option
+    def draw(out: Path, results: Path, as_json: bool, shots: str | None, **asked: tuple[str, ...]) -> None:
+        _draw(name, out, results, as_json, shots, **asked)
+
+
+_accuracy_command("shots", "Draw accuracy against shots: a panel for each data set, a line for each checkpoint.")
+_accuracy_command("scaling", "Draw accuracy against the samples of the pre-training data, a line for each source.")
+_accuracy_command("scatter", "Draw accuracy at the fewest shots against that at the most, a point for each checkpoint.")
+
+
+@command.command(name="depth")
+@_out_option
 @click.option("--model", "models", multiple=True, help="Checkpoint id; repeats, takes comma lists and globs.")
 @click.option("--dataset", "datasets", multiple=True, help="Data set id; repeats, takes comma lists and globs.")
 @click.option("--shots", default=None, help="Labelled images a class, such as 5,full.  [default: all that there are]")
@@ -52,9 +110,7 @@ def depth(
     from probebench.registry.names import expand
     from probebench.results.depth import narrowed, sweeps
 
-    form = out.suffix.lower().removeprefix(".")
-    if form not in _FORMS:
-        raise UsageError(f"--out {out}: name a file that ends in .png, .svg or .pdf")
+    form = _form(out)
     wanted = [result for result in read_results(results) if result.protocol == protocol]
     for kind, patterns, field in (("model", models, "model"), ("data set", datasets, "dataset")):
         known = {getattr(result, field) for result in wanted}

@@ -1,14 +1,19 @@
 """``probebench results``: the result files."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from probebench.api.report import compare, read_results
 from probebench.cli.console import print_json, print_table
-from probebench.cli.options import json_option, out_option
+from probebench.cli.options import filtered, json_option, out_option, parse_shots
 from probebench.cli.tables import print_results, score_text
 from probebench.errors import UsageError
+
+if TYPE_CHECKING:
+    from probebench.results.schema import Result
 
 
 @click.group(name="results")
@@ -71,42 +76,96 @@ def compare_results(first: str, second: str, out: Path, as_json: bool) -> None:
 
 
 @command.command(name="list")
+@filtered
 @out_option
 @json_option
-def list_results(out: Path, as_json: bool) -> None:
+def list_results(
+    models: tuple[str, ...],
+    datasets: tuple[str, ...],
+    protocols: tuple[str, ...],
+    shots: str | None,
+    out: Path,
+    as_json: bool,
+) -> None:
     """List results as a table, or whole as JSON."""
-    results = read_results(out)
+    results = _some(read_results(out), models, datasets, protocols, shots)
     if as_json:
         print_json([result.model_dump(mode="json") for result in results])
     else:
         print_results(results, out)
 
 
+def _some(
+    results: "Sequence[Result]",
+    models: tuple[str, ...],
+    datasets: tuple[str, ...],
+    protocols: tuple[str, ...],
+    shots: str | None,
+) -> "list[Result]":
+    from probebench.results.narrow import narrowed
+
+    wanted = parse_shots(shots) if shots else None
+    return narrowed(results, models=models, datasets=datasets, protocols=protocols, shots=wanted)
+
+
 @command.command(name="export")
-@click.option("--format", "form", type=click.Choice(["csv", "parquet", "json"]), required=True, help="File format.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["csv", "parquet", "json", "latex", "markdown"]),
+    required=True,
+    help="csv, parquet, json: one row a result; latex, markdown: data sets and shots across, for a paper.",
+)
 @click.option(
     "--file",
     "target",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Where to write it; standard output otherwise.",
 )
+@click.option("--intervals", is_flag=True, help="Of latex and markdown: 95% intervals too.")
+@filtered
 @out_option
-def export_results(form: str, target: Path | None, out: Path) -> None:
-    """Write one tidy table, one row a result, for pandas, R or a spreadsheet."""
-    from probebench.files import write_whole
-    from probebench.results.export import encode
+def export_results(
+    form: str,
+    target: Path | None,
+    intervals: bool,
+    models: tuple[str, ...],
+    datasets: tuple[str, ...],
+    protocols: tuple[str, ...],
+    shots: str | None,
+    out: Path,
+) -> None:
+    """Write results as one tidy table for pandas, R or a spreadsheet, or as tables for a paper.
 
-    results = read_results(out)
+    Tables for a paper mark the best of each column, and whatever cannot be told from it on the same draws and images.
+    """
+    from probebench.files import write_whole
+
+    results = _some(read_results(out), models, datasets, protocols, shots)
     if not results:
         raise UsageError(f"no results in {out}; run probebench eval first, or name another folder with --out")
     if form == "parquet" and target is None:
         raise UsageError("parquet is no text; name a file with --file")
-    content = encode(results, form)
+    content = _paper(results, form, intervals, out) if form in ("latex", "markdown") else _tidy(results, form)
     if target is None:
         click.echo(content, nl=False)
     else:
         write_whole(target, content)
-        click.echo(f"wrote {len(results)} rows to {target}", err=True)
+        click.echo(f"wrote {len(results)} results to {target}", err=True)
+
+
+def _tidy(results: "Sequence[Result]", form: str) -> bytes:
+    from probebench.results.export import encode
+
+    return encode(results, form)
+
+
+def _paper(results: "Sequence[Result]", form: str, intervals: bool, out: Path) -> str:
+    from probebench.results.paper import latex, markdown, tables
+    from probebench.results.store import beside_file, read_predictions
+
+    found = tables(results, lambda result: read_predictions(beside_file(out, result), result))
+    return latex(found, intervals=intervals) if form == "latex" else markdown(found, intervals=intervals)
 
 
 @command.command(name="import")

@@ -1,12 +1,13 @@
 """What several commands do: extract, evaluate. Each is one call of the front door, told as it goes."""
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from probebench.api.evaluate import evaluate
-from probebench.cli.console import ProgressLines, done_of, raise_all
+from probebench.cli.console import ProgressLines, done_of, print_json, raise_all
 from probebench.cli.tables import edges, print_rank_shifts, print_results
 from probebench.errors import ProbebenchError
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from probebench.extraction.many import Extraction
 
 
-def run_extract(extractions: "Extractions") -> None:
+def run_extract(extractions: "Extractions", *, as_json: bool = False) -> None:
     """Extracts every checkpoint on every data set; one that fails does not stop the others.
 
     Raises:
@@ -23,16 +24,22 @@ def run_extract(extractions: "Extractions") -> None:
     """
     checkpoints = len(extractions.checkpoints)
     failures: list[ProbebenchError] = []
+    facts: list[dict[str, Any]] = []
     with ProgressLines("images") as progress:
         for done in extractions.run(progress):
             if not isinstance(done, tuple):
-                _tell(done, named=bool(extractions.layers))
+                if as_json:
+                    facts.append(dataclasses.asdict(done))
+                else:
+                    _tell(done, named=bool(extractions.layers))
                 continue
             spec, error = done
             if checkpoints == 1:
                 raise error
             failures.append(error)
             click.echo(f"error: {spec.id}: {error}", err=True)
+    if as_json:
+        print_json(facts)
     if failures:
         summary = f"{len(failures)} of {checkpoints} models failed; the lines above say why, the others are cached"
         raise type(max(failures, key=lambda failure: failure.exit_code))(summary)
@@ -59,15 +66,17 @@ def _tell(done: "Extraction", named: bool) -> None:
         click.echo(f"{where}{skipped} images could not be read and are left out; results will list them")
 
 
-def run_eval(out: Path, **asked: Any) -> None:
+def run_eval(out: Path, *, as_json: bool = False, **asked: Any) -> None:
     """Evaluates what was asked for (``probebench.evaluate``), and prints the table.
 
     Raises:
         ProbebenchError: Something that was asked for could not be evaluated; all else is done and printed first.
     """
-    with ProgressLines("fits") as progress:
+    with ProgressLines("%") as progress:
         results, failures = done_of(lambda: evaluate(**asked, out=out, progress=progress))
-    if results:
+    if as_json:
+        print_json([result.model_dump(mode="json") for result in results])
+    elif results:
         print_results(results, out)
         protocols = list(dict.fromkeys(result.protocol for result in results))
         if len(protocols) > 1:

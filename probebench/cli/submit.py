@@ -7,8 +7,9 @@ import click
 from probebench.api.session import open_registry
 from probebench.cli.console import warn
 from probebench.cli.options import input_size_option, layer_option, registry_folders, registry_option, results_option
+from probebench.errors import UsageError
 from probebench.files import home
-from probebench.registry.names import expand_datasets, split_list
+from probebench.registry.names import expand_datasets, is_source, split_list
 
 
 @click.command(name="submit")
@@ -57,6 +58,12 @@ def command(
     from probebench.leaderboard.submit import SubmissionRequest, submit
     from probebench.registry.layers import check_patterns
 
+    if own := [name for name in split_list(datasets) if is_source(name)]:
+        raise UsageError(
+            f"{own[0]} is a data set of your own: nobody else could compute its results again, so it stays off the "
+            f"public board. For one of your own: probebench leaderboard build --results {results} --out board. A set "
+            "that others have too takes an entry (docs/datasets.md)"
+        )
     registry = open_registry(registry_folders())
     entry = registry.checkpoint(model)
     names = tuple(split_list(protocols))

@@ -1,7 +1,7 @@
 """Results as the command line shows them."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,30 +39,57 @@ def print_results(results: Sequence[Any], out: Path) -> None:
     """
     from probebench.leaderboard.board import board_rows, shots_columns
     from probebench.results.cells import beside, entrant_names, gather, shots_text
+    from probebench.results.short import lacks_images
 
     cells = gather(results)
     rows = board_rows(cells)
     shots, names = shots_columns(rows), entrant_names(row.entrant for row in rows)
-    columns = [("model", "left"), ("data set", "left"), ("px", "right"), ("protocol", "left")]
+    columns = [("model", "left"), ("data set", "left"), ("px", "right"), ("protocol", "left"), ("mode", "left")]
+    facts = {name: [read(row) for row in rows] for name, read in _APART.items()}
+    # Only what sets rows apart.
+    told = {name: values for name, values in facts.items() if len(set(values)) > 1}
+    owners: dict[str, Callable[[Any], str]] = {
+        "images": lambda row: row.dataset.name,
+        "weights": lambda row: row.entrant.model,
+    }
+    for name, owner in owners.items():
+        if len({(owner(row), value) for row, value in zip(rows, facts[name], strict=True)}) == len(
+            set(map(owner, rows))
+        ):
+            told.pop(name, None)
     print_table(
-        columns + [(shots_text(one), "right") for one in shots],
+        [*columns, *((name, "left") for name in told), *((shots_text(one), "right") for one in shots)],
         [
             [names[row.entrant], row.dataset.name, str(row.entrant.input_size or "?")]
-            + [f"{row.setting.protocol} v{row.setting.version}{_mode(row.setting)}"]
-            + [score_text(row.cells[one].result, out) if one in row.cells else "not run" for one in shots]
-            for row in rows
+            + [f"{row.setting.protocol} v{row.setting.version}", row.setting.mode]
+            + [values[place] for values in told.values()]
+            + [_score_or_mark(row.cells[one].result, out) if one in row.cells else "not run" for one in shots]
+            for place, row in enumerate(rows)
         ],
         title="test accuracy in percent [95% interval]",
     )
+    if any(lacks_images(cell.result) for cell in cells):
+        click.echo("* fewer than half of the classes have so many images: never ranked")
     for line in beside(cells):
         click.echo(line)
 
 
-def _mode(setting: Any) -> str:
-    """Returns the mode where it says more than the kind, as "lp-ft" does of a fine-tune."""
-    from probebench.registry.probes import PLAIN_MODES
+def _score_or_mark(result: Any, out: Path) -> str:
+    from probebench.results.short import lacks_images
 
-    return "" if setting.mode in {*PLAIN_MODES, setting.kind, "full"} else f" ({setting.mode})"
+    return score_text(result, out) + ("*" if lacks_images(result) else "")
+
+
+# What else two rows may differ in, beside what every table shows.
+_APART: dict[str, Callable[[Any], str]] = {
+    "kind": lambda row: row.setting.kind,
+    "layer": lambda row: row.entrant.layer,
+    "dtype": lambda row: row.entrant.dtype or "?",
+    "metric": lambda row: next(iter(row.cells.values())).key.metric,
+    "images": lambda row: (row.dataset.fingerprint or "?")[:8],
+    "weights": lambda row: (row.entrant.weights_digest or "?")[:8],
+    "provenance": lambda row: row.entrant.provenance,
+}
 
 
 def print_rank_shifts(results: Sequence[Any], protocols: Sequence[str]) -> None:

@@ -1,8 +1,8 @@
 """What a data set is to the rest of probebench."""
 
-import functools
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,11 +14,18 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from probebench.arrays import Labels, Positions
+from probebench.datasets.formats import readable_formats
 from probebench.errors import DatasetError, one_line
+from probebench.files import MAX_PIXELS
 from probebench.fingerprint import canonical_json, fingerprint
 
 # Evaluation reads them in this order; a data set has train and test, and may have val.
 SPLITS = ("train", "val", "test")
+
+# Pillow warns above its constant, and refuses above twice that.
+_PILLOWS_LIMIT = 2 * 89_478_485
+# Modes of PIL with more than 8 bits a value; RGB is converted to 8 bits when a file is read.
+_DEEP = ("I", "F")
 
 # Ids that are hashed in one go.
 _TOGETHER = 512
@@ -61,21 +68,37 @@ def decode(source: Path | IO[bytes], name: str) -> Image.Image:
     Raises:
         DatasetError: It cannot be read; the line names it by ``name``.
     """
+    limit = _pixel_limit()
     try:
-        with Image.open(source, formats=_formats()) as image:
+        with Image.open(source, formats=readable_formats()) as image:
+            if limit and image.width * image.height > limit:
+                raise Image.DecompressionBombError(f"({image.width * image.height} pixels)")
             image.load()
             return image
+    except Image.DecompressionBombError as error:
+        found = re.search(r"\((\d+) pixels\)", str(error))
+        raise DatasetError(
+            f"image {name} has {int(found[1]) if found else 'many':,} pixels, and files of more than "
+            f"{limit or _PILLOWS_LIMIT:,} are taken for an attack on memory; where it is one of yours, say "
+            f"--max-pixels {found[1] if found else 'N'}"
+        ) from error
     # Damaged bytes make decoders raise whatever they stumble over.
     except Exception as error:
         reason = "not an image" if isinstance(error, UnidentifiedImageError) else one_line(error, 120)
         raise DatasetError(f"image {name} cannot be read ({reason}); repair or remove it") from error
 
 
-@functools.cache
-def _formats() -> tuple[str, ...]:
-    """Returns the formats that PIL reads itself; for PostScript it would start another program on the file."""
-    Image.init()
-    return tuple(name for name in Image.OPEN if name != "EPS")
+def _pixel_limit() -> int:
+    """Returns the limit that the user set, which then takes the place of Pillow's; 0 where there is none."""
+    limit = int(os.environ.get(MAX_PIXELS, "0"))
+    if limit:
+        Image.MAX_IMAGE_PIXELS = limit
+    return limit
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Says whether an image has more than 8 bits a value: converting it to RGB cuts these off."""
+    return image.mode.split(";")[0] in _DEEP
 
 
 def looks_whole(head: bytes, tail: bytes) -> bool:

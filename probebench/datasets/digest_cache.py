@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from probebench.datasets.base import unreadable
 from probebench.files import replacing, stamp
+from probebench.progress import heard
 
 # One row a file: arrays, because a million of Python's own objects would take a gigabyte.
 Names = npt.NDArray[np.bytes_]
@@ -87,8 +88,12 @@ class DigestCache:
             places = order[np.searchsorted(known["names"], names, sorter=order).clip(max=len(order) - 1)]
             same = (known["names"][places] == names) & (known["stamps"][places] == stamps).all(axis=1)
             digests[same], unknown = known["digests"][places[same]], ~same
-        for position in np.flatnonzero(unknown):
+        progress, waiting = heard(), np.flatnonzero(unknown)
+        progress.start("reading files", len(names), len(names) - len(waiting))
+        for position in waiting:
             digests[position] = read(names[position])
+            progress.advance(1)
+        progress.finish()
         self._now.append({"names": names, "stamps": stamps, "digests": digests})
         return digests
 

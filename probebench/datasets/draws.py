@@ -8,8 +8,9 @@ import numpy as np
 
 from probebench.arrays import Labels, Positions
 from probebench.datasets.splits import order_within_classes, share
+from probebench.errors import TooFewImagesError
 from probebench.fingerprint import fingerprint
-from probebench.registry.entry import ShortClass
+from probebench.registry.entry import ShortClass, Shots
 
 
 def train_fingerprint(ids: Sequence[str], labels: Labels) -> str:
@@ -129,6 +130,25 @@ class TrainingSplit:
             validation=np.concatenate(held),
             short=tuple(short),
             digest=digest,
+        )
+
+
+def require_shots(dataset: str, labels: Labels, shots: Shots) -> None:
+    """Refuses a number of shots that no class has.
+
+    Args:
+        dataset: The data set's id.
+        labels: All training labels.
+        shots: Images a class.
+
+    Raises:
+        TooFewImagesError: It is larger than every class; the line names the largest.
+    """
+    largest = int(np.unique(labels, return_counts=True)[1].max())
+    if shots != "full" and shots > largest:
+        raise TooFewImagesError(
+            f"{dataset}: no class has {shots} training images, and the largest has {largest}; ask for at most "
+            f"--shots {largest}, or for full"
         )
 
 

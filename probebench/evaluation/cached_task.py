@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from probebench.cache.index import FeatureGroup
 from probebench.cache.key import FeatureKey
+from probebench.cache.store import home_of
+from probebench.datasets.opened import recall
 from probebench.registry.schema import CheckpointSpec
 
 
@@ -33,3 +35,10 @@ class CachedTask:
     def key(self) -> FeatureKey:
         """The key of its features on the train split."""
         return self.group.key
+
+    @property
+    def shared_with_train(self) -> int | None:
+        """Test images of the data set that are in train too; None where nobody looked."""
+        path = next(iter(self.group.paths.values()))
+        known = recall(self.dataset_id, home_of(path) / "datasets")
+        return known.shared_with_train if known else None

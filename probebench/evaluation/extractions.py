@@ -11,7 +11,7 @@ from probebench.cache.index import FeatureGroup, Index, read_index
 from probebench.datasets.open import open_dataset
 from probebench.registry.layers import check_patterns, fits, is_layer
 from probebench.registry.load import Registry
-from probebench.registry.names import FOLDER, expand, is_source, split_list
+from probebench.registry.names import FOLDER, expand, folder_of, is_source, split_list
 from probebench.registry.schema import CheckpointSpec, ProtocolSpec
 
 
@@ -166,7 +166,7 @@ def _places(registry: Registry, home: Path, patterns: Sequence[str], cached: set
 def _must_be_opened(pattern: str, cached: set[str]) -> bool:
     """Whether a name says where a data set lies, and is no id or glob of what is cached."""
     if pattern.startswith(FOLDER):
-        return Path(pattern.removeprefix(FOLDER)).expanduser().is_dir()
+        return folder_of(pattern)[0].is_dir()
     return is_source(pattern) and not fnmatch.filter(cached, pattern)
 
 

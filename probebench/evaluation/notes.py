@@ -2,6 +2,7 @@
 
 from probebench.results.cells import shots_text
 from probebench.results.schema import Result
+from probebench.results.short import lacks_images, with_shots
 
 
 def notes(result: Result, *, prescribed: bool = False) -> list[str]:
@@ -19,6 +20,9 @@ def notes(result: Result, *, prescribed: bool = False) -> list[str]:
             f"{len(short)} classes have too few training images and give what they have "
             f"(the smallest {fewest}; {bare} have none left for validation)"
         )
+        if lacks_images(result):
+            have, all_classes = with_shots(result) or (0, 0)
+            lines.append(f"{have} of {all_classes} classes have {result.shots} images: shown, never ranked")
     elif short:
         lines.append(f"{len(short)} classes have no validation image, or no training image at all")
     if result.selection == "fixed" and result.trials and not prescribed:
@@ -28,6 +32,8 @@ def notes(result: Result, *, prescribed: bool = False) -> list[str]:
         lines.append(f"chosen on the test part, as {result.protocol} says; never ranked")
     if stopped := sum(len(trial.unconverged) for trial in result.trials):
         lines.append(_stopped(result, stopped))
+    if result.shared_with_train:
+        lines.append(f"{result.shared_with_train} of {result.n_test} test images are in train too")
     if result.skipped_ids:
         lines.append(f"{len(result.skipped_ids)} images could not be read and were left out; the result lists them")
     return [f"{name_of(result)}: {line}" for line in lines]

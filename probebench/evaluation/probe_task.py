@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from probebench.cache.store import FeatureFile
 from probebench.evaluation.cached_task import CachedTask
 from probebench.fingerprint import fingerprint
 from probebench.probes.grid import fits_planned
@@ -15,6 +18,8 @@ from probebench.results.store import result_path
 if TYPE_CHECKING:
     from probebench.evaluation.zeroshot import Prompts
 
+# What a fit takes beside its arithmetic, in products of a row, a feature and a class: some milliseconds.
+_ANY_FIT = 500_000
 # Raise it when the same cache and protocol would give other numbers.
 EVALUATOR_VERSION = 2
 
@@ -72,6 +77,17 @@ class ProbeTask(CachedTask):
     def fits_a_draw(self) -> int:
         """Fits that one draw takes, less those of a widened grid: what progress is counted in."""
         return 1 if self.selection.method == "fixed" else fits_planned(self.protocol, self.folds, self.refit)
+
+    @property
+    def cost(self) -> float:
+        """How long the task takes, beside others: rows x width x classes of each fit, and what each takes anyhow."""
+        fits = len(self.seeds) * self.fits_a_draw
+        if "train" not in self.group.paths:
+            return float(fits)
+        with FeatureFile(self.group.paths["train"]) as train:
+            images = np.unique(train.labels, return_counts=True)[1]
+            rows = train.rows if self.shots == "full" else int(np.minimum(images, self.shots).sum())
+            return float(fits) * (rows * train.width * len(images) + _ANY_FIT)
 
     @property
     def digest(self) -> str:

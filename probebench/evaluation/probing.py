@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from probebench.cache.store import FeatureFile
-from probebench.datasets.draws import Draw, TrainingSplit
+from probebench.datasets.draws import Draw, TrainingSplit, require_shots
 from probebench.engine import Ray
 from probebench.errors import ProbebenchError, UsageError, one_line
 from probebench.evaluation.draw_outcome import DrawOutcome
@@ -73,6 +73,7 @@ def _measure(task: ProbeTask, budget: "_Budget") -> Measured:
         held = stack.enter_context(FeatureFile(task.group.paths["val"])) if "val" in task.group.paths else None
         own = held if task.selection.method == "own-split-or-holdout" else None
         split, width = _train_split(train), train.width
+        require_shots(task.dataset_id, split.labels, task.shots)
         outcomes = _choose(task, train, split, own, fit, budget)
         digests, settings, skipped = {"train": train.key.digest}, dict(train.settings), list(train.skipped.ids)
         chosen_in = time.perf_counter() - started

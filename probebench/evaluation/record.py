@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from probebench.cache.key import FeatureKey
 from probebench.datasets.draws import Draw, TrainingSplit, short_classes
 from probebench.registry.entry import Metric, Shots, Versioned
@@ -53,6 +55,10 @@ class Task(Protocol):
     @property
     def metric(self) -> Metric:
         """What is reported: the protocol's, else the data set's own."""
+
+    @property
+    def shared_with_train(self) -> int | None:
+        """Test images of the data set that are in train too; None where nobody looked."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +119,7 @@ def measured_result(task: Task, measured: Measured, stored: dict[str, str]) -> R
     ]
     whole = all(trial.error is None for trial in trials)
     selections = {trial.selection for trial in trials}
+    short = short_classes(used.draw, used.split.labels, used.own_labels, labels) if used else []
     # Full data has one draw, so several trials there are several training seeds.
     varies = "training seeds" if task.shots == "full" else "draws"
     return Result(
@@ -135,10 +142,12 @@ def measured_result(task: Task, measured: Measured, stored: dict[str, str]) -> R
         labels_spent=trials[0].train + trials[0].validation,
         selection="test" if "test" in selections else "validation" if "validation" in selections else "fixed",
         trials=trials,
-        short_classes=short_classes(used.draw, used.split.labels, used.own_labels, labels) if used else [],
+        short_classes=short,
+        classes=len(np.union1d(used.split.labels, labels)) if used and short and task.shots != "full" else None,
         metric=task.metric,
         n_test=len(labels),
         skipped_ids=list(measured.skipped),
+        shared_with_train=task.shared_with_train,
         mean=mean_score(scores) if whole else None,
         ci95=interval(scores) if whole else None,
         ci95_covers=(f"{varies} and test images" if len(trials) > 1 else "test images only") if whole else None,

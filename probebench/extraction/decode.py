@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, default_collate
 
-from probebench.datasets.base import Images
+from probebench.datasets.base import Images, is_deep
 from probebench.errors import DatasetError, FeatureError, OutOfReachError
 
 # Batches that each process has ready, or at work, ahead of the network.
@@ -23,15 +23,16 @@ LEAVE_OUT = "--on-error skip leaves them out and records it"
 class PixelBatch:
     """Pixels (n, S, S, 3), uint8, or what a module's own transform gives of n images.
 
-    ``failed`` says why the images at some positions in it are blank.
+    ``failed`` says why the images at some positions in it are blank, ``deep`` how many have more than 8 bits a value.
     """
 
     pixels: torch.Tensor
     failed: dict[int, str] = field(default_factory=dict)
+    deep: int = 0
 
     def pin_memory(self) -> "PixelBatch":
         """Returns the batch in page-locked memory, from where a GPU copies while it computes; called by DataLoader."""
-        return PixelBatch(self.pixels.pin_memory(), self.failed)
+        return PixelBatch(self.pixels.pin_memory(), self.failed, self.deep)
 
 
 Prepare = Callable[[Image.Image], torch.Tensor]
@@ -41,7 +42,11 @@ class OutOfReach(str):
     """The error line of an image that could not be fetched now, or transformed: leaving it out would be wrong."""
 
 
-class _Decoded(torch.utils.data.Dataset["tuple[torch.Tensor, str | None]"]):
+# What becomes of one image: pixels, why they are blank, and whether it has more than 8 bits a value.
+_Item = tuple[torch.Tensor, str | None, bool]
+
+
+class _Decoded(torch.utils.data.Dataset[_Item]):
     """Pixels from a position on; an unreadable image is handed over as blank pixels and its error line.
 
     Raising in a decoding process would wrap the error in that process's traceback.
@@ -53,23 +58,25 @@ class _Decoded(torch.utils.data.Dataset["tuple[torch.Tensor, str | None]"]):
     def __len__(self) -> int:
         return self._stop - self._start
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, str | None]:
+    def __getitem__(self, index: int) -> _Item:
         try:
-            prepared = self._prepare(self._images.load(self._start + index))
+            image = self._images.load(self._start + index)
+            prepared = self._prepare(image)
         except (OutOfReachError, FeatureError) as error:
-            return self._blank, OutOfReach(error)
+            return self._blank, OutOfReach(error), False
         except DatasetError as error:
-            return self._blank, str(error)
+            return self._blank, str(error), False
         if prepared.shape != self._blank.shape:
             shapes = f"{tuple(prepared.shape)} for one image and {tuple(self._blank.shape)} for others"
-            return self._blank, OutOfReach(f"the transform gave {shapes}; it must give one shape")
-        return prepared, None
+            return self._blank, OutOfReach(f"the transform gave {shapes}; it must give one shape"), False
+        return prepared, None, is_deep(image)
 
 
-def _collate(items: Sequence[tuple[torch.Tensor, str | None]]) -> PixelBatch:
-    failed = {position: error for position, (_, error) in enumerate(items) if error is not None}
+def _collate(items: Sequence[_Item]) -> PixelBatch:
+    failed = {position: error for position, (_, error, _) in enumerate(items) if error is not None}
     # default_collate stacks straight into the memory that processes share.
-    return PixelBatch(default_collate([pixels for pixels, _ in items]), failed)
+    pixels = default_collate([pixels for pixels, _, _ in items])
+    return PixelBatch(pixels, failed, sum(deep for _, _, deep in items))
 
 
 def _begin(_: int) -> None:
@@ -106,7 +113,7 @@ def decoded(
     Raises:
         FeatureError: A decoding process died.
     """
-    loader: DataLoader[tuple[torch.Tensor, str | None]] = DataLoader(
+    loader: DataLoader[_Item] = DataLoader(
         _Decoded(images, prepare, blank, start, stop),
         batch_size=batch_size,
         num_workers=workers,

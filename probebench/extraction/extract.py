@@ -5,6 +5,7 @@ A backbone gives several layers side by side, so one pass over the images fills 
 
 import contextlib
 import itertools
+import warnings
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +21,7 @@ from probebench.cache.writer import FeatureWriter, Provenance, discard_leftovers
 from probebench.datasets.base import Dataset
 from probebench.datasets.check import check_images
 from probebench.engine import Ray
-from probebench.errors import DatasetError, FeatureError
+from probebench.errors import DatasetError, FeatureError, ProbebenchWarning
 from probebench.extraction.clock import Clock
 from probebench.extraction.decode import LEAVE_OUT, OutOfReach
 from probebench.extraction.forward import first_unusable
@@ -163,7 +164,7 @@ class _Run:
                 writer.rewind(start)
         names = [file.job.key.layer for file in files]
         self._progress.start(what if len(names) == 1 else f"{what}, {len(names)} layers", len(job.split), start)
-        clock, executor = Clock(), self._executor(_layers(job, settings))
+        clock, executor, deep = Clock(), self._executor(_layers(job, settings)), 0
         with _Commits(files, clock, self._progress) as commits:
             for block in executor.blocks(settings, job.split.images, start, len(job.split), clock):
                 self._check(block, job, position)
@@ -172,9 +173,17 @@ class _Run:
                     commits.record(_halved(writers[0].settings, batch, position))
                 commits.append(block)
                 position += len(block.rows)
+                deep += block.deep
         for writer in writers:
             writer.finish()
         self._progress.finish()
+        if deep:
+            warnings.warn(
+                f"{what}: {deep} images have 16 bits a value or more; those above 255 come out white, as in PIL; "
+                "scale them to 8 bits first",
+                ProbebenchWarning,
+                stacklevel=2,
+            )
         done: dict[Path, Extracted] = {}
         for file in files:
             skipped = len(file.writer.skipped)

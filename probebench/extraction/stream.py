@@ -27,11 +27,13 @@ class Block:
         rows: The features; those of images that could not be read mean nothing.
         failed: Why an image could not be read, by its position in the block.
         batch_size: Images that went through the network at once.
+        deep: How many of them have more than 8 bits a value.
     """
 
     rows: Features
     failed: dict[int, str] = field(default_factory=dict)
     batch_size: int = 0
+    deep: int = 0
 
 
 class Executor(Protocol):
@@ -93,15 +95,16 @@ class LocalExecutor:
             workers=workers,
             pin=settings["device"] == "cuda",
         )
-        failed: deque[dict[int, str]] = deque()
+        decoded_batches: deque[tuple[dict[int, str], int]] = deque()
 
         def pixels() -> Iterator[torch.Tensor]:
             for batch in _timed(batches, clock):
-                failed.append(batch.failed)
+                decoded_batches.append((batch.failed, batch.deep))
                 yield batch.pixels
 
         for rows, size in forward.stream(pixels(), clock):
-            yield Block(rows, failed.popleft(), size)
+            failed, deep = decoded_batches.popleft()
+            yield Block(rows, failed, size, deep)
         if forward.batch_size < asked:
             self._batch = min(self._batch, forward.batch_size)
 

@@ -17,6 +17,7 @@ import torch
 
 from probebench.datasets.base import Split
 from probebench.datasets.check import check_images
+from probebench.datasets.draws import require_shots
 from probebench.engine import Ray
 from probebench.errors import ProbebenchError
 from probebench.evaluation.many import results_or_errors
@@ -56,6 +57,7 @@ def finetune(task: FinetuneTask, out: Path, probe_protocol: ProtocolSpec | None,
 
 def _measure(task: FinetuneTask, probe_protocol: ProtocolSpec | None, progress: Progress) -> list[Measured]:
     """Trains, chooses and predicts, and returns what each alpha measured."""
+    require_shots(task.dataset_id, task.train_split.labels, task.shots)
     check_images(task.dataset.splits.values())
     place = accelerator(task.options)
     starts = Starts.of(task)

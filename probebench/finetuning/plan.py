@@ -177,7 +177,8 @@ def estimate(task: FinetuneTask) -> Cost:
 def _trained_a_second(task: FinetuneTask, starts: Starts) -> float:
     draw, seeds = task.trials(task.train_split)[0]
     first = trainings_of(task, starts, draw, seeds, ValidationImages(None), None)[0]
-    size = min(first.batch_size, task.options.micro_batch or first.batch_size, len(draw.train))
+    # Batch normalisation cannot be trained on one.
+    size = max(2, min(first.batch_size, task.options.micro_batch or first.batch_size, len(draw.train)))
     if task.options.device == "cpu":
         size = min(size, _IMAGES)
     few = np.resize(draw.train, (_STEPS + 1) * size)

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from probebench.cache.key import FeatureKey
 from probebench.datasets.base import Dataset
 from probebench.datasets.draws import Draw, TrainingSplit
+from probebench.datasets.opened import recall
 from probebench.evaluation.zeroshot import Prompts
 from probebench.fingerprint import fingerprint
 from probebench.registry.entry import Metric, Shots
@@ -64,6 +65,12 @@ class FinetuneTask:
     def dataset_id(self) -> str:
         """Id of the data set."""
         return self.dataset.id
+
+    @property
+    def shared_with_train(self) -> int | None:
+        """Test images of the data set that are in train too; None where nobody looked."""
+        known = recall(self.dataset_id, self.home / "datasets")
+        return known.shared_with_train if known else None
 
     @property
     def train_split(self) -> TrainingSplit:

@@ -9,6 +9,7 @@ from probebench.registry.entry import Shots
 from probebench.results.cells import Cell, DataSet, Entrant, Setting, in_order, selected_on_test, source_name
 from probebench.results.schema import CheckpointFacts
 from probebench.results.scores import score_of
+from probebench.results.short import lacks_images
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,10 @@ def board_rows(cells: Iterable[Cell]) -> list[Row]:
 
 
 def _descending(row: Row, columns: Sequence[Shots]) -> list[tuple[bool, float]]:
-    means = [score_of(cell.result).mean if (cell := row.cells.get(shots)) else None for shots in reversed(columns)]
+    means = [
+        score_of(cell.result).mean if (cell := row.cells.get(shots)) and not lacks_images(cell.result) else None
+        for shots in reversed(columns)
+    ]
     return [(mean is None, -(mean or 0.0)) for mean in means]
 
 

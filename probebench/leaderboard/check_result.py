@@ -65,6 +65,10 @@ def _check_dataset(result: Result, dataset: DatasetSpec, protocol: AnyProtocol |
     if result.metric != (fixed or dataset.metric):
         by = f"protocol {result.protocol} reports {fixed}" if fixed else f"{dataset.id} is scored by {dataset.metric}"
         yield f"metric is {result.metric}, and {by}"
+    if result.classes is not None and result.classes > len(dataset.classes):
+        yield f"{result.classes} classes, and {dataset.id} has {len(dataset.classes)}"
+    if result.shared_with_train is not None:
+        yield "shared_with_train is told of data sets without an entry only"
     if dataset.fingerprint not in ("unknown", result.dataset_fingerprint):
         yield f"the data set's fingerprint is not that of the registry's {dataset.id}"
     if result.n_test is not None and not 0 <= dataset.splits.test - result.n_test <= len(result.skipped_ids):

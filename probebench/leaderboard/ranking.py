@@ -14,6 +14,7 @@ from probebench.registry.entry import Shots
 from probebench.results.cells import Cell, DataSet, Entrant, Setting, selected_on_test
 from probebench.results.schema import Result
 from probebench.results.scores import DECIMALS, has_score
+from probebench.results.short import is_trial, lacks_images
 from probebench.results.stats import Comparison, holm, mean_comparison
 
 ALPHA = 0.05
@@ -29,6 +30,8 @@ Note = Literal[
     "test-selected",
     "published",
     "older version",
+    "too few images",
+    "trial run",
     "failed",
 ]
 NOTES: tuple[Note, ...] = get_args(Note)
@@ -40,7 +43,7 @@ class CellScore:
 
     Attributes:
         mean: Recomputed; None where the result that counts failed.
-        note: Why it may not count: "test-selected", "published", "older version" or "failed"; else "".
+        note: Why it may not count, such as "test-selected" or "too few images"; else "".
     """
 
     cell: Cell
@@ -117,6 +120,10 @@ def why_unranked(result: Result, versions: Mapping[str, int]) -> Note:
         return "test-selected"
     if result.protocol_version < versions.get(result.protocol, 0):
         return "older version"
+    if is_trial(result):
+        return "trial run"
+    if lacks_images(result):
+        return "too few images"
     return "" if has_score(result) else "failed"
 
 
@@ -195,7 +202,7 @@ def mean_interval(means: Sequence[float], intervals: Sequence[Interval | None]) 
 def _note(found: Sequence[CellScore], wanted: int) -> Note:
     """Says why an entrant is not ranked; what forbids a rank comes before what is only missing."""
     notes = {cell.note for cell in found}
-    for note in ("published", "test-selected", "older version", "failed"):
+    for note in ("published", "test-selected", "older version", "too few images", "trial run", "failed"):
         if note in notes:
             return note
     return "" if len(found) == wanted else "incomplete"

@@ -20,7 +20,18 @@ _URI = re.compile(
 
 # State-dict adapters: how a trainer's names map onto the architecture's (backbones/adapters.py has the rules).
 Keys = Literal[
-    "plain", "by-order", "trunk", "dino", "moco", "slip", "open-clip-visual", "lightly", "solo-learn", "vissl"
+    "plain",
+    "by-order",
+    "prefixed",
+    "trunk",
+    "mae",
+    "dino",
+    "moco",
+    "slip",
+    "open-clip-visual",
+    "lightly",
+    "solo-learn",
+    "vissl",
 ]
 
 
@@ -32,7 +43,7 @@ MODULE = "module"
 # what names a path, an address, weights or how they are read would fetch or run what a stranger chose.
 _CLASSES, _HEADS = range(100_001), range(1, 129)
 ARGUMENTS: dict[str, dict[str, range | type[bool]]] = {
-    "timm": {"num_classes": _CLASSES, "num_heads": _HEADS},
+    "timm": {"num_classes": _CLASSES, "num_heads": _HEADS, "img_size": range(1, 4097)},
     "open_clip": {"force_quick_gelu": bool},
     "torchvision": {"num_classes": _CLASSES},
     MODULE: {},

@@ -3,7 +3,7 @@
 import fnmatch
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from probebench.errors import UsageError, did_you_mean
 
@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 
 # Prefixes of data sets that are named by where they lie, and have no entry.
 FOLDER, WDS, HF = "folder:", "wds:", "hf:"
+# Between a data set and the number of images of a trial run on some of it; no other id has it.
+TRIAL = "@"
+# What the folders in a data set folder are, where a user says so: ``folder:PATH?layout=classes``.
+Layout = Literal["classes", "splits"]
+_LAYOUT = "?layout="
 
 
 def is_source(text: str) -> bool:
@@ -19,11 +24,42 @@ def is_source(text: str) -> bool:
     return text.startswith((FOLDER, WDS, HF))
 
 
+def folder_of(text: str) -> tuple[Path, Layout | None]:
+    """Reads ``folder:PATH``, with ``?layout=classes`` or ``?layout=splits`` behind it.
+
+    Raises:
+        UsageError: The layout is neither.
+    """
+    text = text.removeprefix(FOLDER)
+    whole = Path(text).expanduser()
+    place, said, layout = text.rpartition(_LAYOUT)
+    if not said or whole.is_dir():
+        return whole, None
+    if layout not in get_args(Layout):
+        raise UsageError(f"data set {FOLDER}{text}: its layout is classes or splits, not {layout!r}")
+    return Path(place).expanduser(), cast(Layout, layout)
+
+
+def laid_out(names: Sequence[str], layout: Layout | None) -> list[str]:
+    """Returns names of data sets, those that are folders with the layout that was asked for.
+
+    Raises:
+        UsageError: A layout was asked for and no folder was named.
+    """
+    if layout is None:
+        return list(names)
+    parts = split_list(names)
+    folders = [one for one in parts if one.startswith(FOLDER) or Path(one).expanduser().is_dir()]
+    if not folders:
+        raise UsageError("--layout is for folders of images, and no folder was named")
+    return [f"{FOLDER}{one.removeprefix(FOLDER)}{_LAYOUT}{layout}" if one in folders else one for one in parts]
+
+
 def split_list(texts: Iterable[str]) -> list[str]:
     """Splits comma lists; a source whose own name holds a comma stays whole."""
     parts: list[str] = []
     for text in texts:
-        folder = text.startswith(FOLDER) and Path(text.removeprefix(FOLDER)).expanduser().is_dir()
+        folder = text.startswith(FOLDER) and folder_of(text)[0].is_dir()
         whole = folder or text.startswith((WDS, HF))
         parts += [text] if whole else [part.strip() for part in text.split(",") if part.strip()]
     return parts

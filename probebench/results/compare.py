@@ -12,6 +12,7 @@ from probebench.results.cells import CellKey, DataSet, Entrant, entrant_names, g
 from probebench.results.metrics import image_scores
 from probebench.results.schema import Result
 from probebench.results.scores import counted_predictions, counted_trials, has_score, score_of
+from probebench.results.short import on_too_few
 from probebench.results.stats import Comparison, holm, paired
 from probebench.results.store import Predictions
 
@@ -36,11 +37,12 @@ class RankShift:
 def rank_shifts(results: Iterable[Result], protocols: Sequence[str]) -> list[RankShift]:
     """Ranks checkpoints under each protocol on the same cache.
 
-    Only checkpoints with a score under every protocol are ranked, and only where there are two of them.
+    Only checkpoints with a score under every protocol are ranked, and only where there are two of them, and where half
+    of the classes or more have the images that the shots say.
     """
     cells: dict[tuple[DataSet, Shots], dict[Entrant, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     for cell in gather(results):
-        if (mean := score_of(cell.result).mean) is not None:
+        if (mean := score_of(cell.result).mean) is not None and not on_too_few(cell.result):
             cells[cell.key.dataset, cell.key.shots][cell.key.entrant].setdefault(cell.key.setting.protocol, mean)
     names = entrant_names(entrant for models in cells.values() for entrant in models)
     shifts = []

@@ -133,7 +133,10 @@ class Result(Record):
         shots: Images a class, or "full"; 0 for zero-shot.
         labels_spent: Labelled images used by one draw, training and validation together.
         selection: What the hyper-parameters were chosen on.
+        classes: Classes of the data set, where some have fewer images than the shots say; None elsewhere.
         skipped_ids: Images that could not be read and were left out.
+        shared_with_train: Test images that are in train too, byte for byte, as they were found when a data set of the
+            user's own was opened; None where nobody looked.
         mean: Mean test score over the trials; None when a trial failed.
         ci95: Its 95% interval; None when a trial failed.
         ci95_covers: What varies in the interval: with one draw and one training, test images only.
@@ -161,9 +164,11 @@ class Result(Record):
     selection: Literal["validation", "test", "fixed"]
     trials: Items[Trial]
     short_classes: Items[ShortClass]
+    classes: Annotated[int, Field(ge=2)] | None = Field(default=None, exclude_if=lambda value: value is None)
     metric: Metric
     n_test: int | None
     skipped_ids: Items[str]
+    shared_with_train: Annotated[int, Field(ge=0)] | None = Field(default=None, exclude_if=lambda value: value is None)
     mean: UnitScore | None
     ci95: tuple[UnitScore, UnitScore] | None
     ci95_covers: Literal["draws and test images", "training seeds and test images", "test images only"] | None

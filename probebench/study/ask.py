@@ -8,6 +8,7 @@ from typing import Any
 
 from probebench.results.cells import beside, counted, gather, shots_text, size_text
 from probebench.results.schema import Result
+from probebench.results.short import on_too_few
 from probebench.study import checkpoints, contrasts, sides, sizes, sources
 from probebench.study.claims import Claim
 from probebench.study.noise import Noise, Read
@@ -132,6 +133,8 @@ def study(
         if not found:
             continue
         part = _Part(name, PanelMaker(Noise(read), chance or {}), size_tolerance)
+        if few := sum(on_too_few(result) for result in held):
+            part.drop(counted(few, "result"), "fewer than half of the classes have that many images, or a trial run")
         first, rest = _ask(found, part)
         leading += first
         others += rest

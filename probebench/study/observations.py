@@ -10,6 +10,7 @@ from probebench.registry.entry import Shots
 from probebench.results.cells import Cell, gather, source_name, source_samples
 from probebench.results.schema import Result
 from probebench.results.scores import counted_trials, draw_scores, score_of
+from probebench.results.short import on_too_few
 from probebench.study.order import best_of
 
 # Sizes that differ by less than this are one size: a fixed crawl loses some images between downloads.
@@ -93,12 +94,12 @@ class Observation:
 
 
 def observations(results: Iterable[Result]) -> list[Observation]:
-    """Makes observations of cells; failed runs are no scores.
+    """Makes observations of cells; no failed runs, and none whose classes lack images.
 
     Results that share a cell count once, by a rule that looks at no test score (``results.cells``). Only a published
     table lists tunings of one pre-training: these are one observation of several scores.
     """
-    cells = gather(results)
+    cells = [cell for cell in gather(results) if not on_too_few(cell.result)]
     fingerprints: dict[str, set[str]] = defaultdict(set)
     for cell in cells:
         if cell.key.dataset.fingerprint:

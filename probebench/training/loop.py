@@ -26,6 +26,7 @@ from probebench.training.options import TrainingOptions
 from probebench.training.predict import accelerator
 from probebench.training.seeds import Seeds, seeded
 
+_Norm = torch.nn.modules.batchnorm._BatchNorm
 # Steps between looks at the loss: on a GPU each look waits for what is under way.
 _LOOK_EVERY = 20
 
@@ -116,7 +117,9 @@ def run(training: Training, options: TrainingOptions, progress: Progress) -> Pro
         with_,
         # A batch may have one image more.
         options.micro_batch or training.batch_size + 1,
-        lambda error: FeatureError(f"{training.name}: one image does not fit into memory ({error})"),
+        lambda error: FeatureError(
+            f"{training.name}: one image (three, where batch normalisation trains) does not fit into memory ({error})"
+        ),
         lambda micro: progress.note(f"{training.name}: memory ran out; {micro} images at once from here on"),
     )
 
@@ -129,6 +132,8 @@ class _Loop:
         self._steps = training.steps * training.epochs
         self._place = accelerator(options)
         self._processes = self._place.num_processes
+        # Images that a part of a batch must have.
+        self._fewest = 1
 
     def run(self) -> Progressed:
         training = self._training
@@ -182,7 +187,7 @@ class _Loop:
                 state={} if over else self._state(),
                 kept=kept,
                 weights=weights,
-                micro=min(self._micro, training.batch_size),
+                micro=min(max(self._micro, self._fewest), training.batch_size),
                 over=over,
             )
             self._write(done)
@@ -208,8 +213,10 @@ class _Loop:
         self._model.train()
         if training.frozen_norms:
             for layer in self._module.modules():
-                if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm):
+                if isinstance(layer, _Norm):
                     layer.eval()
+        # Batch normalisation learns nothing from one image, and refuses it where it has no pixels left to average.
+        self._fewest = 2 if any(isinstance(one, _Norm) and one.training for one in self._module.modules()) else 1
         with seeded(training.seeds("training", number), self._place.device):
             for step, size in enumerate(sizes):
                 self._schedule.step_update((number - 1) * len(sizes) + step)
@@ -240,7 +247,12 @@ class _Loop:
         inputs, targets = training.objective.mixed(inputs, targets)
         self._optimizer.zero_grad()
         total = torch.zeros((), device=device)
-        count = -(-len(inputs) // self._micro)
+        if len(inputs) < self._fewest:
+            raise UsageError(
+                f"{training.name}: batch normalisation trains on two images or more, and a step has one here; "
+                "train in larger batches or in fewer processes, or freeze its statistics (frozen_norms)"
+            )
+        count = min(-(-len(inputs) // self._micro), len(inputs) // self._fewest)
         micro = zip(torch.tensor_split(inputs, count), torch.tensor_split(targets, count), strict=True)
         ran_out = False
         try:

@@ -1,6 +1,7 @@
 """Checkpoints saved as each trainer saves them, against the network that the trainer's own code would compute with."""
 
 import argparse
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ import torch
 import torchvision
 
 from probebench.backbones.adapters import read_state_dict
+from probebench.backbones.recognise import recognise
 from probebench.backbones.weights import load_into
 from probebench.errors import WeightsError
-from probebench.registry.checkpoint import Keys
+from probebench.registry.checkpoint import Architecture, Keys
 
 Network = torch.nn.Module
 IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -266,3 +268,95 @@ def test_counters_and_heads_without_outputs_may_be_missing(tmp_path: Path) -> No
     del state["bn1.running_var"]
     with pytest.raises(WeightsError, match=r"1 keys missing \(bn1.running_var\)"):
         load_into(network, state, "resnet18", tmp_path / "old.pth")
+
+
+def dinov2(name: str = "vit_small_patch14_dinov2") -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """A file as facebookresearch/dinov2 releases it, and what timm's own conversion makes of it."""
+    from timm.models.vision_transformer import checkpoint_filter_fn
+
+    with torch.device("meta"):
+        network = timm.create_model(name, num_classes=0, img_size=28, depth=3)
+    generator = torch.Generator().manual_seed(0)
+    state = {key: torch.rand(value.shape, generator=generator) for key, value in network.state_dict().items()}
+    if "reg_token" in state:
+        state["register_tokens"] = state.pop("reg_token")
+        state["pos_embed"] = torch.rand(1, state["pos_embed"].shape[1] + 1, state["pos_embed"].shape[2])
+    released = {**state, "mask_token": torch.rand(1, 384)}
+    return released, checkpoint_filter_fn(dict(released), network)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["vit_small_patch14_dinov2", "vit_small_patch14_reg4_dinov2"])
+@pytest.mark.parametrize("form", ["release", "training", "chunked", "fsdp", "both"])
+def test_dinov2_files_become_what_timm_makes_of_them(tmp_path: Path, name: str, form: str) -> None:
+    released, expected = dinov2(name)
+    content: dict[str, Any] = dict(released)
+    if form != "release":
+        if form in ("chunked", "fsdp"):
+            # BlockChunk of dinov2/models: the number in the network stays behind that of the chunk.
+            content = {
+                re.sub(r"^blocks\.(\d+)\.", lambda one: f"blocks.{int(one[1]) // 2}.{one[1]}.", key): value
+                for key, value in content.items()
+            }
+        if form == "fsdp":
+            content = {
+                re.sub(r"(blocks\.\d+\.)", r"\1_fsdp_wrapped_module.", f"_fsdp_wrapped_module.{key}"): value
+                for key, value in content.items()
+            }
+        content = nested(
+            content,
+            "backbone.",
+            **{"dino_head.last_layer.weight": torch.ones(2), "ibot_head.mlp.0.bias": torch.ones(2)},
+        )
+        content = {"teacher": content}
+        if form == "both":
+            other = {key: value + 1 for key, value in released.items()}
+            content = {"model": nested(other, "student.backbone.") | nested(released, "teacher.backbone.")}
+    torch.save(content, tmp_path / "w.pth")
+    found = read_state_dict(tmp_path / "w.pth", "dino")
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[key], value) for key, value in expected.items())
+
+
+def test_dinov2s_swiglu_has_timms_names(tmp_path: Path) -> None:
+    torch.save({"blocks.0.mlp.w12.weight": torch.ones(2), "blocks.0.mlp.w3.bias": torch.ones(2)}, tmp_path / "w.pth")
+    assert set(read_state_dict(tmp_path / "w.pth", "dino")) == {"blocks.0.mlp.fc1.weight", "blocks.0.mlp.fc2.bias"}
+
+
+def vit(**kwargs: Any) -> dict[str, torch.Tensor]:
+    return timm.create_model("test_vit", num_classes=0, **kwargs).state_dict()
+
+
+def test_what_a_file_is_of_is_found_out(tmp_path: Path) -> None:
+    """The formats that say least: a decoder beside the encoder, other sizes, any prefix, averages, wrappers."""
+    state = vit()
+    decoder = {"mask_token": torch.ones(1, 1, 8), "decoder_pos_embed": torch.ones(1, 2, 8)}
+    decoder |= {"decoder_blocks.0.attn.qkv.weight": torch.ones(2, 2), "decoder_pred.bias": torch.ones(2)}
+    other = {key: value + 1 for key, value in state.items()}
+    small = vit(img_size=96)
+    cases: list[tuple[dict[str, Any], str, dict[str, Any], dict[str, torch.Tensor]]] = [
+        ({"model": state | decoder}, "mae", {}, state),
+        ({"model": small | decoder}, "mae", {"img_size": 96}, small),
+        *(
+            ({"state_dict": nested(state, prefix, **{"criterion.weight": torch.ones(2)})}, "prefixed", {}, state)
+            for prefix in ("model.", "net.", "model.model.", "network.features.", "_forward_module.model.")
+        ),
+        ({"state_dict": nested(other, "model.") | nested(state, "model_ema.module.")}, "prefixed", {}, state),
+        ({"state_dict": nested(other, "online.") | nested(state, "teacher.")}, "prefixed", {}, state),
+        ({"state_dict": nested(state | {"head.0.weight": torch.ones(3, 3)}, "net.")}, "prefixed", {}, state),
+        ({"model": nested(state, "_orig_mod.module.")}, "plain", {}, state),
+    ]
+    architecture = Architecture(library="timm", name="test_vit")
+    for content, keys, kwargs, expected in cases:
+        torch.save(content, tmp_path / "w.pth")
+        found = recognise(tmp_path / "w.pth", architecture)
+        assert (found.keys, found.architecture.kwargs) == (keys, {"num_classes": 0, **kwargs}), list(content)
+        assert found.state.keys() == expected.keys()
+        assert all(torch.equal(found.state[key], value) for key, value in expected.items())
+
+
+def test_two_networks_that_fit_equally_are_asked_about(tmp_path: Path) -> None:
+    state = vit()
+    torch.save({"state_dict": nested(state, "one.") | nested(state, "two.")}, tmp_path / "w.pth")
+    architecture = Architecture(library="timm", name="test_vit")
+    with pytest.raises(WeightsError, match=r"holds several networks that fit \(one\., two\.\); save one alone"):
+        recognise(tmp_path / "w.pth", architecture, "prefixed")

@@ -129,3 +129,85 @@ def test_add_with_wrong_facts(run: Run, tmp_path: Path, wrong: tuple[str, ...], 
     torch.save(timm.create_model("test_resnet").state_dict(), tmp_path / "w.pt")
     ran = run("models", "add", "w.pt", "--library", "timm", "--method", "supervised", "--source", "x", *wrong)
     assert ran.code == code and said in ran.err
+
+
+TYPED = ("--library", "timm", "--method", "supervised", "--source", "IN1K")
+
+
+def save(path: Path, seed: int = 0, name: str = "test_resnet", prefix: str = "") -> Path:
+    import timm
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        state = timm.create_model(name, num_classes=0).state_dict()
+    torch.save({f"{prefix}{key}": value for key, value in state.items()}, path)
+    return path
+
+
+def test_add_says_what_it_took_and_what_it_does_not_know(run: Run, tmp_path: Path) -> None:
+    file = save(tmp_path / "w.pt", prefix="encoder_q.")
+    added = run("models", "add", file, "--arch", "test_resnet", *TYPED, "--id", "moco")
+    assert "preprocessing (moco's own): 160 px, shortest side to 182 by bilinear, crop 0.875, mean 0.485" in added.out
+    assert "unknown: labels, which closes the study's questions of clean labels against noisy ones" in added.out
+    assert "unknown: epochs\n" in added.out and "unknown: method" not in added.out
+    own = run(
+        "models", "add", save(tmp_path / "v.pt", 1), "--arch", "test_resnet", *TYPED, "--id", "plain", "--crop", "1"
+    )
+    assert "preprocessing (timm's own for test_resnet, but for crop as given): 160 px" in own.out and own.err == ""
+    again = run("models", "add", file, "--arch", "test_resnet", *TYPED, "--id", "other")
+    assert again.code == 0 and "warning: " in again.err and "is the file of moco already" in again.err
+    assert "needs --arch, --library, --method, --source too" in run("models", "add", file).error
+
+
+def test_a_normalisation_that_nobody_knows_is_asked_for(run: Run, tmp_path: Path) -> None:
+    file = save(tmp_path / "w.pt", name="vit_small_patch16_224")
+    typed = ("models", "add", file, "--arch", "vit_small_patch16_224", *TYPED, "--id", "vit")
+    asked = run(*typed)
+    assert asked.code == 2 and "normalises images for vit_small_patch16_224 in " in asked.error
+    assert "--mean 0.5 0.5 0.5 --std 0.5 0.5 0.5" in asked.error and "--mean 0.485 0.456 0.406" in asked.error
+    imagenet = ("--mean", "0.485", "0.456", "0.406", "--std", "0.229", "0.224", "0.225")
+    assert "mean 0.485 0.456 0.406" in run(*typed, *imagenet).out
+
+
+def test_weights_that_were_trained_again(run: Run, tmp_path: Path, home: Path) -> None:
+    typed = ("--arch", "test_resnet", *TYPED, "--id", "mine", "--crop", "1")
+    assert run("models", "add", save(tmp_path / "a.pt"), *typed).code == 0
+    entry = home / "registry" / "checkpoints" / "mine.toml"
+    before = entry.read_text()
+    retrained = save(tmp_path / "b.pt", seed=1)
+    refused = run("extract", "--model", "mine", "--dataset", "digits", "--weights", retrained)
+    assert refused.code == 1 and f"models add {retrained} --id mine --replace" in refused.error
+    assert " tensors differ, such as " in refused.error
+    assert "give another --id, or --replace" in run("models", "add", retrained, *typed).error
+    assert "--replace needs --id" in run("models", "add", retrained, "--replace").error
+    assert "ships with probebench" in run("models", "add", retrained, "--replace", "--id", "laion_clip_rn50").error
+    damaged = tmp_path / "c.pt"
+    damaged.write_bytes(retrained.read_bytes()[:-99])
+    assert run("models", "add", damaged, "--replace", "--id", "mine").code == 1 and entry.read_text() == before
+    done = run("models", "add", retrained, "--replace", "--id", "mine")
+    assert done.code == 0 and "replaced: " in done.out and "crop 1," in done.out
+    assert entry.read_text() != before and sorted(one.name for one in (home / "weights").iterdir()) == ["mine"]
+    assert run("extract", "--model", "mine", "--dataset", "digits", "--dry-run").code == 0
+
+
+def test_weights_of_another_entry_are_not_registered(run: Run, tmp_path: Path) -> None:
+    file = save(tmp_path / "w.pt")
+    run("models", "add", file, "--arch", "test_resnet", *TYPED, "--id", "mine")
+    refused = run("extract", "--model", "laion_clip_rn50", "--dataset", "digits", "--weights", file)
+    assert refused.code == 2 and "is that of mine, and not of laion_clip_rn50; say --model mine" in refused.error
+
+
+def test_remove_and_rename(run: Run, tmp_path: Path, home: Path) -> None:
+    run("models", "add", save(tmp_path / "w.pt"), "--arch", "test_resnet", *TYPED, "--id", "mine")
+    assert "has an entry laion_clip_rn50 already" in run("models", "rename", "mine", "laion_clip_rn50").error
+    assert run("models", "rename", "mine", "No Id").code == 2
+    assert run("models", "rename", "mine", "yours").code == 0
+    assert "A " not in run("models", "show", "yours").err and run("models", "show", "mine").code == 2
+    assert run("extract", "--model", "yours", "--dataset", "digits", "--dry-run").code == 0
+    removed = run("models", "remove", "yours")
+    assert removed.code == 0 and "probebench cache remove --model yours" in removed.out
+    assert run("models", "show", "yours").code == 2 and not list((home / "weights").rglob("*.safetensors"))
+    for verb in (("remove", "laion_clip_rn50"), ("rename", "laion_clip_rn50", "x")):
+        assert "ships with probebench" in run("models", *verb).error
+    assert run("models", "remove", "nothing").code == 2

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from probebench.datasets.base import dataset_fingerprint, decode, digests_fingerprint
+from probebench.datasets.base import FileImages, dataset_fingerprint, decode, digests_fingerprint
 from probebench.errors import DatasetError
 from probebench.fingerprint import fingerprint
 
@@ -36,3 +36,18 @@ def test_postscript_starts_no_program(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "a.jpg").write_bytes((tmp_path / "a.eps").read_bytes())
     with pytest.raises(DatasetError, match="a.jpg cannot be read .not an image"):
         decode(tmp_path / "a.jpg", "a.jpg")
+
+
+@pytest.mark.parametrize("name", ["big.png", "big.bmp"])
+def test_a_large_image_says_how_it_is_read(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow refuses twice its constant; --max-pixels sets the limit of every process."""
+    Image.new("L", (300, 200)).save(tmp_path / name)
+    images = FileImages.below(tmp_path, [name], ["x"])
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20_000)
+    with pytest.raises(DatasetError, match=r"has 60,000 pixels, and files of more than .* say --max-pixels 60000"):
+        images.load(0)
+    monkeypatch.setenv("PROBEBENCH_MAX_PIXELS", "59999")
+    with pytest.raises(DatasetError, match=r"files of more than 59,999 are taken for"):
+        images.load(0)
+    monkeypatch.setenv("PROBEBENCH_MAX_PIXELS", "60000")
+    assert images.load(0).size == (300, 200)

@@ -134,6 +134,7 @@ def test_sources_of_the_users_own_go_to_their_opener(
     asked = []
     opener = SimpleNamespace(**{f"open_{kind}": lambda text, root: asked.append((text, root))})
     monkeypatch.setitem(sys.modules, f"probebench.datasets.sources.{package}.open", opener)
+    monkeypatch.setattr("probebench.datasets.open.remembered", lambda opened, *_: opened)
     open_dataset(f"{kind}:a/b:c", shipped, tmp_path)
     assert asked == [("a/b:c", tmp_path)]
 

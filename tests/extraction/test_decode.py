@@ -53,3 +53,17 @@ class Deadly(ArrayImages):
 def test_a_killed_decoding_process_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(FeatureError, match="with fewer --workers"):
         list(decoded(Deadly(PIXELS), Pixels(SPEC), BLANK, 0, 12, batch_size=4, workers=1, pin=False))
+
+
+class Deep(ArrayImages):
+    """Of ten images two have 16 bits, one 32 and one is of floats."""
+
+    def load(self, position: int) -> Image.Image:
+        made = {1: np.uint16, 5: np.uint16, 6: np.int32, 9: np.float32}
+        return Image.fromarray(PIXELS[position, :, :, 0].astype(made.get(position, np.uint8)))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_images_of_more_than_8_bits_are_counted(workers: int) -> None:
+    batches = list(decoded(Deep(PIXELS), Pixels(SPEC), BLANK, 0, 10, batch_size=4, workers=workers, pin=False))
+    assert [batch.deep for batch in batches] == [1, 2, 1]

@@ -19,7 +19,7 @@ from probebench.cache.store import FeatureFile, stored_files
 from probebench.cache.writer import FeatureWriter
 from probebench.datasets.base import Dataset, Images
 from probebench.datasets.open import open_dataset
-from probebench.errors import CacheError, DatasetError, FeatureError, OutOfReachError, UsageError
+from probebench.errors import CacheError, DatasetError, FeatureError, OutOfReachError, ProbebenchWarning, UsageError
 from probebench.extraction import ExtractionOptions, extract, plan
 from probebench.extraction.clock import Clock
 from probebench.extraction.forward import Forward
@@ -382,6 +382,17 @@ def test_skipped_images_are_left_out_and_recorded(
             ).numpy()
         assert np.abs(file.read() - expected).max() <= 1e-5 * np.abs(expected).max()
     assert [part.computed for part in extract(tiny, opened, home, OPTIONS)] == [0, 0], "found, whatever is asked"
+
+
+def test_deep_images_are_told_of_once_a_split(tiny: Backbone, tmp_path: Path, home: Path, shipped: Registry) -> None:
+    for split, seed in (("train", 0), ("test", 1)):
+        make_images(tmp_path / "d" / split, each=4, seed=seed)
+    for name in ("train/class0/a.png", "train/class1/b.tif"):
+        Image.fromarray(np.full((24, 24), 40000, np.uint16)).save(tmp_path / "d" / name)
+    opened = open_dataset(f"folder:{tmp_path / 'd'}", shipped, home / "datasets")
+    with pytest.warns(ProbebenchWarning, match="2 images have 16 bits a value or more") as said:
+        extract(tiny, opened, home, replace(OPTIONS, batch_size=3))
+    assert len(said) == 1
 
 
 def test_an_image_that_only_decoding_finds_damaged_stops_too(

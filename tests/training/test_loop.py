@@ -13,6 +13,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
+from probebench.errors import FeatureError, UsageError
 from probebench.finetuning.finetune import held_for
 from probebench.finetuning.model import Starts
 from probebench.finetuning.select import trainings_of
@@ -162,6 +163,51 @@ def test_memory_that_runs_out_halves_what_goes_through_at_once(
     monkeypatch.setattr(train._Loop, "_step", greedy)
     done = train.run(training, CPU, Silent())
     assert done.over and done.micro == 3 and asked[:3] == [9, 5, 3]
+
+
+class Narrow(torch.nn.Module):
+    """Normalises what has no pixels left, so that torch refuses a single image; remembers how many it was given."""
+
+    def __init__(self, most: int = 99) -> None:
+        super().__init__()
+        self.norm, self.head = torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 3)
+        self.seen: list[int] = []
+        self.most = most
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.seen.append(len(images))
+            if len(images) > self.most:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+        out: torch.Tensor = self.head(self.norm(images.mean((2, 3))))
+        return out
+
+
+@pytest.mark.parametrize(("micro", "most"), [(1, 99), (2, 99), (4, 99), (None, 5), (None, 3)])
+def test_no_part_of_a_batch_has_one_image_where_batch_normalisation_trains(
+    home: Path, tmp_path: Path, micro: int | None, most: int
+) -> None:
+    """Asked for, and where memory runs out; batches of 9 are odd."""
+    network = Narrow(most)
+    training = replace(make_training(tmp_path, home), begin=lambda: network, batch_size=9, frozen_norms=False)
+    done = train.run(training, replace(CPU, micro_batch=micro), Silent())
+    assert done.over and done.error is None and min(network.seen) >= 2
+    assert max(one for one in network.seen if one <= most) <= max(3, micro or most)
+    assert done.micro is not None and done.micro >= 2
+
+
+def test_a_step_of_one_image_is_one_line_where_batch_normalisation_trains(home: Path, tmp_path: Path) -> None:
+    training = make_training(tmp_path, home)
+    single = replace(training, begin=Narrow, batch_size=1, frozen_norms=False)
+    with pytest.raises(UsageError, match="batch normalisation trains on two images or more, and a step has one"):
+        train.run(single, CPU, Silent())
+    assert train.run(replace(single, frozen_norms=True, path=tmp_path / "f.pt"), CPU, Silent()).over
+
+
+def test_two_images_that_do_not_fit_are_one_line(home: Path, tmp_path: Path) -> None:
+    training = replace(make_training(tmp_path, home), begin=lambda: Narrow(1), frozen_norms=False)
+    with pytest.raises(FeatureError, match="does not fit into memory"):
+        train.run(training, CPU, Silent())
 
 
 def test_rates_follow_their_closed_form() -> None:

@@ -30,10 +30,16 @@ def find_splits(places: Mapping[str, _Place], where: str) -> dict[str, _Place]:
     With train and val but no test, val is the test split.
 
     Raises:
-        DatasetError: There is test without train, or train alone; the line begins with ``where``.
+        DatasetError: There is test without train, or train alone, or two of one split; the line begins with ``where``.
     """
-    names = {name.lower(): name for name in places}
-    found = {split: names[name] for split, known in SPLIT_NAMES.items() for name in known if name in names}
+    found: dict[str, str] = {}
+    for name in places:
+        for split in (split for split, known in SPLIT_NAMES.items() if name.lower() in known):
+            if split in found:
+                raise DatasetError(
+                    f"{where} has {found[split]} and {name}, which are both the {split} split; rename one"
+                )
+            found[split] = name
     if "train" not in found:
         if "test" in found:
             raise DatasetError(f"{where} has {found['test']} but no train beside it")
@@ -42,7 +48,7 @@ def find_splits(places: Mapping[str, _Place], where: str) -> dict[str, _Place]:
         if "val" not in found:
             raise DatasetError(f"{where} has {found['train']} but neither test nor val beside it")
         found["test"] = found.pop("val")
-    return {split: places[name] for split, name in found.items()}
+    return {split: places[found[split]] for split in SPLIT_NAMES if split in found}
 
 
 def cut(whole: Split) -> dict[str, Split]:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,11 +32,18 @@ class HeldImages:
     def check(self, position: int) -> None:
         """Finds nothing wrong: what lies in memory can be read."""
 
+    @cached_property
+    def _pixels(self) -> list[list[Any]]:
+        return [[one.mode, list(one.size), hashlib.sha256(one.tobytes()).hexdigest()] for one in self.images]
+
+    @property
+    def digests(self) -> list[str]:
+        """A sha256 of each image's mode, size and pixels."""
+        return [fingerprint(one) for one in self._pixels]
+
     def content(self) -> str:
         """Returns the sha256 over modes, sizes and pixels."""
-        return fingerprint(
-            [[one.mode, list(one.size), hashlib.sha256(one.tobytes()).hexdigest()] for one in self.images]
-        )
+        return fingerprint(self._pixels)
 
     def take(self, positions: Positions) -> "HeldImages":
         """Returns some of the images."""

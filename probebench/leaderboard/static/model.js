@@ -11,6 +11,8 @@ const PB = (() => {
     incomplete: "not ranked: data sets are missing",
     "test-selected": "not ranked: selected on test labels",
     published: "not ranked: published elsewhere, not measured here",
+    "too few images": "not ranked: fewer than half of the classes have so many images",
+    "trial run": "not ranked: a trial run on some of the images",
     "older version": "not ranked: an older version of the protocol",
     failed: "not ranked: a run failed",
   };

@@ -21,7 +21,7 @@ from probebench.datasets.base import Dataset
 from probebench.datasets.sources.huggingface.images import table_images
 from probebench.datasets.sources.huggingface.load import HubSource
 from probebench.datasets.sources.huggingface.open import open_hf
-from probebench.errors import DatasetError, UsageError
+from probebench.errors import DatasetError, ProbebenchWarning, UsageError
 from tests.conftest import make_images
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 12, 12, 3), dtype=np.uint8)
@@ -280,12 +280,42 @@ def test_labels_and_images_that_are_missing_are_named(tmp_path: Path, root: Path
     assert "row 1 of test has no label" in refused(save(tmp_path / "b", train=whole, test=nulls), root)
     cells = [{"bytes": png(0), "path": None}, None, {"bytes": png(0), "path": None}]
     blank = datasets.Dataset.from_dict({"image": cells, "label": [0, 1, 2]}, features=rows.features)
-    assert "row 1 of test has no image" in refused(save(tmp_path / "c", train=rows, test=blank), root)
+    images = open_hf(save(tmp_path / "c", train=rows, test=blank), root).splits["test"].images
+    for look in (images.check, images.load):
+        with pytest.raises(DatasetError, match="test-000001 of data set hf:.*/c has no image; remove it"):
+            look(1)
+    images.check(0)
     other = table(range(6), datasets.ClassLabel(names=["x", "y", "z"]))
     assert "column label of test has another kind" in refused(save(tmp_path / "d", train=rows, test=other), root)
     both = save(tmp_path / "e", first=rows, second=rows)
     assert "has no labelled train split; those with labels are: first, second" in refused(both, root)
     assert "has test but no train beside it" in refused(save(tmp_path / "f", test=rows), root)
+
+
+def test_files_that_no_split_takes_stop_it(tmp_path: Path, root: Path) -> None:
+    """The library takes splits from names of files: train-3.png alone would be the whole data set."""
+    place = make_images(tmp_path / "d", classes=2, each=6)
+    names = {"train": ("class0/000.png", "class1/000.png"), "test": ("class0/001.png", "class1/001.png")}
+    for split, files in names.items():
+        for number, name in enumerate(files):
+            (place / name).rename((place / name).with_name(f"{split}-{number}.png"))
+    said = refused(str(place), root)
+    assert "8 files are in no split, such as " in said and "2 in train" in said and f"say folder:{place}" in said
+    for left in place.rglob("0*.png"):
+        left.unlink()
+    opened = open_hf(str(place), root)
+    assert {name: len(split) for name, split in opened.splits.items()} == {"train": 2, "test": 2}
+    # What a system left behind, and what is no image, is not lost.
+    (place / "class0" / ".ipynb_checkpoints").mkdir()
+    (place / "class0" / ".ipynb_checkpoints" / "000.png").write_bytes(b"x")
+    (place / "notes.txt").write_text("x")
+    assert open_hf(str(place), root).id == opened.id
+
+
+def test_splits_of_other_names_are_told_of(tmp_path: Path, root: Path) -> None:
+    place = save(tmp_path / "d", train=table(range(20)), test=table(range(20, 30)), extra=table(range(30, 40)))
+    with pytest.warns(ProbebenchWarning, match=r"read as splits \(train, test\), without extra"):
+        open_hf(place, root)
 
 
 def test_data_that_cannot_be_loaded(tmp_path: Path, root: Path) -> None:

@@ -143,6 +143,20 @@ def test_a_shard_without_a_split_beside_those_that_have_one(tmp_path: Path, root
         open_wds(str(tmp_path), root)
 
 
+def test_a_shard_that_is_named_twice(tmp_path: Path, root: Path) -> None:
+    write_shards(tmp_path / "d" / "train-%06d.tar", range(10))
+    shard = tmp_path / "d" / "train-000000.tar"
+    (tmp_path / "d" / "test-000000.tar").symlink_to(shard)
+    (tmp_path / "d" / "._train-000000.tar").write_bytes(b"left behind by a system")
+    for text, said in (
+        (str(tmp_path / "d"), "in train and in test"),
+        (f"train={shard};test={tmp_path}/d/../d/train-000000.tar", "in train and in test"),
+        (f"train={shard}::{shard};test={shard}", "twice in train"),
+    ):
+        with pytest.raises(DatasetError, match=f"are one shard, which would be {said}; remove one"):
+            open_wds(text, root)
+
+
 def test_without_webdataset(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(UsageError, match=r"needs webdataset: pip install 'probebench\[datasets\]'"):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from probebench.datasets.sources.webdataset.open import open_wds
 from probebench.errors import DatasetError
@@ -46,7 +47,6 @@ def test_a_second_look_reads_no_shard(tmp_path: Path, root: Path, monkeypatch: p
         ({"2.png": png(), "2.cls": b"9" * 5000}, "sample 2: its label '99999"),
         ({"2.png": png(), "2.cls": b"9" * 2_000_000}, "sample 2: its label file has 2000000 bytes"),
         ({"2.png": png(), "2.cls": b""}, "sample 2: its label '' is not a class number"),
-        ({"2.cls": b"1"}, "sample 2 has no image among its files \\(cls\\)"),
         ({"2.a.png": png(), "2.b.jpg": png(), "2.cls": b"1"}, "sample 2 has several images"),
         ({"2.png": png(), "2.PNG": png(), "2.cls": b"1"}, "has a sample twice \\(2.PNG: duplicate"),
         ({"2.png": png(), "2.cls": b"1", "0.png": png(), "0.cls": b"0"}, "sample 0 is in .*train-0.tar too"),
@@ -69,6 +69,31 @@ def test_samples_that_cannot_be_used_are_named(tmp_path: Path, root: Path, files
     with pytest.raises(DatasetError, match=f"^shard .*train-0.tar.*{said}") as stopped:
         open_wds(str(tmp_path / "d"), root)
     assert "\n" not in str(stopped.value)
+
+
+def test_a_sample_without_an_image_is_one_that_cannot_be_read(tmp_path: Path, root: Path) -> None:
+    """So that --on-error skip leaves it out, and the rest of the set is there."""
+    write_files(tmp_path / "d" / "train-0.tar", GOOD | {"2.cls": b"1", "2.txt": b"x"})
+    write_files(tmp_path / "d" / "test-0.tar", GOOD)
+    for _ in range(2):
+        train = open_wds(str(tmp_path / "d"), root).splits["train"]
+        place = train.ids.index("train/2")
+        for look in (train.images.check, train.images.load):
+            with pytest.raises(DatasetError, match=r"sample 2 in shard .*train-0.tar has no image, such as"):
+                look(place)
+        train.images.check(0)
+
+
+def test_an_image_in_another_format_beside_a_usual_one(tmp_path: Path, root: Path) -> None:
+    """The usual one is the image, as ever; alone the other is."""
+    gif = io.BytesIO()
+    Image.new("RGB", (9, 7)).save(gif, "GIF")
+    for split in ("train", "test"):
+        more = {"2.png": png(), "2.gif": gif.getvalue(), "2.cls": b"1", "3.gif": gif.getvalue(), "3.cls": b"1"}
+        write_files(tmp_path / "d" / f"{split}-0.tar", GOOD | more)
+    train = open_wds(str(tmp_path / "d"), root).splits["train"]
+    assert train.images.load(train.ids.index("train/2")).size == (12, 12)
+    assert train.images.load(train.ids.index("train/3")).size == (9, 7)
 
 
 def test_a_link_in_a_shard_is_not_followed(tmp_path: Path, root: Path) -> None:

@@ -43,11 +43,14 @@ class TableImages:
 
     def _encoded(self, position: int) -> tuple[bytes | None, Path]:
         (cell,) = self.rows[int(position)].values()
+        cell = cell or {"bytes": None, "path": None}
         return cell["bytes"], Path(cell["path"] or "")
 
     def load(self, position: int) -> Image.Image:
         """Decodes one image."""
         content, path = self._encoded(position)
+        if content is None and path == Path():
+            raise DatasetError(f"{self.names[position].decode()} of {self.where} has no image; remove it")
         if content is None:
             return decode(path, str(path))
         return decode(BytesIO(content), f"{self.names[position].decode()} of {self.where}")
@@ -85,7 +88,7 @@ def table_images(
         digest_cache: The file that remembers the images' digests.
 
     Raises:
-        DatasetError: A row has no image, or names a file that cannot be read.
+        DatasetError: A row names a file that cannot be read.
     """
     import datasets
 
@@ -97,9 +100,6 @@ def table_images(
         outside.append(contents.is_null().to_numpy(zero_copy_only=False))
     in_files = np.concatenate(outside) if outside else np.zeros(0, dtype=bool)
     ids = _ids(paths, split, f"{source.place}/" if source.local else "")
-    for number in np.flatnonzero(in_files):
-        if not paths[number]:
-            raise DatasetError(f"{source}: row {number} of {split} has no image; remove it")
     files = [path for path, alone in zip(paths, in_files, strict=True) if alone and path]
     stamp = files_stamp([*(file["filename"] for file in rows.cache_files), *files])
     digests = _digests(rows, column, stamp, digest_cache)
@@ -141,6 +141,10 @@ def _digests(rows: Any, column: str, stamp: str, digest_cache: Path) -> npt.NDAr
     cells = (cell for contents, paths in _cells(rows, column) for cell in zip(contents, paths, strict=True))
     for number, (content, path) in enumerate(cells):
         inside = content.as_buffer()
-        digests[number] = file_sha256(Path(path.as_py())) if inside is None else hashlib.sha256(inside).hexdigest()
+        where = path.as_py()
+        if inside is None and where:
+            digests[number] = file_sha256(Path(where))
+        else:
+            digests[number] = hashlib.sha256(inside or b"").hexdigest()
     write_arrays(digest_cache, {"digests": digests, "stamp": np.array([stamp.encode()])})
     return digests

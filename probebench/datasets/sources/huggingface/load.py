@@ -4,14 +4,17 @@ import contextlib
 import errno
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
+from probebench.datasets.formats import ending_of, image_endings
+from probebench.datasets.sources.walk import is_folder, is_system, listing
 from probebench.errors import DatasetError, UsageError
 from probebench.network import hub_offline, quiet_libraries, reachable
+from probebench.registry.names import FOLDER
 
 _HUB = re.compile(r"(?P<place>[\w.-]+(/[\w.-]+)?)(@(?P<revision>[^:@]+))?(:(?P<config>[^:]+))?")
 # What save_to_disk writes.
@@ -86,9 +89,37 @@ def load(source: HubSource) -> tuple[dict[str, Any], str]:
             builder = datasets.load_dataset_builder(source.place, source.config or None, **options)
             commit = "" if source.local else str(builder.hash)
             _check_revision(source, commit)
+            if source.local:
+                _refuse_lost_files(source, builder.config.data_files or {})
             builder.download_and_prepare()
             loaded = builder.as_dataset()
     return dict(loaded) if isinstance(loaded, dict) else {"all": loaded}, commit
+
+
+def _refuse_lost_files(source: HubSource, taken: Mapping[str, Sequence[str]]) -> None:
+    """Refuses a folder of which the library leaves files out: it takes splits from names such as train-3.png."""
+    files = {Path(file) for split in taken.values() for file in split}
+    # Its tables are what they are; images that none of them takes are lost.
+    kinds = {ending_of(file.name) for file in files}
+    kinds |= image_endings() if kinds & image_endings() else set()
+    lost = [path for path in _files(Path(source.place)) if ending_of(path.name) in kinds and path not in files]
+    if lost:
+        splits = ", ".join(f"{len(found)} in {split}" for split, found in taken.items())
+        raise DatasetError(
+            f"{source}: {len(lost)} files are in no split, such as {lost[0]} ({splits}): datasets takes splits from "
+            f"the names of files and folders; put each file under a folder train or test, or say {FOLDER}{source.place}"
+        )
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yields the files below a folder, hidden and system ones left out."""
+    for entry in listing(str(folder)):
+        if is_system(entry.name):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(folder / entry.name)
+        elif not is_folder(entry):
+            yield folder / entry.name
 
 
 def _check_revision(source: HubSource, commit: str) -> None:

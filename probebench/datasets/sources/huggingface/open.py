@@ -1,6 +1,7 @@
 """Opens data sets of the Hugging Face Hub, and local ones in any layout that its ``datasets`` library takes."""
 
 import importlib.util
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from probebench.datasets.base import Dataset, Split
 from probebench.datasets.sources.assemble import ANY_SPLIT_NAME, SPLIT_NAMES, assemble, cut, find_splits
 from probebench.datasets.sources.huggingface.images import table_images
 from probebench.datasets.sources.huggingface.load import HubSource, load
-from probebench.errors import DatasetError, UsageError
+from probebench.errors import DatasetError, ProbebenchWarning, UsageError
 from probebench.fingerprint import fingerprint
 from probebench.registry.names import HF
 
@@ -130,6 +131,12 @@ def _splits(source: HubSource, names: Sequence[str]) -> dict[str, str]:
     splits = find_splits({name: name for name in named}, str(source))
     if not splits:
         raise DatasetError(f"{source} has no labelled train split; those with labels are: {', '.join(names) or 'none'}")
+    if others := [name for name in names if name not in named]:
+        warnings.warn(
+            f"{source}: read as splits ({', '.join(named)}), without {', '.join(others)}",
+            ProbebenchWarning,
+            stacklevel=2,
+        )
     return splits
 
 

@@ -15,12 +15,14 @@ import numpy as np
 
 from probebench.datasets.base import decode, looks_whole
 from probebench.datasets.digest_cache import Arrays, read_arrays, write_arrays
+from probebench.datasets.formats import is_image
 from probebench.datasets.sources.webdataset.store import Shard, ShardStore, local_path, read_in_place
 from probebench.errors import DatasetError, one_line
 from probebench.files import stamp
 
 # What is remembered of each sample. Keys and digests are bytes; ``whole`` says that the image can be decoded.
 _KINDS = {"keys": "S", "labels": "i", "offsets": "i", "sizes": "i", "digests": "S", "whole": "b", "stamp": "S"}
+_USUAL = ("jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp")
 # No label needs more bytes than this.
 _LABEL = 1 << 20
 # Names that webdataset keeps for itself, as its own readers skip them.
@@ -113,29 +115,27 @@ def _row(url: str, stream: IO[bytes], sample: dict[str, Any]) -> tuple[bytes, in
     where = f"shard {url}: sample {key}"
     image = _image(where, files)
     label = _label(where, stream, files)
-    content = _content(stream, image)
+    content = _content(stream, image) if image else b""
     return (
         key.encode(),
         label,
-        image.offset_data,
-        image.size,
+        image.offset_data if image else 0,
+        image.size if image else 0,
         hashlib.sha256(content).hexdigest().encode(),
         _whole(content),
     )
 
 
-def _image(where: str, files: dict[str, tarfile.TarInfo]) -> tarfile.TarInfo:
-    from torchvision.datasets.folder import IMG_EXTENSIONS
-
-    found = [suffix for suffix in files if f".{suffix.rsplit('.', 1)[-1]}" in IMG_EXTENSIONS]
+def _image(where: str, files: dict[str, tarfile.TarInfo]) -> tarfile.TarInfo | None:
+    """Returns the image of a sample; None where it has none, which then is an image that cannot be read."""
+    found = [suffix for suffix in files if is_image(f"image.{suffix}")]
+    # Where several are, one of the usual formats is the image.
+    found = [suffix for suffix in found if suffix.rsplit(".", 1)[-1].lower() in _USUAL] or found
     # 7.jpg is the image where 7.mask.png lies beside it.
     found = [suffix for suffix in found if "." not in suffix] or found
-    if len(found) != 1:
-        raise DatasetError(
-            f"{where} has {'several images' if found else 'no image'} among its files ({', '.join(files)}); "
-            f"it must have one, as one of {', '.join(IMG_EXTENSIONS)}"
-        )
-    return files[found[0]]
+    if len(found) > 1:
+        raise DatasetError(f"{where} has several images among its files ({', '.join(files)}); it must have one")
+    return files[found[0]] if found else None
 
 
 def _label(where: str, stream: IO[bytes], files: dict[str, tarfile.TarInfo]) -> int:

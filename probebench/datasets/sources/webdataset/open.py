@@ -65,6 +65,10 @@ class ShardImages:
 
     def load(self, position: int) -> Image.Image:
         """Decodes one image; the shard of a streamed one is fetched first where the cache lacks it."""
+        if not self.sizes[position]:
+            raise DatasetError(
+                f"sample {self.name(position)} has no image, such as a .jpg or .png; repair or remove it"
+            )
         shard, offset, size = self.shards[self.which[position]], self.offsets[position], self.sizes[position]
         return decode(BytesIO(self.store.read(shard, int(offset), int(size))), self.name(position))
 

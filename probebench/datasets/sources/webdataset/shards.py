@@ -11,6 +11,7 @@ import numpy as np
 
 from probebench.datasets.digest_cache import read_arrays, write_arrays
 from probebench.datasets.sources.assemble import ANY_SPLIT_NAME, find_splits
+from probebench.datasets.sources.walk import inode, is_system
 from probebench.datasets.sources.webdataset.store import MissingError, blocks, is_local, local_path
 from probebench.errors import DatasetError, UsageError, one_line
 
@@ -28,7 +29,9 @@ def named_shards(text: str) -> tuple[str, dict[str, list[str]]]:
     """
     folder, where = Path(text).expanduser(), f"data set wds:{text}"
     if folder.is_dir():
-        return folder.resolve().name, _in_folder(folder)
+        inside = _in_folder(folder)
+        _refuse_shared_shards(inside, where)
+        return folder.resolve().name, inside
     pieces = text.split(";") if _NAMED.fullmatch(text) else [f"all={text}"]
     patterns = {}
     for piece in pieces:
@@ -41,8 +44,23 @@ def named_shards(text: str) -> tuple[str, dict[str, list[str]]]:
         shards = find_splits(shards, where)
         if not shards:
             raise UsageError(f"{where} has no train split: name one as train=PATTERN")
+    _refuse_shared_shards(shards, where)
     first = next(iter(shards.values()))[0]
     return _place_name(first), shards
+
+
+def _refuse_shared_shards(shards: dict[str, list[str]], where: str) -> None:
+    """Refuses a shard that is named twice, in one split or in two, whatever links lead to it."""
+    seen: dict[object, tuple[str, str]] = {}
+    for split, urls in shards.items():
+        for url in urls:
+            path = local_path(url) if is_local(url) else None
+            shard: object = inode(str(path)) if path and path.exists() else url
+            if shard in seen:
+                other, before = seen[shard]
+                what = f"in {before} and in {split}" if before != split else f"twice in {split}"
+                raise DatasetError(f"{where}: {other} and {url} are one shard, which would be {what}; remove one")
+            seen[shard] = url, split
 
 
 def _expand(pattern: str, where: str) -> list[str]:
@@ -91,7 +109,11 @@ def _in_folder(folder: Path) -> dict[str, list[str]]:
 
 
 def _tars(folder: Path) -> list[str]:
-    return sorted(str(path.absolute()) for path in folder.iterdir() if path.name.endswith(_TARS) and path.is_file())
+    return sorted(
+        str(path.absolute())
+        for path in folder.iterdir()
+        if path.name.endswith(_TARS) and not is_system(path.name) and path.is_file()
+    )
 
 
 def _split_of(shard: Path) -> str:
