@@ -14,7 +14,10 @@ from probebench.errors import ProbebenchError, one_line
 
 # Seconds, and the share of the machine's memory, that one cell may take.
 SECONDS, MEMORY = 2 * 3600, 0.75
-_REFUSED = ("socket.connect", "socket.sendto", "socket.sendmsg", "socket.bind", "socket.getaddrinfo", "socket.gethost")
+_PEERS = ("socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg")
+# Processes that load images talk to this one by names of files, or on a connection that is there.
+_LOCAL = (str, bytes, type(None))
+_NAMES = ("socket.getaddrinfo", "socket.gethostby")
 _PROCESSES = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn")
 _ANSWER = "answer.json"
 
@@ -77,10 +80,7 @@ def confine() -> None:
 def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
     if event.startswith(_PROCESSES):
         raise PermissionError(f"a cell that is run again starts no program ({event})")
-    if event.startswith(_REFUSED):
-        # Processes that load images talk to this one by names of files.
-        if event in ("socket.connect", "socket.bind") and isinstance(arguments[1], str | bytes):
-            return
+    if event.startswith(_NAMES) or (event in _PEERS and not isinstance(arguments[1], _LOCAL)):
         raise PermissionError("a cell that is run again has no network")
 
 

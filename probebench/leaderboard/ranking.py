@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Literal, get_args
 
@@ -29,6 +29,8 @@ Note = Literal[
     "test-selected",
     "published",
     "older version",
+    "not verifiable",
+    "self-reported",
     "failed",
 ]
 NOTES: tuple[Note, ...] = get_args(Note)
@@ -40,13 +42,15 @@ class CellScore:
 
     Attributes:
         mean: Recomputed; None where the result that counts failed.
-        note: Why it may not count: "test-selected", "published", "older version" or "failed"; else "".
+        note: Why it may not count: "test-selected", "published", "older version", "not verifiable" or "failed"; else "".
+        reproduced: Whether somebody has run it again, from public weights.
     """
 
     cell: Cell
     mean: float | None
     ci95: Interval | None
     note: Note = ""
+    reproduced: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +122,17 @@ def why_unranked(result: Result, versions: Mapping[str, int]) -> Note:
     if result.protocol_version < versions.get(result.protocol, 0):
         return "older version"
     return "" if has_score(result) else "failed"
+
+
+def only_reproduced(cells: CellScores) -> CellScores:
+    """Returns scores of which what nobody has run again is noted as self-reported, and so is not ranked."""
+    return {
+        entrant: {
+            dataset: one if one.reproduced or one.note else replace(one, note="self-reported")
+            for dataset, one in own.items()
+        }
+        for entrant, own in cells.items()
+    }
 
 
 def shared_datasets(cells: CellScores) -> tuple[DataSet, ...]:
@@ -195,7 +210,7 @@ def mean_interval(means: Sequence[float], intervals: Sequence[Interval | None]) 
 def _note(found: Sequence[CellScore], wanted: int) -> Note:
     """Says why an entrant is not ranked; what forbids a rank comes before what is only missing."""
     notes = {cell.note for cell in found}
-    for note in ("published", "test-selected", "older version", "failed"):
+    for note in ("published", "test-selected", "older version", "not verifiable", "failed", "self-reported"):
         if note in notes:
             return note
     return "" if len(found) == wanted else "incomplete"

@@ -33,7 +33,8 @@ class Errors:
         together = np.union1d(self.smallest, other.smallest)[:_KEPT]
         both = np.isin(together, self.smallest) & np.isin(together, other.smallest)
         common = float(both.mean()) if len(together) else 0.0
-        return common / (1 + common) * (self.count + other.count) / max(min(self.count, other.count), 1)
+        shared = common / (1 + common) * (self.count + other.count)
+        return min(shared / max(min(self.count, other.count), 1), 1.0)
 
 
 @dataclass(frozen=True)
