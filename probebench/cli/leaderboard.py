@@ -129,9 +129,10 @@ def _print(verified: "Verified", reruns: "list[Rerun]") -> None:
             click.echo(f"reproduced: {name}: {what} {rerun.cell.found:.4f}, {rerun.cell.moved} predictions moved, {how}{more}")
     for one in findings.failures:
         click.echo(f"error: {one}", err=True)
+    ran = f", {verified.reproductions} reproductions" if verified.reproductions else ""
     again = f", {sum(rerun.cell is not None for rerun in reruns)} run again" if reruns else ""
     click.echo(
-        f"{len(verified.entered)} results ({verified.submissions} submissions), {verified.scored} scored again{again}: "
+        f"{len(verified.entered)} results ({verified.submissions} submissions{ran}), {verified.scored} scored again{again}: "
         f"{len(findings.failures)} failures, {len(findings.unchecked)} not checked here, {len(findings.notes)} notes"
     )
 
@@ -143,6 +144,7 @@ def _as_json(verified: "Verified", reruns: "list[Rerun]") -> dict[str, Any]:
         "ok": verified.ok,
         "results": len(verified.entered),
         "submissions": verified.submissions,
+        "reproductions": verified.reproductions,
         "scored": verified.scored,
         **{name: [{"file": one.file, "what": one.what} for one in found] for name, found in lists.items()},
         "reruns": [

@@ -16,7 +16,8 @@ _TOLD = 20
 def check_base(path: Path, base: str, findings: Findings) -> None:
     """Compares the working tree around a leaderboard with a commit, and fails what a pull request may not change.
 
-    Compared is with the last commit that HEAD and ``base`` share; what is not committed yet counts too.
+    Compared is with the last commit that HEAD and ``base`` share; what is not committed yet counts too, of the
+    leaderboard also what git does not know yet.
 
     Args:
         path: A leaderboard, its submissions/, or one submission.
@@ -33,7 +34,7 @@ def check_base(path: Path, base: str, findings: Findings) -> None:
     submissions: dict[str, dict[PurePosixPath, str]] = defaultdict(dict)
     reproductions: dict[PurePosixPath, str] = {}
     outside: list[PurePosixPath] = []
-    for status, changed in _changes(top, start):
+    for status, changed in _changes(top, start, board):
         parts = changed.relative_to(board).parts if changed.is_relative_to(board) else ()
         if len(parts) > 2 and parts[0] == "submissions":
             submissions[parts[1]][changed] = status
@@ -89,13 +90,13 @@ def _check_changed(
     )
 
 
-def _changes(top: Path, start: str) -> Iterator[tuple[str, PurePosixPath]]:
+def _changes(top: Path, start: str, board: Path) -> Iterator[tuple[str, PurePosixPath]]:
     """Yields every file that differs from a commit, with a letter: A added, D gone, M and others changed."""
     diff = ("diff", "--name-status", "--no-renames", "--no-ext-diff", "--no-textconv", "-z", start, "--")
     fields = _git(top, *diff).split("\0")
     for status, name in zip(fields[::2], fields[1::2], strict=False):
         yield status[:1], PurePosixPath(name)
-    for name in _git(top, "ls-files", "--others", "--exclude-standard", "-z").split("\0"):
+    for name in _git(top, "ls-files", "--others", "--exclude-standard", "-z", "--", str(board)).split("\0"):
         if name:
             yield "A", PurePosixPath(name)
 

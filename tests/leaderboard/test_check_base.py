@@ -106,8 +106,8 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
 def test_what_lies_outside_one_submission_is_refused(name: str, committed: bool, repository: Path) -> None:
     change, reason = REFUSED[name]
     change(repository)
+    git(repository, "add", "-A")
     if committed:
-        git(repository, "add", "-A")
         git(repository, "commit", "-qm", "change")
     findings = found(repository)
     assert reason in "\n".join(map(str, findings.failures))
@@ -121,6 +121,14 @@ def test_one_new_submission_or_reproduction_passes(repository: Path) -> None:
     git(repository, "stash", "-u")
     write(repository, "leaderboard/reproductions/net-11111111.json")
     assert found(repository).ok
+
+
+def test_what_git_does_not_know_counts_inside_the_leaderboard_alone(repository: Path) -> None:
+    """Weights and results of one's own lie about in a clone, and no pull request holds them."""
+    write(repository, "my_net.pt", "results/my_net/digits/a.json", "leaderboard/submissions/mine/manifest.json")
+    assert found(repository).ok
+    write(repository, "leaderboard/more.json")
+    assert not found(repository).ok
 
 
 def test_a_changed_submission_says_what_becomes_of_its_results(repository: Path) -> None:
