@@ -126,13 +126,16 @@ def _print(verified: "Verified", reruns: "list[Rerun]") -> None:
             how = f"in another setting ({'; '.join(differs)})" if differs else "in the recorded setting"
             fresh = ", ".join(f"{one.score:.4f}" for one in rerun.cell.fresh)
             more = f"; further draws {fresh}" if fresh else ""
-            click.echo(f"reproduced: {name}: {what} {rerun.cell.found:.4f}, {rerun.cell.moved} predictions moved, {how}{more}")
+            click.echo(
+                f"reproduced: {name}: {what} {rerun.cell.found:.4f}, {rerun.cell.moved} predictions moved, {how}{more}"
+            )
     for one in findings.failures:
         click.echo(f"error: {one}", err=True)
-    ran = f", {verified.reproductions} reproductions" if verified.reproductions else ""
+    files = f"{verified.submissions} submissions"
+    files += f", {verified.reproductions} reproductions" if verified.reproductions else ""
     again = f", {sum(rerun.cell is not None for rerun in reruns)} run again" if reruns else ""
     click.echo(
-        f"{len(verified.entered)} results ({verified.submissions} submissions{ran}), {verified.scored} scored again{again}: "
+        f"{len(verified.entered)} results ({files}), {verified.scored} scored again{again}: "
         f"{len(findings.failures)} failures, {len(findings.unchecked)} not checked here, {len(findings.notes)} notes"
     )
 

@@ -14,7 +14,7 @@ from probebench.registry.entry import ShortClass
 
 
 def part_fingerprint(ids: Sequence[str], labels: Labels) -> str:
-    """Returns the sha256 over ids and labels of one part; of the training part, nothing of the test part can move it."""
+    """Returns the sha256 over one part's ids and labels; nothing of the test part can move that of train."""
     return fingerprint({"ids": list(ids), "labels": [int(label) for label in labels]})
 
 

@@ -65,16 +65,16 @@ def _check_counts(
     findings: Findings,
 ) -> None:
     if len(submissions) > 1:
-        findings.fail(path, f"{len(submissions)} submissions change ({', '.join(sorted(submissions)[:5])}): one at once")
+        findings.fail(
+            path, f"{len(submissions)} submissions change ({', '.join(sorted(submissions)[:5])}): one at once"
+        )
     if len(reproductions) > 1:
         findings.fail(path, f"{len(reproductions)} reproductions change: one at once")
     if submissions and reproductions:
         findings.fail(path, "a submission and a reproduction change: nobody reproduces what is not there yet")
 
 
-def _check_changed(
-    top: Path, folder: Path, start: str, files: dict[PurePosixPath, str], findings: Findings
-) -> None:
+def _check_changed(top: Path, folder: Path, start: str, files: dict[PurePosixPath, str], findings: Findings) -> None:
     """Fails a submission that goes away, and says what becomes of the results of one that was there."""
     was = _git(top, "ls-tree", "--name-only", start, "--", (folder / MANIFEST).relative_to(top).as_posix()).strip()
     if not was:

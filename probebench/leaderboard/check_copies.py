@@ -99,7 +99,10 @@ def _same_predictions(entered: Iterable[ResultFile]) -> Iterator[tuple[Path, str
             for other, first in group[:number]:
                 if first.result.model != one.result.model and _is_copy(sketch, other):
                     share = round(100 * sketch.errors.shared(other.errors))
-                    yield one.path, f"its predictions are those of {first.result.model}: {share}% of errors are the same"
+                    yield (
+                        one.path,
+                        f"its predictions are those of {first.result.model}: {share}% of errors are the same",
+                    )
                     break
 
 

@@ -42,7 +42,8 @@ class CellScore:
 
     Attributes:
         mean: Recomputed; None where the result that counts failed.
-        note: Why it may not count: "test-selected", "published", "older version", "not verifiable" or "failed"; else "".
+        note: Why it may not count: "test-selected", "published", "older version", "not verifiable" or "failed";
+            else "".
         reproduced: Whether somebody has run it again, from public weights.
     """
 

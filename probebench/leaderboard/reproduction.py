@@ -223,7 +223,9 @@ def worse_on_fresh_draws(result: Result, cell: RerunCell) -> str | None:
     least = mean - float(t.isf(1e-3, len(known) - 1)) * error - IMAGES / (result.n_test or 1)
     if fresh >= least:
         return None
-    return f"draws that nobody knew score {fresh:.4f}, and the published ones {mean:.4f}: below {least:.4f}, by no chance"
+    return (
+        f"draws that nobody knew score {fresh:.4f}, and the published ones {mean:.4f}: below {least:.4f}, by no chance"
+    )
 
 
 def _predictions(result: Result) -> str | None:

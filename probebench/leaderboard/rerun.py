@@ -21,7 +21,7 @@ from probebench.results.schema import Result
 
 @dataclasses.dataclass(frozen=True)
 class _Cell:
-    """A result, and what is here to make it again; ``home`` holds weights, and takes features for as long as it lives."""
+    """A result, and what is here to make it again; ``home`` holds weights and takes features."""
 
     result: Result
     entry: CheckpointSpec

@@ -28,7 +28,7 @@ class Errors:
     def shared(self, other: "Errors") -> float:
         """Estimates the share of the smaller set that is in the other: the same images with the same wrong labels.
 
-        The smallest hashes of both together give the share of all that both have (Broder, 1997), and the counts the rest.
+        The smallest hashes of both together give the share of all that both have (Broder, 1997).
         """
         together = np.union1d(self.smallest, other.smallest)[:_KEPT]
         both = np.isin(together, self.smallest) & np.isin(together, other.smallest)

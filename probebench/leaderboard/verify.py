@@ -235,7 +235,10 @@ class _Verification:
             self.findings.fail(path, fault)
         if result.provenance != "measured" or not result.trials:
             return None
-        faults = [*check_trials(result, protocol_of(self.registry, result.protocol)), *(check_facts(result, entry) if entry else ())]
+        faults = [
+            *check_trials(result, protocol_of(self.registry, result.protocol)),
+            *(check_facts(result, entry) if entry else ()),
+        ]
         for fault in faults:
             self.findings.fail(path, fault)
         if result.environment.get("dirty"):

@@ -9,7 +9,7 @@ from probebench.registry.entry import Entry, Id, Metric, PositiveInt, Text, chec
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Md5 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
-# How many draws of a rule an entry publishes, and digits of each digest: 128 bits, which nobody meets by chance or will.
+# How many draws of a rule an entry publishes, and digits of each digest: 128 bits that nobody meets by will.
 PUBLISHED_DRAWS, DRAW_DIGITS = 5, 32
 DrawDigest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 # One number where every class has it, else the numbers in class order.

@@ -40,7 +40,9 @@ def entries(tmp_path: Path) -> Path:
     return folder
 
 
-def test_commit_writes_into_the_entry_and_nothing_else(run: Callable[..., Ran], entries: Path, shipped: Registry) -> None:
+def test_commit_writes_into_the_entry_and_nothing_else(
+    run: Callable[..., Ran], entries: Path, shipped: Registry
+) -> None:
     before = (entries / "mine.toml").read_text()
     assert not read_entry(entries / "mine.toml", DatasetSpec).verifiable
     for _ in range(2):
@@ -59,7 +61,7 @@ def test_commit_replaces_what_is_between_other_tables(run: Callable[..., Ran], e
     zeros = "0" * 64
     head, _, splits = path.read_text().partition("[splits]")
     table = f'[published]\ntrain = "{zeros}"\ntest = "{zeros}"\n\n[published.draws]\n"1+1" = ["{zeros[:32]}"]\n\n'
-    path.write_text(f'{head}{table}[splits]{splits}')
+    path.write_text(f"{head}{table}[splits]{splits}")
     assert run("datasets", "show", "mine", "--commit", "--registry", entries.parent).code == 0
     spec = read_entry(path, DatasetSpec)
     assert spec.published is not None and spec.published.train != zeros and spec.splits.train == 898

@@ -1,4 +1,4 @@
-"""Kills, full disks, losses of power, damage and mutated submissions: python -m tests.faults [--short] [--only store]."""
+"""Kills, full disks, losses of power, damage, mutations: python -m tests.faults [--short] [--only store]."""
 
 import argparse
 import importlib

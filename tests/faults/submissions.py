@@ -7,6 +7,8 @@ another kind in its place; and it seals the manifest, so that this is not what g
 import json
 import random
 import shutil
+import subprocess
+import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
@@ -179,6 +181,42 @@ def mutations(place: Path, count: int) -> list[str]:
     return faults
 
 
+_VERIFY = """
+import json, resource, sys, time
+from pathlib import Path
+from probebench.leaderboard.verify import verify
+from probebench.registry import Registry
+registry, place, began = Registry.load(environ={}), Path(sys.argv[1]), time.perf_counter()
+passed = [one.name for one in sorted(place.iterdir()) if verify(one / "submissions", registry, place / "none").ok]
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(json.dumps([passed, peak / 1e6, time.perf_counter() - began, time.process_time()]))
+"""
+
+
+def hostile(place: Path, memory: float = 500.0, seconds: float = 60.0) -> list[str]:
+    """Verifies every tampered submission of the tests in one process of its own; none passes, in these limits.
+
+    Args:
+        place: A folder.
+        memory: Of the process at its largest, in MB.
+        seconds: Of computing, for all of them: other processes of this machine do not count.
+    """
+    from tests.leaderboard.test_verify import TAMPERED
+
+    original = make_submission(place / "made", Registry.load(environ={}))
+    for number, (tamper, _) in enumerate(TAMPERED.values()):
+        tamper(Submission.copied(original, place / "hostile" / f"{number:03d}"))
+    ran = subprocess.run([sys.executable, "-c", _VERIFY, place / "hostile"], capture_output=True, text=True, check=True)
+    passed, peak, wall, took = json.loads(ran.stdout)
+    names = list(TAMPERED)
+    faults = [f"a tampered submission passes: {names[int(number)]}" for number in passed]
+    faults += [f"verify takes {peak:.0f} MB"] if peak > memory else []
+    faults += [f"verify takes {took:.0f} s"] if took > seconds else []
+    times = f"{took:.0f} s of computing ({wall:.0f} in all)"
+    print(f"submissions: {len(names)} tampered ones verified in {times} and {peak:.0f} MB, {verdict(faults)}")
+    return faults
+
+
 def run(place: Path, short: bool = False) -> list[str]:
     """Runs all mutations, or a few, and returns one line for each fault."""
-    return mutations(place, 35 if short else 2000)
+    return hostile(place / "tampered") + mutations(place, 35 if short else 2000)

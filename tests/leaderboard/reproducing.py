@@ -26,9 +26,7 @@ def cell_of(place: str, result: Result, seed: str = SEED) -> RerunCell:
         recorded=score,
         found=score,
         moved=0,
-        fresh=[
-            FreshDraw(seed=one, digest="ab" * 32, score=score) for one in fresh_seeds(seed, result.model, place)
-        ]
+        fresh=[FreshDraw(seed=one, digest="ab" * 32, score=score) for one in fresh_seeds(seed, result.model, place)]
         if few_shot
         else [],
     )

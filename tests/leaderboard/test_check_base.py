@@ -95,7 +95,10 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
         "2 reproductions change",
     ),
     "a changed reproduction": (added("leaderboard/reproductions/net-00000000.json"), "never changed or removed"),
-    "a reproduction that goes away": (remove("leaderboard/reproductions/net-00000000.json"), "never changed or removed"),
+    "a reproduction that goes away": (
+        remove("leaderboard/reproductions/net-00000000.json"),
+        "never changed or removed",
+    ),
     "something else beside reproductions": (added("leaderboard/reproductions/x/y.json"), BESIDE),
     "a new folder of the leaderboard": (added("leaderboard/more/x.json"), BESIDE),
 }

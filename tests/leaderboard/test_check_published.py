@@ -89,7 +89,9 @@ def test_honest_results_on_data_that_are_elsewhere_pass(
     submission: Submission, elsewhere: Registry, tmp_path: Path
 ) -> None:
     verified = verify(submission.folder, elsewhere, tmp_path)
-    assert verified.ok and [one.what.split(":")[0] for one in verified.findings.unchecked] == ["images and features"] * 4
+    assert (
+        verified.ok and [one.what.split(":")[0] for one in verified.findings.unchecked] == ["images and features"] * 4
+    )
 
 
 def leave_out(one: Submission, count: int) -> None:

@@ -130,7 +130,9 @@ def test_a_tampered_reproduction_fails_with_its_reason(
     assert reason in said(verified()), said(verified())
 
 
-def test_an_honest_one_passes_whatever_its_seed(board: Path, shipped: Registry, verified: Callable[[], Verified]) -> None:
+def test_an_honest_one_passes_whatever_its_seed(
+    board: Path, shipped: Registry, verified: Callable[[], Verified]
+) -> None:
     for seed in (SEED, "another"):
         write_reproduction(board, reproduction_of(board / "results" / MODEL, shipped, seed=seed))
     (board / "reproductions" / "README.md").write_text("Reproductions.")
@@ -179,9 +181,7 @@ def test_only_what_was_run_again_is_ranked_until_a_reader_asks(board: Path, ship
         else:
             assert notes[OTHER][0] is not None
     said_of = {one["id"]: one["again"] for one in data["entrants"]}
-    assert said_of[MODEL] == (
-        "2 of 4 cells by A. Stranger on 2026-11-28 at 0123456, largest difference 0.00 points"
-    )
+    assert said_of[MODEL] == ("2 of 4 cells by A. Stranger on 2026-11-28 at 0123456, largest difference 0.00 points")
     assert said_of[OTHER] == "by nobody but its authors"
 
 
