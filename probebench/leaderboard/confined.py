@@ -1,5 +1,6 @@
 """Runs a module's work in a process of its own, which has no network and limited memory and time."""
 
+import errno
 import json
 import os
 import resource
@@ -79,9 +80,9 @@ def confine() -> None:
 
 def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
     if event.startswith(_PROCESSES):
-        raise PermissionError(f"a cell that is run again starts no program ({event})")
+        raise OSError(errno.EPERM, f"a cell that is run again starts no program ({event})")
     if event.startswith(_NAMES) or (event in _PEERS and not isinstance(arguments[1], _LOCAL)):
-        raise PermissionError("a cell that is run again has no network")
+        raise OSError(errno.ENETUNREACH, "a cell that is run again has no network")
 
 
 def answer_request(folder: Path, work: Any) -> None:
@@ -97,6 +98,8 @@ def answer_request(folder: Path, work: Any) -> None:
         found = work(request)
     except MemoryError:
         found = {"error": "takes more memory than a cell may take"}
-    except (ProbebenchError, OSError) as error:
+    except OSError as error:
+        found = {"error": error.strerror or one_line(error)}
+    except ProbebenchError as error:
         found = {"error": one_line(error)}
     (folder / _ANSWER).write_text(json.dumps(found))
