@@ -27,7 +27,7 @@ test: check
 	  echo "no Chromium: leaving out the page's browser tests (Debian: apt-get install chromium)" >&2; \
 	  $(BIN)/python -m pytest -m 'not browser'; fi
 
-# Kills at every write, full disks, losses of power, damaged files (some minutes).
+# Kills at every write, full disks, losses of power, damaged files, mutated submissions (some minutes).
 faults: $(STAMP)
 	$(BIN)/python -m tests.faults
 

@@ -94,7 +94,7 @@ def test_a_probe_takes_three_files(tmp_path: Path, home: Path) -> None:
         "registry/protocols/centroid.toml",
     ]
 
-    said = tree.run(home, "eval", "--probe", "centroid", "--shots", "5,full", "--draws", "2")
+    said = tree.run(home, "eval", "--probe", "centroid", "--shots", "5,full", "--draws", "5")
     files = sorted((tmp_path / "results").rglob("*.json"))
     assert [path.name.rsplit("-", 1)[0] for path in files] == ["centroid-centroid-5", "centroid-centroid-full"], said
     for path in files:

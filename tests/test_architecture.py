@@ -38,7 +38,10 @@ ALSO = {"evaluation/zeroshot.py": {"backbones"}, "evaluation/text_start.py": {"b
 INSIDE = {
     "leaderboard/check_choice.py": {"probes"},
     "leaderboard/check_data.py": {"cache", "datasets", "evaluation"},
-    "leaderboard/reproduce.py": {"backbones", "cache", "datasets", "evaluation", "extraction", "probes"},
+    "leaderboard/reproduce.py": {"backbones"},
+    "leaderboard/rerun.py": {
+        *("backbones", "cache", "datasets", "evaluation", "extraction", "finetuning", "probes", "training")
+    },
 }
 # Names of the front door, which are functions.
 FUNCTIONS = {*probebench.__all__, "pretrain"}

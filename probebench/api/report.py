@@ -162,6 +162,9 @@ def _chance(results: Results) -> dict[str, float]:
 def build_leaderboard(results: ResultsLike = "results", *, registry: Folders = (), out: Path_ = "site") -> Path:
     """Writes the leaderboard's page: one file with table, plots and cards, which needs no network.
 
+    Where reproductions lie beside a folder of results (``leaderboard/reproductions`` beside ``leaderboard/results``),
+    what they cover is ranked, and all else behind a switch.
+
     Args:
         results: Results folders, or results at hand.
         registry: Folders of your own entries.
@@ -174,12 +177,14 @@ def build_leaderboard(results: ResultsLike = "results", *, registry: Folders = (
         UsageError: There is no such folder.
         OSError: The folder is full or cannot be written.
     """
+    from probebench.leaderboard.reproduction import read_reproductions
     from probebench.leaderboard.site import build_site
     from probebench.registry import Registry
     from probebench.results.store import read_predictions
 
     held = read_results(results)
     files = {id(result): path for path, result in zip(held.paths, held, strict=True)}
+    folders = [] if isinstance(results, Results) else [Path(os.fspath(one)) for one in listed(results)]
     # A board of results does not fail because some other entry is malformed.
     entries = Registry.load_leniently(entry_folders(registry))
     return build_site(
@@ -188,4 +193,6 @@ def build_leaderboard(results: ResultsLike = "results", *, registry: Folders = (
         lambda result: read_predictions(files[id(result)], result),
         entries.checkpoints,
         entries.versions,
+        entries.datasets,
+        read_reproductions(folders),
     )

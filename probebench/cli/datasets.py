@@ -10,6 +10,7 @@ from probebench.api.data import place_of
 from probebench.api.session import open_registry
 from probebench.cli.console import ProgressLines, print_json, print_table
 from probebench.cli.options import json_option, layout_option, max_pixels_option, registry_folders, registry_option
+from probebench.errors import UsageError
 from probebench.files import home
 from probebench.registry.names import expand_datasets, laid_out
 
@@ -59,31 +60,40 @@ def list_datasets(as_json: bool) -> None:
 @command.command()
 @click.argument("dataset")
 @click.option("--check", is_flag=True, help="Look for images that occur twice: in two splits, or under two labels.")
+@click.option("--commit", is_flag=True, help="Write its fingerprint and digests of parts and draws into its entry.")
 @layout_option
 @max_pixels_option
 @registry_option
 @json_option
-def show(dataset: str, check: bool, layout: Any, as_json: bool) -> None:
-    """Show what is known of a data set (an id or folder:PATH) and, where it is on this machine, what is in it."""
+def show(dataset: str, check: bool, commit: bool, layout: Any, as_json: bool) -> None:
+    """Show what is known of a data set (an id or folder:PATH) and, where it is on this machine, what is in it.
+
+    What --commit writes lets those who lack the data verify results; without it none on this set is ranked.
+    """
     from probebench.datasets.facts import entry_facts, found_facts
     from probebench.datasets.named.layout import NotHereError
     from probebench.datasets.open import open_dataset
+    from probebench.datasets.published import commit_published
 
     registry = open_registry(registry_folders())
     (dataset,) = laid_out([place_of(registry, dataset)], layout)
     spec = registry.datasets.get(dataset)
+    if commit and spec is None:
+        raise UsageError(f"--commit writes into an entry, and {dataset} has none")
     facts = entry_facts(spec) if spec else {}
     names = spec.readable_classes if spec else ()
     found = None
     try:
         opened = open_dataset(dataset, registry, home() / "datasets")
     except NotHereError as error:
-        if check:
+        if check or commit:
             raise
         facts |= {"not_on_this_machine": error.mend, "classes": len(names)}
     else:
         facts |= found_facts(opened)
         found = _duplicates(opened) if check else None
+        if commit:
+            facts["committed"] = str(commit_published(opened, registry))
         names = names or opened.class_names
     facts["class_names"] = list(names)
     if as_json:

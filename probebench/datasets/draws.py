@@ -10,11 +10,12 @@ from probebench.arrays import Labels, Positions
 from probebench.datasets.splits import order_within_classes, share
 from probebench.errors import TooFewImagesError
 from probebench.fingerprint import fingerprint
+from probebench.registry.draws import DrawRule
 from probebench.registry.entry import ShortClass, Shots
 
 
-def train_fingerprint(ids: Sequence[str], labels: Labels) -> str:
-    """Returns the sha256 over training ids and labels; nothing of the test split can move it."""
+def part_fingerprint(ids: Sequence[str], labels: Labels) -> str:
+    """Returns the sha256 over one part's ids and labels; nothing of the test part can move that of train."""
     return fingerprint({"ids": list(ids), "labels": [int(label) for label in labels]})
 
 
@@ -57,7 +58,16 @@ class TrainingSplit:
     @cached_property
     def fingerprint(self) -> str:
         """The train fingerprint."""
-        return train_fingerprint(*(self.whole or (self.ids, self.labels)))
+        return part_fingerprint(*(self.whole or (self.ids, self.labels)))
+
+    def draw(self, rule: DrawRule, seed: int | None) -> Draw:
+        """Draws by a protocol's rule; the seed is None at full data, where there is one draw."""
+        if rule.shots == "full":
+            return self.full(rule.share)
+        assert seed is not None
+        if rule.share:
+            return self.few_shot_held_inside(rule.shots, rule.share, seed)
+        return self.few_shot(rule.shots, rule.validation, seed)
 
     def few_shot(self, shots: int, validation: int, seed: int) -> Draw:
         """Draws the first ``shots`` of each class's hash order, and validates on the last ``validation``.

@@ -33,6 +33,7 @@ class ProbeTask(CachedTask):
         backend: Name of the solver, as results record it (probes/backends.py).
         metric: The protocol's, else the data set's own.
         prompts: The words that heads start from; None where they start from none.
+        only: Seeds of the draws in the place of 0, 1, ...
     """
 
     protocol: ProtocolSpec
@@ -41,6 +42,7 @@ class ProbeTask(CachedTask):
     backend: str
     metric: Metric = "accuracy"
     prompts: "Prompts | None" = None
+    only: tuple[int, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -55,7 +57,7 @@ class ProbeTask(CachedTask):
     @property
     def seeds(self) -> tuple[int | None, ...]:
         """The seed of each draw."""
-        return (None,) if self.shots == "full" else tuple(range(self.draws))
+        return (None,) if self.shots == "full" else self.only or tuple(range(self.draws))
 
     @property
     def selection(self) -> Selection:

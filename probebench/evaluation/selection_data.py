@@ -7,6 +7,7 @@ from probebench.datasets.draws import Draw, TrainingSplit
 from probebench.evaluation.features import rows_of
 from probebench.evaluation.probe_task import ProbeTask
 from probebench.probes.select import SelectionData
+from probebench.registry.draws import DrawRule
 from probebench.registry.schema import Selection
 
 # Validation images choose where at least this share of a draw's classes have one.
@@ -15,15 +16,7 @@ COVERED = 0.5
 
 def draw_for(task: ProbeTask, split: TrainingSplit, seed: int | None, own_validation: bool) -> Draw:
     """Returns the draw of a seed under the task's protocol, with what it holds out."""
-    chosen = task.selection
-    if task.shots == "full":
-        share = 0.0 if chosen.method == "fixed" or own_validation else (chosen.share or 0.0)
-        return split.full(share)
-    assert seed is not None
-    if chosen.method == "holdout":
-        assert chosen.share
-        return split.few_shot_held_inside(task.shots, chosen.share, seed)
-    return split.few_shot(task.shots, min(task.shots, chosen.most or 0), seed)
+    return split.draw(DrawRule.of(task.protocol, task.shots, own_validation), seed)
 
 
 def selection_data_for(

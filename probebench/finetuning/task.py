@@ -11,6 +11,7 @@ from probebench.datasets.draws import Draw, TrainingSplit
 from probebench.datasets.opened import recall
 from probebench.evaluation.zeroshot import Prompts
 from probebench.fingerprint import fingerprint
+from probebench.registry.draws import DrawRule, takes_own_validation
 from probebench.registry.entry import Metric, Shots
 from probebench.registry.schema import CheckpointSpec, DatasetSpec, FinetuneProtocol
 from probebench.results.store import result_path
@@ -41,6 +42,7 @@ class FinetuneTask:
         metric: The data set's own, by its entry.
         home: The home folder.
         options: Device and the like.
+        only: The one trial that is run, by its place among all; None: all of them.
     """
 
     model: str
@@ -57,6 +59,7 @@ class FinetuneTask:
     metric: Metric
     home: Path
     options: TrainingOptions
+    only: int | None = None
 
     kind: ClassVar[str] = "finetune"
     backend: ClassVar[str] = "torch"
@@ -81,15 +84,19 @@ class FinetuneTask:
     @property
     def own_validation(self) -> bool:
         """Whether the data set's own validation split chooses."""
-        return self.shots == "full" and self.protocol.selection == "validation" and "val" in self.dataset.splits
+        return "val" in self.dataset.splits and takes_own_validation(self.protocol, self.shots)
 
     def trials(self, split: TrainingSplit) -> list[tuple[Draw, Seeds]]:
         """Returns the draws, the same as the ``default`` probes', each with the seeds of its training."""
-        choice = self.protocol.choice(self.shots)
+        trials = self._all_trials(split)
+        return trials if self.only is None else [trials[self.only]]
+
+    def _all_trials(self, split: TrainingSplit) -> list[tuple[Draw, Seeds]]:
+        rule = DrawRule.of(self.protocol, self.shots, self.own_validation)
         if self.shots == "full":
-            draw = split.full(0.0 if self.own_validation else (choice.share or 0.0))
+            draw = split.draw(rule, None)
             return [(draw, Seeds.of(self.protocol, draw.digest, seed, seed)) for seed in range(self.protocol.seeds)]
-        draws = [split.few_shot(self.shots, min(self.shots, choice.most or 0), seed) for seed in range(self.draws)]
+        draws = [split.draw(rule, seed) for seed in range(self.draws)]
         return [(draw, Seeds.of(self.protocol, draw.digest, 0, number)) for number, draw in enumerate(draws)]
 
     @property
@@ -136,6 +143,7 @@ class FinetuneTask:
                 "names": [self.prompts.names, self.prompts.templates] if self.head == "text" else None,
                 "shots": self.shots,
                 "draws": 1 if self.shots == "full" else self.draws,
+                **({} if self.only is None else {"only": self.only}),
             }
         )
 

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from probebench.leaderboard.rules import from_scratch
+from probebench.leaderboard.sketch import Sketch
 from probebench.results.cells import CellKey
 from probebench.results.schema import Result
-from probebench.results.store import Predictions
 
 
 @dataclass(frozen=True)
 class ResultFile:
-    """A result with its file, and its predictions where they could be read."""
+    """A result with its file, and its predictions in short where they could be read."""
 
     path: Path
     result: Result
-    predictions: Predictions | None
+    sketch: Sketch | None
 
 
 def check_across(entered: Sequence[ResultFile]) -> Iterator[tuple[Path, str]]:
@@ -71,7 +71,7 @@ def _dataset(one: ResultFile) -> Hashable:
 
 
 def _test_part(one: ResultFile) -> Hashable:
-    return None if one.predictions is None else (one.predictions.test_ids, one.predictions.y_true.tobytes())
+    return None if one.sketch is None else one.sketch.part
 
 
 def _draw(one: ResultFile, seed: int | None) -> Hashable:

@@ -3,7 +3,7 @@
 Data sets, draws and keys are imported where they are used: what needs none of them starts at once.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from probebench.errors import DatasetError
+from probebench.registry.draws import DrawRule, takes_own_validation
 from probebench.registry.load import Registry
 from probebench.registry.schema import CheckpointSpec, DatasetSpec, FinetuneProtocol, ProtocolSpec
 from probebench.results.schema import Result
@@ -100,12 +101,9 @@ def check_probe(
     The key of the features and the name of the file follow from all that decides the numbers, so both are computed
     again: other preprocessing, pixels, an older extractor, protocol or evaluator show here.
     """
-    from probebench.evaluation.selection_data import draw_for
-
     cell = cell_of_result(result, entry, protocol, dataset, named)
-    part = _part(result, dataset)
-    own = "val" in dataset.splits and cell.selection.method == "own-split-or-holdout"
-    yield from _check_draws(result, part, lambda seed: draw_for(cell, part, seed, own), own, dataset)
+    own = "val" in dataset.splits and takes_own_validation(protocol, result.shots)
+    yield from _check_draws(result, DrawRule.of(protocol, result.shots, own), own, dataset)
     for name, told in sorted((result.feature_key or {}).items()):
         if cell.group.key.model_copy(update={"split": name}).digest != told:
             yield f"its {name} features are not those of the entry {entry.id} on these images: extract and eval again"
@@ -115,27 +113,18 @@ def check_probe(
 
 def check_finetune(result: Result, protocol: FinetuneProtocol, dataset: "Dataset") -> Iterator[str]:
     """Yields where a fine-tune's draws are not the registry's: they are those of the default probes."""
-    part, choice = _part(result, dataset), protocol.choice(result.shots)
-    own = result.shots == "full" and protocol.selection == "validation" and "val" in dataset.splits
-    tested = protocol.selection == "test"
-
-    def draw(seed: int | None) -> "Draw":
-        if seed is None or result.shots == "full":
-            return part.full(0.0 if own else (choice.share or 0.0))
-        return part.few_shot(result.shots, min(result.shots, choice.most or 0), seed)
-
-    yield from _check_draws(result, part, draw, own or tested, dataset)
+    own = "val" in dataset.splits and takes_own_validation(protocol, result.shots)
+    rule = DrawRule.of(protocol, result.shots, own)
+    yield from _check_draws(result, rule, own or protocol.selection == "test", dataset)
 
 
-def _check_draws(
-    result: Result, part: "TrainingSplit", drawn: "Callable[[int | None], Draw]", elsewhere: bool, dataset: "Dataset"
-) -> Iterator[str]:
-    """Compares each trial's draw with ``drawn``; validation images may be ``elsewhere`` than in the training part."""
-    test = set(dataset.splits["test"].ids)
+def _check_draws(result: Result, rule: DrawRule, elsewhere: bool, dataset: "Dataset") -> Iterator[str]:
+    """Compares each trial's draw with its rule's; validation images may be ``elsewhere`` than in the training part."""
+    part, test = _part(result, dataset), set(dataset.splits["test"].ids)
     for trial in result.trials:
         if (trial.draw_seed is None) != (result.shots == "full"):
             continue
-        draw = drawn(trial.draw_seed)
+        draw = part.draw(rule, trial.draw_seed)
         name = "the one draw" if trial.draw_seed is None else f"draw {trial.draw_seed}"
         if trial.draw_digest != draw.digest:
             yield f"{name} is not the registry's: its digest is {trial.draw_digest[:8]}, not {draw.digest[:8]}"

@@ -8,7 +8,7 @@ from probebench.errors import ResultError
 from probebench.fingerprint import file_sha256
 from probebench.leaderboard.check_choice import check_choice
 from probebench.leaderboard.check_terms import check_terms
-from probebench.leaderboard.rules import AnyProtocol, from_scratch, in_words_of, is_older, protocol_of
+from probebench.leaderboard.rules import DRAWS, AnyProtocol, from_scratch, in_words_of, is_older, protocol_of
 from probebench.registry.checkpoint import untrained
 from probebench.registry.dataset import DatasetSpec
 from probebench.registry.layers import architecture_key, in_words, known_layers
@@ -120,8 +120,8 @@ def _check_selection(result: Result, spec: ProtocolSpec | FinetuneProtocol) -> I
                 yield f"{in_words_of(trial)}: chosen by folds, which protocol {result.protocol} has none of"
 
 
-def check_trials(result: Result) -> Iterator[str]:
-    """Yields what is wrong with the list of draws."""
+def check_trials(result: Result, spec: AnyProtocol | None) -> Iterator[str]:
+    """Yields what is wrong with the list of draws; the protocol, where it is known, says how many there are."""
     seeds = [trial.draw_seed for trial in result.trials]
     one = result.shots in (0, "full")
     # Several seeds of a fine-tune at full data train on the same images.
@@ -129,6 +129,8 @@ def check_trials(result: Result) -> Iterator[str]:
         yield f"draws {seeds}, where {shots_text(result.shots)} has one, without a seed"
     if not one and seeds != list(range(len(seeds))):
         yield f"draws {seeds}, where 0, 1, ... belong: a draw is missing or was chosen"
+    if isinstance(spec, ProtocolSpec | FinetuneProtocol) and not one and len(seeds) < (least := min(DRAWS, spec.draws)):
+        yield f"{len(seeds)} draws, where protocol {spec.id} takes {least} or more"
     digests = {trial.draw_digest for trial in result.trials}
     if not one and len(digests) < len(result.trials):
         yield "two draws are the same"

@@ -54,6 +54,11 @@ class Findings:
     unchecked: list[Finding] = field(default_factory=list)
     notes: list[Finding] = field(default_factory=list)
 
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed."""
+        return not self.failures
+
     def fail(self, path: Path, what: str) -> None:
         """Adds a failure."""
         self.failures.append(self._finding(path, what))

@@ -7,11 +7,12 @@ from typing import Any
 from probebench.leaderboard.board import answers
 from probebench.leaderboard.card import commands, facts
 from probebench.leaderboard.overlap import overlap
-from probebench.leaderboard.ranking import NOTES, Arranged, CellScores, Ranking, arrange, rank
+from probebench.leaderboard.ranking import NOTES, Arranged, CellScores, Ranking, arrange, only_reproduced, rank
+from probebench.leaderboard.reproduction import Reproduced, Reproduction
 from probebench.leaderboard.scores import METRICS, Scores, Scoring
 from probebench.leaderboard.text import plain
 from probebench.registry.probes import LABELS, PLAIN_MODES
-from probebench.registry.schema import CheckpointSpec
+from probebench.registry.schema import CheckpointSpec, DatasetSpec
 from probebench.results.cells import Cell, DataSet, Entrant, Setting, beside, entrant_names, gather, shots_order
 from probebench.results.schema import Result
 from probebench.results.scores import counted_trials
@@ -25,6 +26,8 @@ def page_data(
     predictions: Callable[[Result], Predictions | None] | None = None,
     entries: Mapping[str, CheckpointSpec] | None = None,
     versions: Mapping[str, int] | None = None,
+    datasets: Mapping[str, DatasetSpec] | None = None,
+    reproductions: Sequence[Reproduction] = (),
 ) -> dict[str, Any]:
     """Returns the page's data, ready for JSON; scores are whole hundredths of a percent, to keep it small.
 
@@ -34,6 +37,8 @@ def page_data(
             and only each data set's own metric is there.
         entries: Checkpoints of the registry by id, for their links and licences.
         versions: The present version of each protocol; results of older ones are shown and not ranked.
+        datasets: Entries of data sets by id.
+        reproductions: What was run again; with any, there is a ranking of that alone, which comes first.
     """
     arranged = arrange(gather(results))
     by_entrant: dict[Entrant, list[Cell]] = defaultdict(list)
@@ -41,34 +46,39 @@ def page_data(
         for entrant, found in own.items():
             by_entrant[entrant] += found.values()
     entrants = sorted(by_entrant, key=lambda one: one.order)
-    datasets = _datasets(arranged)
+    sets = _datasets(arranged)
     settings = sorted({setting for setting, _ in arranged}, key=_setting_order)
     numbers = _Numbers(
-        {one: place for place, one in enumerate(entrants)}, {one: place for place, one in enumerate(datasets)}
+        {one: place for place, one in enumerate(entrants)}, {one: place for place, one in enumerate(sets)}
     )
-    scores = Scores(predictions, versions)
+    reproduced = Reproduced.of(reproductions)
+    scores = Scores(predictions, versions, datasets, reproduced)
+    tiers = ("reproduced", "all") if reproduced.known else ("all",)
     views = []
     for (setting, shots), held in sorted(
         arranged.items(), key=lambda item: (_setting_order(item[0][0]), shots_order(item[0][1]))
     ):
         for scoring in _scorings(results, predictions is not None):
             cells = _scored(held, scores, scoring)
-            if cells:
-                views.append(
-                    {"setting": settings.index(setting), "shots": shots, "metric": scoring}
-                    | _view(cells, scores, scoring, numbers)
-                )
+            views += [
+                {"setting": settings.index(setting), "shots": shots, "metric": scoring, "tier": tier}
+                | _view(only_reproduced(cells) if tier == "reproduced" else cells, scores, scoring, numbers)
+                for tier in tiers
+                if cells
+            ]
     comparable, verdict = answers(result.checkpoint for result in results)
     names = entrant_names(entrants)
     return {
         "verdict": {"comparable": comparable, "text": verdict},
         "entrants": [
-            _entrant(key, names[one].removeprefix(one.model), by_entrant[one], entries or {}, datasets)
+            _entrant(key, names[one].removeprefix(one.model), by_entrant[one], entries or {}, sets)
+            | {"again": _again(by_entrant[one], reproduced)}
             for one, key in _keys(entrants).items()
         ],
-        "datasets": [{"name": name} for name in _names(datasets)],
+        "datasets": [{"name": name} for name in _names(sets)],
         "settings": [_setting(one) for one in settings],
         "notes": NOTES,
+        "tiers": tiers,
         "metrics": [
             {"id": one, "name": _METRIC_NAMES[one]}
             for one in ("own", *METRICS)
@@ -165,6 +175,19 @@ def _entrant(
     }
 
 
+def _again(cells: Sequence[Cell], reproduced: Reproduced) -> str | None:
+    """Says who ran cells of an entrant again; None on a page without reproductions."""
+    if not reproduced.known:
+        return None
+    files = {one.file: one for cell in cells if (one := reproduced.by(cell.result)) is not None}
+    told = [
+        f"{len(one.cells)} of {len(one.covers)} cells by {one.by} on {one.when[:10]} at {one.commit[:7]}, "
+        f"largest difference {100 * one.largest:.2f} points"
+        for one in files.values()
+    ]
+    return plain("; ".join(told) or "by nobody but its authors", 400)
+
+
 def _datasets(arranged: Arranged) -> list[DataSet]:
     found = {dataset for held in arranged.values() for own in held.values() for dataset in own}
     return sorted(found, key=lambda one: one.order)
@@ -195,6 +218,7 @@ def _setting_order(setting: Setting) -> tuple[Any, ...]:
         list(LABELS).index(setting.kind),
         setting.protocol != "default",
         setting.protocol,
-        setting.version,
+        # The present version comes before those that are no longer ranked.
+        -setting.version,
         setting.mode,
     )

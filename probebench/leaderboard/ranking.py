@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Literal, get_args
 
@@ -32,6 +32,8 @@ Note = Literal[
     "older version",
     "too few images",
     "trial run",
+    "not verifiable",
+    "self-reported",
     "failed",
 ]
 NOTES: tuple[Note, ...] = get_args(Note)
@@ -43,13 +45,15 @@ class CellScore:
 
     Attributes:
         mean: Recomputed; None where the result that counts failed.
-        note: Why it may not count, such as "test-selected" or "too few images"; else "".
+        note: Why it may not count, such as "test-selected" or "not verifiable"; else "".
+        reproduced: Whether somebody has run it again, from public weights.
     """
 
     cell: Cell
     mean: float | None
     ci95: Interval | None
     note: Note = ""
+    reproduced: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +131,17 @@ def why_unranked(result: Result, versions: Mapping[str, int]) -> Note:
     return "" if has_score(result) else "failed"
 
 
+def only_reproduced(cells: CellScores) -> CellScores:
+    """Returns scores of which what nobody has run again is noted as self-reported, and so is not ranked."""
+    return {
+        entrant: {
+            dataset: one if one.reproduced or one.note else replace(one, note="self-reported")
+            for dataset, one in own.items()
+        }
+        for entrant, own in cells.items()
+    }
+
+
 def shared_datasets(cells: CellScores) -> tuple[DataSet, ...]:
     """Returns the data sets of a ranking: those that at least half of the entrants who may be ranked have.
 
@@ -202,7 +217,11 @@ def mean_interval(means: Sequence[float], intervals: Sequence[Interval | None]) 
 def _note(found: Sequence[CellScore], wanted: int) -> Note:
     """Says why an entrant is not ranked; what forbids a rank comes before what is only missing."""
     notes = {cell.note for cell in found}
-    for note in ("published", "test-selected", "older version", "too few images", "trial run", "failed"):
+    forbidden: tuple[Note, ...] = (
+        *("published", "test-selected", "older version", "not verifiable", "too few images", "trial run", "failed"),
+        "self-reported",
+    )
+    for note in forbidden:
         if note in notes:
             return note
     return "" if len(found) == wanted else "incomplete"

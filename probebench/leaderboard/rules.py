@@ -1,6 +1,7 @@
 """What a submission is: the cells that make it complete, the files that it may hold, and its manifest."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -21,6 +22,7 @@ DRAWS = 5
 SUITE = "offline"
 
 MANIFEST = "manifest.json"
+REPRODUCTIONS = "reproductions"
 # Text and small binary data, and bytes of each at most. The largest real predictions, 5 draws of ImageNet's 50,000 test
 # images, take about 2 MB.
 LARGEST = {".json": 4 << 20, ".toml": 64 << 10, ".md": 256 << 10, ".npz": 32 << 20}
@@ -77,6 +79,13 @@ def lacking(
             elif have < needed:
                 found.append((dataset, shots, f"has {have} of {needed} draws"))
     return found
+
+
+def board_of(path: Path) -> Path:
+    """Returns the leaderboard that holds a path: itself, its submissions/ or results/, or one submission."""
+    if path.parent.name == "submissions":
+        return path.parent.parent
+    return path.parent if path.name in ("submissions", "results") else path
 
 
 def from_scratch(result: Result) -> bool:

@@ -7,17 +7,22 @@ import numpy as np
 import numpy.typing as npt
 
 from probebench.errors import ResultError
+from probebench.leaderboard.check_published import not_verifiable
 from probebench.leaderboard.ranking import CellScore, Paired, why_unranked
+from probebench.leaderboard.reproduction import Reproduced
+from probebench.registry.dataset import DatasetSpec
 from probebench.registry.entry import Metric
 from probebench.results.cells import Cell
 from probebench.results.compare import comparable
 from probebench.results.metrics import image_scores
 from probebench.results.schema import Result
-from probebench.results.scores import counted_predictions, has_score, score_of
+from probebench.results.scores import DECIMALS, Score, counted_predictions, has_score, score_of
 from probebench.results.stats import Comparison, paired
 from probebench.results.store import Predictions
 
 Scoring = Metric | Literal["own"]
+# Share of the test images that may be left out; above it they count as wrong.
+LEFT_OUT = 0.01
 METRICS: tuple[Metric, ...] = get_args(Metric)
 
 
@@ -28,10 +33,22 @@ class Scores:
     """
 
     def __init__(
-        self, predictions: Callable[[Result], Predictions | None] | None, versions: Mapping[str, int] | None = None
+        self,
+        predictions: Callable[[Result], Predictions | None] | None,
+        versions: Mapping[str, int] | None = None,
+        datasets: Mapping[str, DatasetSpec] | None = None,
+        reproduced: Reproduced | None = None,
     ) -> None:
-        """Takes what gives the predictions of a result, or None where there are none; and protocols' versions now."""
+        """Takes what gives the predictions of a result, and what it is judged by.
+
+        Args:
+            predictions: None where there are none.
+            versions: The present version of each protocol.
+            datasets: Entries of data sets.
+            reproduced: What was run again; a board without any holds its owner's results, who has the data.
+        """
         self._predictions, self._versions = predictions, versions or {}
+        self._datasets, self._reproduced = datasets or {}, reproduced or Reproduced()
         self._held: tuple[Result, Predictions | None] | None = None
         self._scored: dict[int, tuple[Cell, dict[Scoring, CellScore]]] = {}
 
@@ -44,14 +61,33 @@ class Scores:
 
     def _by_metric(self, cell: Cell) -> dict[Scoring, CellScore]:
         result, note = cell.result, why_unranked(cell.result, self._versions)
+        again = self._reproduced.by(result) is not None
+        if not note and self._reproduced.known and not again and self._unverifiable(result):
+            note = "not verifiable"
         predictions = self._read(result)
         found: dict[Scoring, CellScore] = {}
         for metric in METRICS:
             if predictions is not None or metric == result.metric or not has_score(result):
                 score = score_of(result, predictions, metric)
-                found[metric] = CellScore(cell, score.mean, score.ci95, note)
+                mean, ci95 = self._with_left_out(result, score)
+                found[metric] = CellScore(cell, mean, ci95, note, again)
         found["own"] = found[result.metric]
         return found
+
+    def _unverifiable(self, result: Result) -> bool:
+        named = self._datasets.get(result.dataset)
+        return named is None or not_verifiable(result, named) is not None
+
+    def _with_left_out(self, result: Result, score: Score) -> tuple[float | None, tuple[float, float] | None]:
+        """Counts test images that were left out as wrong where they are more than a few."""
+        named = self._datasets.get(result.dataset)
+        if score.mean is None or named is None or result.n_test is None:
+            return score.mean, score.ci95
+        share = result.n_test / named.splits.test
+        if share >= 1 - LEFT_OUT:
+            return score.mean, score.ci95
+        ci95 = None if score.ci95 is None else (share * score.ci95[0], share * score.ci95[1])
+        return round(share * score.mean, DECIMALS), ci95
 
     def paired(self, scoring: Scoring) -> Paired:
         """Returns the comparison of two results by a metric, on draws and images that both share."""

@@ -9,7 +9,8 @@ from typing import Any
 
 from probebench.files import write_whole
 from probebench.leaderboard.page import page_data
-from probebench.registry.schema import CheckpointSpec
+from probebench.leaderboard.reproduction import Reproduction
+from probebench.registry.schema import CheckpointSpec, DatasetSpec
 from probebench.results.schema import Result
 from probebench.results.store import Predictions
 
@@ -27,6 +28,8 @@ def build_site(
     predictions: Callable[[Result], Predictions | None] | None = None,
     entries: Mapping[str, CheckpointSpec] | None = None,
     versions: Mapping[str, int] | None = None,
+    datasets: Mapping[str, DatasetSpec] | None = None,
+    reproductions: Sequence[Reproduction] = (),
 ) -> Path:
     """Writes ``index.html`` into a folder and returns its path.
 
@@ -39,13 +42,15 @@ def build_site(
         predictions: Gives a result's predictions; without them no ties are shown.
         entries: Checkpoints of the registry by id, for their links and licences.
         versions: The present version of each protocol; results of older ones are shown and not ranked.
+        datasets: Entries of data sets by id.
+        reproductions: What was run again; with any, that alone is ranked until a reader asks for the rest.
 
     Raises:
         OSError: The folder is full or cannot be written.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    data = page_data(results, predictions, entries, versions)
+    data = page_data(results, predictions, entries, versions, datasets, reproductions)
     templates = Environment(
         loader=PackageLoader("probebench.leaderboard"),
         autoescape=True,

@@ -1,12 +1,16 @@
 """Verifies results and submissions: everything that can be computed again is, and every fault is told."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from probebench.errors import ResultError, UsageError
 from probebench.leaderboard.check_across import ResultFile, check_across, check_same_data
+from probebench.leaderboard.check_base import check_base
+from probebench.leaderboard.check_copies import check_copies, check_names, check_repeats
 from probebench.leaderboard.check_data import DataHere, check_against_data, check_finetune, check_probe
+from probebench.leaderboard.check_published import check_published, not_verifiable
 from probebench.leaderboard.check_result import (
     check_facts,
     check_place,
@@ -18,11 +22,13 @@ from probebench.leaderboard.check_result import (
 )
 from probebench.leaderboard.check_submission import check_entry, check_files, check_manifest, read_manifest
 from probebench.leaderboard.findings import Findings
-from probebench.leaderboard.rules import MANIFEST, is_older, protocol_of
+from probebench.leaderboard.reproduction import check_reproduction, place_of, read_reproduction
+from probebench.leaderboard.rules import MANIFEST, REPRODUCTIONS, is_older, protocol_of
 from probebench.leaderboard.safe import file_fault, sound_files
+from probebench.leaderboard.sketch import Sketch
 from probebench.registry.layers import is_layer
 from probebench.registry.load import Registry
-from probebench.registry.schema import CheckpointSpec, FinetuneProtocol, ProtocolSpec
+from probebench.registry.schema import CheckpointSpec, DatasetSpec, FinetuneProtocol, ProtocolSpec
 from probebench.results.schema import Result
 from probebench.results.store import Predictions, read_result
 
@@ -36,6 +42,7 @@ class Verified:
         entered: The results that could be read.
         entries: Entry of each checkpoint, the registry's before a submission's own.
         submissions: How many submissions there were.
+        reproductions: How many reproductions.
         scored: How many predictions files were scored again.
         here: The data sets of this machine.
     """
@@ -44,40 +51,47 @@ class Verified:
     entered: list[ResultFile]
     entries: dict[str, CheckpointSpec]
     submissions: int
+    reproductions: int
     scored: int
     here: DataHere
 
     @property
     def ok(self) -> bool:
         """Whether nothing failed."""
-        return not self.findings.failures
+        return self.findings.ok
 
 
-def verify(path: Path, registry: Registry, datasets: Path) -> Verified:
+def verify(path: Path, registry: Registry, datasets: Path, base: str | None = None) -> Verified:
     """Verifies a leaderboard, a folder of submissions or of results, or one submission; it raises nothing on bad files.
 
     Args:
-        path: A folder with results/ and submissions/ in it, one of these two, or one submission.
+        path: A folder with results/, submissions/ and reproductions/ in it, one of the first two, or one submission.
         registry: Entries and protocols.
         datasets: The folder that holds data sets; what it lacks is listed as not checked here.
+        base: A commit; whatever lies outside one submission, or one reproduction, must be as it is there.
 
     Raises:
-        UsageError: There is no such folder, or it is a link.
+        UsageError: There is no such folder, it is a link, or there is no such commit.
     """
     if path.is_symlink():
         raise UsageError(f"{path} is a symbolic link; name the folder itself")
     if not path.is_dir():
         raise UsageError(f"{path} is no folder; name a leaderboard, its submissions/ or results/, or one submission")
     run = _Verification(path, registry, DataHere(registry, datasets))
+    if base is not None:
+        check_base(path, base, run.findings)
     with run.findings.guard(path):
         run.look(path)
         run.compare()
+    if not run.entered and run.findings.ok:
+        run.findings.fail(path, "holds no result")
     run.findings.failures.sort()
     return Verified(
         findings=run.findings,
         entered=run.entered,
         entries=run.entries,
         submissions=run.submissions,
+        reproductions=run.reproductions,
         scored=run.scored,
         here=run.here,
     )
@@ -90,7 +104,8 @@ class _Verification:
         self.findings, self.registry, self.here = Findings(root), registry, here
         self.entered: list[ResultFile] = []
         self.entries = dict(registry.checkpoints)
-        self.submissions = self.scored = 0
+        self.submitted: dict[str, Path] = {}
+        self.submissions = self.reproductions = self.scored = 0
 
     def look(self, path: Path) -> None:
         """Goes through whatever kind of folder this is."""
@@ -109,8 +124,35 @@ class _Verification:
                 self._results(child)
             elif child.name == "submissions":
                 self._all_submissions(child)
-            else:
-                self.findings.fail(child, "does not belong here: only results/ and submissions/ do")
+            elif child.name != REPRODUCTIONS:
+                self.findings.fail(child, "does not belong here: only results/, submissions/ and reproductions/ do")
+        if (path / REPRODUCTIONS).is_dir() and not (path / REPRODUCTIONS).is_symlink():
+            self._reproductions(path / REPRODUCTIONS)
+
+    def _reproductions(self, folder: Path) -> None:
+        """Checks reproductions against the results that they cover, which were read before."""
+        results: dict[str, dict[str, Result]] = defaultdict(dict)
+        for one in self.entered:
+            results[one.result.model][place_of(one.path)] = one.result
+        for path in sound_files(folder, self.findings):
+            if path.parent != folder or path.suffix != ".json":
+                if path != folder / "README.md":
+                    self.findings.fail(path, "does not belong here: reproductions are ID-DIGEST.json")
+                continue
+            with self.findings.guard(path):
+                try:
+                    found = read_reproduction(path)
+                except ResultError as error:
+                    self.findings.fail(path, str(error))
+                    continue
+                for fault in check_reproduction(path, found, results[found.model]):
+                    self.findings.fail(path, fault)
+                entry = self.entries.get(found.model)
+                if entry is None:
+                    self.findings.fail(path, f"model {found.model!r} has no entry")
+                elif entry.weights != found.weights:
+                    self.findings.fail(path, f"its weights are not those of the entry {found.model}")
+                self.reproductions += 1
 
     def _all_submissions(self, path: Path) -> None:
         for child in self._children(path):
@@ -149,6 +191,7 @@ class _Verification:
                 self.findings.fail(folder / f"{folder.name}.toml", fault)
             if entry is not None:
                 self.entries[folder.name] = entry
+                self.submitted[folder.name] = folder / f"{folder.name}.toml"
         inside = {path: path.relative_to(folder).parts for path in files}
         for path, parts in inside.items():
             own = parts in ((MANIFEST,), (f"{folder.name}.toml",), ("README.md",))
@@ -183,17 +226,19 @@ class _Verification:
                     self.findings.fail(path, str(error).removeprefix(f"result {path} ").rsplit("; remove it", 1)[0])
                     continue
                 found.append((path, result))
-                predictions = self._check(path, result, set(files))
-                self.entered.append(ResultFile(path, result, predictions))
+                self.entered.append(ResultFile(path, result, self._check(path, result, set(files))))
         return found
 
-    def _check(self, path: Path, result: Result, sound: set[Path]) -> Predictions | None:
+    def _check(self, path: Path, result: Result, sound: set[Path]) -> Sketch | None:
         entry = self.entries.get(result.model)
         for fault in (*check_place(path, result), *check_rules(result, self.registry, entry)):
             self.findings.fail(path, fault)
         if result.provenance != "measured" or not result.trials:
             return None
-        faults = [*check_trials(result), *(check_facts(result, entry) if entry else ())]
+        faults = [
+            *check_trials(result, protocol_of(self.registry, result.protocol)),
+            *(check_facts(result, entry) if entry else ()),
+        ]
         for fault in faults:
             self.findings.fail(path, fault)
         if result.environment.get("dirty"):
@@ -217,21 +262,23 @@ class _Verification:
             self.findings.fail(npz, str(error))
             return None
         dataset = self.registry.datasets.get(result.dataset)
+        sketch = None
         faults = list(check_predictions(result, predictions, len(dataset.classes) if dataset else None))
         if not faults:
-            faults = list(check_scores(result, predictions))
+            sketch = Sketch.of(predictions)
+            faults = [*check_scores(result, predictions), *check_repeats(result.trials, sketch)]
             self.scored += 1
         for fault in faults:
             self.findings.fail(path, fault)
         if dataset is not None and predictions.y_true.shape == (len(predictions.test_ids),):
             self._check_data(path, result, predictions, entry)
-        return predictions
+        return sketch
 
     def _check_data(self, path: Path, result: Result, predictions: Predictions, entry: CheckpointSpec | None) -> None:
-        """Compares a result with the data, where they are here."""
-        dataset = self.here.open(result.dataset)
+        """Compares a result with the data, where they are here, else with the digests that the registry publishes."""
+        dataset, named = self.here.open(result.dataset), self.registry.datasets[result.dataset]
         if isinstance(dataset, str):
-            self.findings.pass_over(path, f"draws, test ids and labels: {dataset}")
+            self._check_published(path, result, predictions, named, dataset)
             return
         for fault in check_against_data(result, predictions, dataset):
             self.findings.fail(path, fault)
@@ -245,16 +292,34 @@ class _Verification:
         if isinstance(protocol, FinetuneProtocol):
             faults = check_finetune(result, protocol, dataset)
         elif isinstance(protocol, ProtocolSpec):
-            faults = check_probe(path, result, entry, protocol, dataset, self.registry.datasets.get(result.dataset))
+            faults = check_probe(path, result, entry, protocol, dataset, named)
         for fault in faults:
             self.findings.fail(path, fault)
+
+    def _check_published(
+        self, path: Path, result: Result, predictions: Predictions, named: DatasetSpec, why: str
+    ) -> None:
+        """Compares a result with published digests, and says what these leave open; ``why`` the data are not here."""
+        if (left := not_verifiable(result, named)) is not None:
+            self.findings.pass_over(path, f"{left}; {why}")
+        if named.published is None:
+            return
+        protocol = protocol_of(self.registry, result.protocol)
+        current = protocol if protocol is not None and protocol.version == result.protocol_version else None
+        for fault in check_published(result, predictions, named, current):
+            self.findings.fail(path, fault)
+        if left is None:
+            self.findings.pass_over(path, f"images and features: {why}")
 
     def compare(self) -> None:
         """Compares results with one another."""
         measured = [one for one in self.entered if one.result.provenance == "measured" and one.result.trials]
         elsewhere = [one for one in measured if self._is_elsewhere(one)]
-        for path, fault in (*check_across(measured), *check_same_data(elsewhere)):
+        for path, fault in (*check_across(measured), *check_same_data(elsewhere), *check_copies(measured)):
             self.findings.fail(path, fault)
+        for name, toml in self.submitted.items():
+            for fault in check_names(self.entries[name], self.entries):
+                self.findings.fail(toml, fault)
 
     def _is_elsewhere(self, one: ResultFile) -> bool:
         name = one.result.dataset

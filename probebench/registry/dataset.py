@@ -9,6 +9,9 @@ from probebench.registry.entry import Entry, Id, Metric, PositiveInt, Text, chec
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Md5 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+# How many draws of a rule an entry publishes, and digits of each digest: 128 bits that nobody meets by will.
+PUBLISHED_DRAWS, DRAW_DIGITS = 5, 32
+DrawDigest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 # One number where every class has it, else the numbers in class order.
 PerClass = PositiveInt | tuple[Annotated[int, Field(ge=0)], ...] | Literal["unknown"]
 
@@ -28,6 +31,21 @@ class ClassCounts(Entry):
     train: PerClass = "unknown"
     val: PerClass = "unknown"
     test: PerClass = "unknown"
+
+
+class Published(Entry):
+    """Digests by which results are checked where the images are not: ``datasets show ID --commit`` writes them.
+
+    Attributes:
+        train: sha256 over ids and labels of the training part.
+        test: Likewise of the test part.
+        draws: By rule of drawing ("5+4" is 5 images a class and 4 more that validate), the first digits of each
+            draw's digest, of draws 0 to 4; at full data there is one.
+    """
+
+    train: Sha256
+    test: Sha256
+    draws: Mapping[Text, Annotated[tuple[DrawDigest, ...], Field(min_length=1, max_length=PUBLISHED_DRAWS)]]
 
 
 class Archive(Entry):
@@ -58,6 +76,7 @@ class DatasetSpec(Entry):
         templates: Zero-shot prompts with {} for the class.
         prompt_source: Whose templates and names in words these are, by the name that the set has there, and where and
             why they differ from those.
+        published: Digests for who lacks the images; a set without them and without a fingerprint cannot be verified.
     """
 
     id: Id
@@ -82,6 +101,12 @@ class DatasetSpec(Entry):
     prompts: tuple[Text, ...] = ()
     templates: tuple[Text, ...] = ()
     prompt_source: Text = "unknown"
+    published: Published | None = None
+
+    @property
+    def verifiable(self) -> bool:
+        """Whether results can be checked against it by who lacks the images."""
+        return self.fingerprint != "unknown" and self.published is not None
 
     @property
     def readable_classes(self) -> tuple[str, ...]:

@@ -1,9 +1,12 @@
-"""Writes a checkpoint's entry."""
+"""Writes a checkpoint's entry, and into a data set's what its data say."""
 
+import re
 from pathlib import Path
 
 from probebench.errors import UsageError
+from probebench.files import write_whole
 from probebench.registry.checkpoint import CheckpointSpec
+from probebench.registry.dataset import Published
 
 
 def entry_text(spec: CheckpointSpec) -> str:
@@ -32,3 +35,28 @@ def write_entry(spec: CheckpointSpec, folder: Path) -> Path:
     except FileExistsError as error:
         raise UsageError(f"{path} exists already; give another --id, or remove it first") from error
     return path
+
+
+# A table that an entry has already, to where the next begins.
+_PUBLISHED = re.compile(r"^\[published[\].][\s\S]*?(?=^\[(?!published[\].])|\Z)", re.MULTILINE)
+
+
+def write_published(path: Path, fingerprint: str, published: Published) -> None:
+    """Writes a data set's fingerprint and its published digests into its entry, and leaves all else as it stands.
+
+    Args:
+        path: The entry.
+        fingerprint: Of the whole set.
+        published: Digests of parts and draws.
+    """
+    import tomli_w
+
+    text = _PUBLISHED.sub("", path.read_text(encoding="utf-8"))
+    line = f'fingerprint = "{fingerprint}"'
+    text, found = re.subn(r"^fingerprint *=.*$", line, text, count=1, flags=re.MULTILINE)
+    if not found:
+        # Before the first table, where keys of the entry itself end.
+        top = re.search(r"^\[", text, re.MULTILINE)
+        text = f"{text[: top.start()]}{line}\n\n{text[top.start() :]}" if top else f"{text}{line}\n"
+    table = tomli_w.dumps({"published": published.model_dump(mode="json")})
+    write_whole(path, f"{text.rstrip()}\n\n{table}")

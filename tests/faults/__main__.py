@@ -1,4 +1,4 @@
-"""Kills, full disks, losses of power and damage: python -m tests.faults [--short] [--only store]."""
+"""Kills, full disks, losses of power, damage, mutations: python -m tests.faults [--short] [--only store]."""
 
 import argparse
 import importlib
@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 # The store comes first, before torch is loaded.
-PARTS = ("store", "extraction")
+PARTS = ("store", "submissions", "extraction")
 
 
 def main() -> int:

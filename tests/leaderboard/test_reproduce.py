@@ -13,7 +13,7 @@ from probebench.leaderboard import reproduce
 from probebench.leaderboard.verify import verify
 from probebench.registry import Registry
 from probebench.results.schema import Result
-from probebench.results.store import Predictions
+from probebench.results.store import Predictions, read_predictions
 from tests.conftest import Ran
 from tests.leaderboard.tampering import MODEL, SHIPPED
 
@@ -47,21 +47,23 @@ def test_the_tolerance(
     (entered,) = (one for one in verified.entered if one.result.shots == "full")
     entered = dataclasses.replace(entered, result=entered.result.model_copy(update={"dtype": dtype}))
     verified.entered = [entered]
+    before = read_predictions(entered.path, entered.result)
 
-    def again(result: Result, *_: object) -> tuple[Result, Predictions]:
-        before = entered.predictions
-        assert before is not None and result.mean is not None
+    def again(*_: object) -> tuple[list[tuple[Result, Predictions]], str]:
+        result = entered.result
+        assert result.mean is not None
         predicted = before.y_pred.copy()
         right = (predicted == before.y_true).nonzero()[1][:moved]
         predicted[0, right] = (predicted[0, right] + 1) % 10
         environment = {**result.environment, "versions": {**result.environment["versions"], **versions}}
         mean = result.mean - moved / len(before.y_true)
         changed = result.model_copy(update={"mean": mean, "environment": environment})
-        return changed, dataclasses.replace(before, y_pred=predicted)
+        return [(changed, dataclasses.replace(before, y_pred=predicted))], "cpu"
 
     monkeypatch.setattr(reproduce, "_run", again)
-    (rerun,) = reproduce.reproduce(verified, 1, 0, tmp_path)
-    assert rerun.moved == moved and (rerun.differs == ()) == (not versions)
+    (rerun,) = reproduce.reproduce(verified, 1, "seed", tmp_path)
+    assert rerun.cell is not None
+    assert rerun.cell.moved == moved and (rerun.cell.differs == []) == (not versions)
     assert rerun.fault is None if fault is None else fault in str(rerun.fault)
 
 
@@ -81,3 +83,18 @@ def test_a_cell_whose_weights_are_not_here_is_told_apart(run: Run, tmp_path: Pat
     assert done.out == run(*typed).out
     assert len({run(*typed[:-1], seed).out for seed in range(4)}) > 1
     assert "not reproducible here: lost/digits/" in done.out and "the weights of lost were never published" in done.out
+
+
+def test_a_seed_is_asked_for_and_writing_takes_cells(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(SHIPPED / MODEL, tmp_path / "results" / MODEL)
+    for seed in ((), ("--seed", " ")):
+        done = run("leaderboard", "verify", "results", "--reproduce", "1", *seed)
+        assert done.code == 2 and "name something that did not exist when the results were made" in done.error
+    assert "--write takes --reproduce N --seed TEXT" in run("leaderboard", "verify", "results", "--write").error
+
+
+def test_writing_takes_a_clean_clone(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(SHIPPED / MODEL, tmp_path / "results" / MODEL)
+    monkeypatch.setattr(reproduce, "environment", lambda: {"dirty": True, "commit": "0" * 40})
+    done = run("leaderboard", "verify", "results", "--reproduce", "1", "--seed", "x", "--write")
+    assert done.code == 2 and "takes a clean clone of probebench" in done.error

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from probebench.errors import UsageError
+from probebench.leaderboard import reproduce
 from probebench.leaderboard.submit import SubmissionRequest, submit
 from probebench.registry import Registry
+from probebench.results.environment import environment
 from tests.conftest import Ran
 from tests.leaderboard.tampering import MODEL, SHIPPED, make_submission
 
@@ -183,12 +185,15 @@ def test_the_newcomers_path_as_written(run: Run, tmp_path: Path, monkeypatch: py
     }
     for name, value in git.items():
         monkeypatch.setenv(name, value)
-    subprocess.run("git init -q --bare origin && git clone -q origin clone", shell=True, check=True, cwd=tmp_path)
+    start = "git checkout -q -b main && git commit -q --allow-empty -m start && git push -q origin main"
+    made = f"git init -q --bare origin && git clone -q origin clone && cd clone && {start}"
+    subprocess.run(made, shell=True, check=True, cwd=tmp_path)
     monkeypatch.chdir(tmp_path / "clone")
     torch.manual_seed(0)
     torch.save(timm.create_model("test_resnet").state_dict(), "my_net.pt")
     # What makes it quick: a tiny architecture and a small input.
-    smaller = {"models": ["--size", "32"], "extract": ["--device", "cpu"]}
+    published = ["--uri", "https://example.org/my_net.pt"]
+    smaller = {"models": ["--size", "32", *published], "extract": ["--device", "cpu"]}
     for command in commands:
         tool, *rest = shlex.split(command.replace("--arch resnet50", "--arch test_resnet"))
         if tool == "git":
@@ -202,14 +207,38 @@ def test_the_newcomers_path_as_written(run: Run, tmp_path: Path, monkeypatch: py
     )
     names = pushed.stdout.decode().split()
     assert "leaderboard/submissions/my_net/manifest.json" in names and len(names) == 10
-    _rerun(run)
+    _judged(run, tmp_path, monkeypatch)
 
 
-def _rerun(run: Run) -> None:
-    """From the weights that ``models add`` kept; in the same setting the predictions are the same."""
-    done = run("leaderboard", "verify", "--reproduce", "1")
+def _judged(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What becomes of it: verified against the branch that it is for, run again by somebody else, and ranked."""
+    done = run("leaderboard", "verify", "--base", "origin/main")
+    assert done.code == 0 and "(1 submissions)" in done.out, done.err
+    Path("README.md").write_text("Mine is best.")
+    subprocess.run(["git", "add", "README.md"], check=True)
+    assert "README.md: changes beside a submission" in run("leaderboard", "verify", "--base", "origin/main").error
+    subprocess.run(["git", "rm", "-qf", "README.md"], check=True)
+    here = environment() | {"dirty": False, "commit": "0" * 40}
+    monkeypatch.setattr(reproduce, "environment", lambda: here)
+    subprocess.run(["git", "config", "user.name", "Somebody Else"], check=True)
+    typed = ("leaderboard", "verify", "--reproduce", "1", "--seed", "a headline", "--write")
+    done = run(*typed)
+    # From the weights that models add kept; in the same setting the predictions are the same.
     assert done.code == 0 and done.out.count("reproduced: ") == 1 and "1 run again" in done.out, done.out
     assert done.out.count("0 predictions moved, in the recorded setting") == 1
+    (written,) = Path("leaderboard/reproductions").glob("my_net-*.json")
+    done = run("leaderboard", "verify")
+    assert done.code == 0 and "1 reproductions" in done.out, done.err
+    build = ("leaderboard", "build", "--results", "leaderboard/submissions")
+    assert run(*build).code == 0
+    data = json.loads(re.search(r'id="data">(.*?)</script>', Path("site/index.html").read_text()).group(1))  # type: ignore[union-attr]
+    assert data["tiers"][0] == "reproduced" and "Somebody Else" in data["entrants"][0]["again"]
+    view = next(one for one in data["views"] if one["tier"] == "reproduced" and one["shots"] == "full")
+    assert view["rows"][0][1] == 1
+    # Whoever writes that weights are public without saying which is found.
+    values = json.loads(written.read_text())
+    written.write_text(json.dumps(values | {"weights": {"uri": "user", "sha256": "unknown"}}))
+    assert "are not public" in run("leaderboard", "verify").err
     (path,) = Path("leaderboard/submissions/my_net/digits").glob("probe-default-full-*.json")
     values = json.loads(path.read_text())
     assert 0.2 < values["mean"] <= 1

@@ -3,17 +3,21 @@
 (() => {
   const { data } = PB;
   const element = (id) => document.getElementById(id);
+  const TIERS = { reproduced: "run again by others", all: "all that are reported" };
   const TEXTS = ["q", "method", "source", "arch", "pmin", "pmax"];
 
   // --- State and the address: what differs from the first view stands behind the #. ---
   function first() {
-    const protocol = 0;
+    const protocol = PB.opening();
     const shots = PB.allShots(protocol).at(-1);
-    return { protocol, shots, metric: "own", set: "", q: "", method: "", source: "", arch: "", pmin: "", pmax: "", sort: null, cols: {}, card: "", theme: "" };
+    return { tier: data.tiers[0], protocol, shots, metric: "own", set: "", q: "", method: "", source: "", arch: "", pmin: "", pmax: "", sort: null, cols: {}, card: "", theme: "" };
   }
   function fromAddress() {
     const said = new URLSearchParams(location.hash.slice(1));
-    const state = first();
+    const tier = data.tiers.find((one) => one === said.get("tier")) ?? data.tiers[0];
+    PB.choose(data.tiers[0]);
+    const state = { ...first(), tier };
+    PB.choose(tier);
     const protocol = data.settings.findIndex((setting) => setting.id === said.get("protocol"));
     if (protocol >= 0) state.protocol = protocol;
     const shots = PB.allShots(state.protocol);
@@ -32,7 +36,10 @@
   }
   function toAddress() {
     const said = new URLSearchParams();
+    PB.choose(data.tiers[0]);
     const base = first();
+    PB.choose(state.tier);
+    if (state.tier !== base.tier) said.set("tier", state.tier);
     if (state.protocol !== base.protocol) said.set("protocol", data.settings[state.protocol].id);
     if (state.shots !== PB.allShots(state.protocol).at(-1)) said.set("shots", state.shots);
     if (state.metric !== base.metric) said.set("metric", state.metric);
@@ -62,6 +69,8 @@
     const unique = (values) => [...new Set(values)].sort((a, b) => (a.toLowerCase() < b.toLowerCase() ? -1 : 1)).map((one) => [one, one]);
     options(element("protocol"), data.settings.map((setting, place) => [place, setting.name]), state.protocol);
     options(element("shots"), PB.allShots(state.protocol).map((one) => [one, PB.shotsLabel(one)]), state.shots);
+    options(element("tier"), data.tiers.map((tier) => [tier, TIERS[tier]]), state.tier);
+    element("tier").parentElement.hidden = data.tiers.length < 2;
     options(element("metric"), data.metrics.map((metric) => [metric.id, metric.name]), state.metric);
     options(element("set"), [["", "all, averaged"], ...data.datasets.map((set, place) => [place, set.name])], state.set);
     options(element("method"), [["", "all"], ...unique(data.entrants.map((one) => one.method))], state.method);
@@ -91,6 +100,7 @@
     const parts = [
       `Scores in percent with their 95% interval, over draws and test images together (over test images only where there is one draw). ${sets.length > 1 ? "The mean is" : "Ranked"} over: ${names(sets) || "nothing that can be ranked"}.`,
       "≈ not told apart from the first: paired comparison on the same draws and images, Holm-corrected at 5%. ? not compared with it.",
+      data.tiers.length < 2 ? "Nobody else has run these results again: they are ranked as reported." : "What is run again by others, from public weights, is ranked; grey is what authors report. A checkpoint's card says who ran how many cells again, and when.",
       `Only who has a score on each of these data sets is ranked; a missing one is no 0.${apart.length ? ` Left out, since fewer than half have them: ${names(apart)}.` : ""}`,
     ];
     element("legend").replaceChildren(...parts.map((text) => PB.table.make("p", {}, text)));
@@ -155,12 +165,12 @@
   }
   // A spreadsheet takes a text that starts so for a formula.
   const harmless = (value) => (typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : value);
-  const view = () => ({ protocol: data.settings[state.protocol].name, shots: state.shots, metric: state.metric, data_set: state.set === "" ? "mean" : data.datasets[state.set].name });
+  const view = () => ({ results: state.tier, protocol: data.settings[state.protocol].name, shots: state.shots, metric: state.metric, data_set: state.set === "" ? "mean" : data.datasets[state.set].name });
   element("csv").addEventListener("click", () => save("leaderboard.csv", "text/csv", d3.csvFormat(records().map((record) => Object.fromEntries(Object.entries(record).map(([name, value]) => [harmless(name), harmless(value)]))))));
   element("json").addEventListener("click", () => save("leaderboard.json", "application/json", JSON.stringify({ view: view(), rows: records() }, null, 1)));
 
   // --- Events ---
-  for (const name of ["protocol", "shots", "metric", "set"])
+  for (const name of ["tier", "protocol", "shots", "metric", "set"])
     element(name).addEventListener("change", (event) => {
       const value = event.target.value;
       if (name === "protocol") {
@@ -170,6 +180,7 @@
         options(element("shots"), shots.map((one) => [one, PB.shotsLabel(one)]), state.shots);
       } else if (name === "shots") state.shots = PB.allShots(state.protocol).find((one) => String(one) === value);
       else state[name] = name === "set" && value !== "" ? Number(value) : value;
+      PB.choose(state.tier);
       state.sort = null;
       changed();
     });
@@ -183,6 +194,7 @@
   element("controls").addEventListener("submit", (event) => event.preventDefault());
   element("controls").addEventListener("reset", (event) => {
     event.preventDefault();
+    PB.choose(data.tiers[0]);
     state = { ...first(), theme: state.theme, cols: state.cols };
     fill();
     changed();

@@ -14,6 +14,8 @@ const PB = (() => {
     "too few images": "not ranked: fewer than half of the classes have so many images",
     "trial run": "not ranked: a trial run on some of the images",
     "older version": "not ranked: an older version of the protocol",
+    "not verifiable": "not ranked: its data set's digests are not published, so nobody can check it",
+    "self-reported": "not ranked: reported by its authors, run again by nobody else",
     failed: "not ranked: a run failed",
   };
   const [ENTRANT, RANK, MEAN, LOW, HIGH, MEAN_RANK, NOTE, COUNT] = [0, 1, 2, 3, 4, 5, 6, 7];
@@ -52,6 +54,7 @@ const PB = (() => {
     { field: "weights", name: "Weights" },
     { field: "digest", name: "Weights digest", card: (one) => one.digest ?? "none" },
     { field: "provenance", name: "Provenance" },
+    { field: "again", name: "Run again" },
   ];
   const COLUMNS = FACTS.filter((fact) => fact.width);
 
@@ -59,11 +62,18 @@ const PB = (() => {
   for (const view of data.views)
     for (const lines of [view.rows, ...Object.values(view.single)]) for (const line of lines) line[NOTE] = data.notes[line[NOTE]];
 
-  const views = new Map(data.views.map((view) => [`${view.setting}|${view.shots}|${view.metric}`, view]));
+  const views = new Map(data.views.map((view) => [`${view.setting}|${view.shots}|${view.metric}|${view.tier}`, view]));
   const indexed = new Map();
-  function find(setting, shots, metric) {
-    return views.get(`${setting}|${shots}|${metric}`) || (metric === "own" ? null : views.get(`${setting}|${shots}|own`));
+  // Which results are ranked, all over the page: those that were run again, or all.
+  let tier = data.tiers[0];
+  const choose = (chosen) => { tier = chosen; };
+  function find(setting, shots, metric, of = tier) {
+    return views.get(`${setting}|${shots}|${metric}|${of}`) || (metric === "own" ? null : views.get(`${setting}|${shots}|own|${of}`));
   }
+  /** Whether an entrant's line in a view is what its authors report. */
+  const reported = (state, number) => lines(find(state.protocol, state.shots, state.metric, "reproduced"), state.set).get(number)?.[NOTE] === "self-reported";
+  /** The first setting in which something is ranked. */
+  const opening = () => data.views.find((view) => view.tier === tier && view.rows.some((line) => line[RANK] !== null))?.setting ?? 0;
   /** The lines of a view by entrant: over its data sets, or on one of them. */
   function lines(view, set) {
     if (!view) return new Map();
@@ -97,7 +107,7 @@ const PB = (() => {
       const line = own.get(number);
       if (!line && !along.some((one) => one.has(number))) return;
       const row = {
-        number, key: entrant.key, line, title: entrant.title,
+        number, key: entrant.key, line, title: entrant.title, reported: reported(state, number),
         ...Object.fromEntries(COLUMNS.map(({ field }) => [field, entrant[field] ?? null])),
         rank: line ? line[RANK] : null, mean: line ? line[MEAN] : null, meanRank: line ? line[MEAN_RANK] : null,
         overlap: overlap(entrant, view, state.set),
@@ -135,5 +145,5 @@ const PB = (() => {
   }
 
   return { data, NOTES, ENTRANT, RANK, MEAN, LOW, HIGH, MEAN_RANK, NOTE, COUNT, FACTS, COLUMNS, shotsLabel, points, interval, short,
-    find, lines, allShots, curve, rows, passes };
+    find, choose, reported, opening, lines, allShots, curve, rows, passes };
 })();

@@ -54,7 +54,7 @@ PB.table = (() => {
   function checkpoint(cell) {
     const row = cell.getData();
     const name = make("button", { type: "button", class: "open", title: row.title, "data-key": row.key }, make("bdi", {}, row.title));
-    const note = row.line && row.line[PB.RANK] === null ? PB.NOTES[row.line[PB.NOTE]] : "";
+    const note = row.line && row.line[PB.RANK] === null ? PB.NOTES[row.line[PB.NOTE]] : row.reported ? "self-reported" : "";
     const px = data.entrants[row.number].px;
     return make("span", { class: "who" }, name, make("span", { class: "id", title: row.key },
       note ? make("em", {}, note) : "", note ? " · " : "", make("bdi", {}, row.key), px ? ` · ${px} px` : ""));
@@ -126,7 +126,7 @@ PB.table = (() => {
       data: rows, index: "number", columns: shown, maxHeight: "78vh", rowHeight: 46, renderVerticalBuffer: 230, layout: "fitData", columnHeaderVertAlign: "middle", headerSortClickElement: "header",
       initialSort: sort && shown.some((one) => one.field === sort.column) ? [sort] : [],
       placeholder: () => make("p", {}, "No checkpoint passes the filters."),
-      rowFormatter: (row) => row.getElement().classList.toggle("unranked", row.getData().rank === null),
+      rowFormatter: (row) => row.getElement().classList.toggle("unranked", row.getData().rank === null || row.getData().reported),
     });
     const root = document.getElementById("table");
     grid.on("tableBuilt", () => {

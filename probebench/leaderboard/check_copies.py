@@ -1,0 +1,111 @@
+"""Whether somebody's results are somebody else's, or the same ones twice: by predictions, weights, names and titles."""
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from probebench.leaderboard.check_across import ResultFile
+from probebench.leaderboard.rules import from_scratch, in_words_of
+from probebench.leaderboard.sketch import FEW, Sketch
+from probebench.registry.schema import CheckpointSpec
+from probebench.results.cells import CellKey
+from probebench.results.schema import Trial
+
+# Errors that two share, of who makes fewer, above which one is a copy of the other. Of what ships no two networks share
+# more than 0.65, and no two draws of one network more than that.
+_COPY = 0.85
+# Who makes so many times the other's errors is no copy worth having, and too unlike for an estimate.
+_UNLIKE = 3
+# Letters of other scripts, and digits, that read as Latin letters, beside those that Unicode itself folds.
+_ALIKE = str.maketrans(
+    dict(
+        "аa еe оo рp сc уy хx іi кk ѕs һh ԁd ԛq ԝw мm тt вb нh гr пn αa οo ρp ιi νv τt υu κk ηn ωw χx εe βb "
+        "0o 1l 5s 2z 8b |l !l".split()  # type: ignore[arg-type]
+    )
+)
+
+
+def reads_as(text: str) -> str:
+    """Returns what a name looks like at a glance: without case, accents, signs, and differences that fonts hide."""
+    folded = unicodedata.normalize("NFKD", text).casefold().translate(_ALIKE)
+    letters = "".join(one for one in folded if one.isalnum() or one == "+")
+    return letters.replace("i", "l").replace("rn", "m").replace("vv", "w")
+
+
+def check_names(spec: CheckpointSpec, others: Mapping[str, CheckpointSpec]) -> Iterator[str]:
+    """Yields where an entry takes the name, the title or the weights of another.
+
+    Args:
+        spec: The entry of a submission.
+        others: All other entries.
+    """
+    for other in others.values():
+        if other.id == spec.id:
+            continue
+        if reads_as(other.id) == reads_as(spec.id):
+            yield f"its id reads like {other.id}, which is another checkpoint's"
+        if reads_as(other.title) == reads_as(spec.title):
+            yield f"its title reads like that of {other.id}"
+        if spec.weights.sha256 not in ("unknown", "none") and spec.weights.sha256 == other.weights.sha256:
+            yield f"its weights file is that of {other.id}"
+
+
+def check_repeats(trials: Sequence[Trial], sketch: Sketch) -> Iterator[str]:
+    """Yields draws of one result that have the same predictions, or all but."""
+    for number, (trial, errors) in enumerate(zip(trials, sketch.trials, strict=True)):
+        for before, other in zip(trials[:number], sketch.trials[:number], strict=True):
+            # A network that says one thing of everything says it in every draw.
+            if errors.count >= FEW and not errors.constant and errors.shared(other) > _COPY:
+                yield f"{in_words_of(trial)} has the predictions of {in_words_of(before)}"
+                return
+
+
+def check_copies(entered: Sequence[ResultFile]) -> Iterator[tuple[Path, str]]:
+    """Yields results that are copies of earlier ones: under another id, or in another arithmetic."""
+    yield from _same_weights(entered)
+    yield from _twins(entered)
+    yield from _same_predictions([one for one in entered if one.sketch is not None and not from_scratch(one.result)])
+
+
+def _same_weights(entered: Iterable[ResultFile]) -> Iterator[tuple[Path, str]]:
+    owners: dict[str | None, str] = {}
+    for one in entered:
+        if not from_scratch(one.result):
+            owner = owners.setdefault(one.result.weights_digest, one.result.model)
+            if owner != one.result.model:
+                yield one.path, f"its weights are those of {owner}, under another id"
+
+
+def _twins(entered: Iterable[ResultFile]) -> Iterator[tuple[Path, str]]:
+    seen: dict[CellKey, ResultFile] = {}
+    for one in entered:
+        key = CellKey.of(one.result)
+        first = seen.setdefault(replace(key, entrant=replace(key.entrant, dtype=None)), one)
+        if first.result.dtype != one.result.dtype:
+            yield one.path, f"is the same cell as {first.path.name} in {one.result.dtype}: one arithmetic a cell"
+
+
+def _same_predictions(entered: Iterable[ResultFile]) -> Iterator[tuple[Path, str]]:
+    groups: dict[tuple[object, ...], list[tuple[Sketch, ResultFile]]] = defaultdict(list)
+    for one in entered:
+        assert one.sketch is not None
+        result = one.result
+        name = one.sketch.part, result.kind, result.mode, result.protocol, result.shots, len(result.trials)
+        groups[name].append((one.sketch, one))
+    for group in groups.values():
+        for number, (sketch, one) in enumerate(group):
+            for other, first in group[:number]:
+                if first.result.model != one.result.model and _is_copy(sketch, other):
+                    share = round(100 * sketch.errors.shared(other.errors))
+                    yield (
+                        one.path,
+                        f"its predictions are those of {first.result.model}: {share}% of errors are the same",
+                    )
+                    break
+
+
+def _is_copy(one: Sketch, other: Sketch) -> bool:
+    few, many = sorted((one.errors.count, other.errors.count))
+    return few >= FEW and many <= _UNLIKE * few and not one.errors.constant and one.errors.shared(other.errors) > _COPY

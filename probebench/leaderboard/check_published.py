@@ -1,0 +1,54 @@
+"""What a result must satisfy against the digests that its data set's entry publishes, for data that are not here."""
+
+from collections.abc import Iterator
+
+from probebench.fingerprint import fingerprint
+from probebench.leaderboard.rules import AnyProtocol, in_words_of
+from probebench.registry.dataset import DRAW_DIGITS, DatasetSpec
+from probebench.registry.draws import DrawRule, takes_own_validation
+from probebench.registry.protocol import ZeroshotProtocol
+from probebench.results.schema import Result
+from probebench.results.store import Predictions
+
+
+def check_published(
+    result: Result, predictions: Predictions, named: DatasetSpec, protocol: AnyProtocol | None
+) -> Iterator[str]:
+    """Yields where a result's images, labels or draws are not those of which the registry publishes digests.
+
+    Args:
+        result: What is checked.
+        predictions: Its own.
+        named: The entry of its data set, which publishes digests.
+        protocol: Its protocol in the version that the result is of; None: its draws are not checked.
+    """
+    digests = named.published
+    assert digests is not None
+    if result.train_fingerprint not in (None, digests.train):
+        yield f"its train fingerprint is not the one that the registry publishes of {named.id}"
+    part = {"ids": list(predictions.test_ids), "labels": predictions.y_true.tolist()}
+    if not result.skipped_ids and fingerprint(part) != digests.test:
+        yield f"its test ids or labels are not those of {named.id}: another digest than the registry publishes"
+    if result.skipped_ids or protocol is None or isinstance(protocol, ZeroshotProtocol):
+        return
+    own = named.splits.val > 0 and takes_own_validation(protocol, result.shots)
+    draws = digests.draws.get(DrawRule.of(protocol, result.shots, own).name, ())
+    for trial in result.trials:
+        seed = trial.draw_seed or 0
+        if seed < len(draws) and trial.draw_digest[:DRAW_DIGITS] != draws[seed]:
+            yield f"{in_words_of(trial)} is not the one that the registry publishes of {named.id}"
+
+
+def not_verifiable(result: Result, named: DatasetSpec) -> str | None:
+    """Says why nobody without the data can verify a result, so that it is not ranked; None where everybody can."""
+    if not named.verifiable:
+        return (
+            f"not verifiable, so not ranked: the registry publishes no digests of {named.id} "
+            f"(who has the data runs probebench datasets show {named.id} --commit)"
+        )
+    if result.skipped_ids:
+        return (
+            f"not verifiable without the data: {len(result.skipped_ids)} images of {named.id} were left out, so the "
+            "published digests say nothing of the others"
+        )
+    return None
