@@ -1,6 +1,5 @@
 """What an entry publishes of its data set, so that who lacks the images can still check results: digests alone."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from probebench.datasets.base import Dataset
@@ -16,15 +15,17 @@ from probebench.registry.write import write_published
 _SHOTS: tuple[Shots, ...] = (1, 5, 10, 20, "full")
 
 
-def published(dataset: Dataset, protocols: Iterable[ProtocolSpec | FinetuneProtocol]) -> Published:
+def published(dataset: Dataset, registry: Registry) -> Published:
     """Returns the digests of a data set that is on this machine, and of the draws of all protocols.
 
     Args:
         dataset: The data set.
-        protocols: Those of the registry.
+        registry: Whose protocols draw.
     """
     train, test = dataset.splits["train"], dataset.splits["test"]
     part = TrainingSplit(train.ids, train.labels)
+    protocols: list[ProtocolSpec | FinetuneProtocol] = [*registry.protocols.values()]
+    protocols += registry.finetune_protocols.values()
     rules = {
         DrawRule.of(spec, shots, "val" in dataset.splits and takes_own_validation(spec, shots))
         for spec in protocols
@@ -50,7 +51,6 @@ def commit_published(dataset: Dataset, registry: Registry) -> Path:
     Raises:
         OSError: The entry cannot be written.
     """
-    protocols = (*registry.protocols.values(), *registry.finetune_protocols.values())
     path = next(one for folder in registry.folders if (one := folder / "datasets" / f"{dataset.id}.toml").is_file())
-    write_published(path, dataset.fingerprint, published(dataset, protocols))
+    write_published(path, dataset.fingerprint, published(dataset, registry))
     return path

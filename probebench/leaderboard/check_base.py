@@ -108,7 +108,8 @@ def _git(place: Path, *command: str, base: str | None = None) -> str:
     except FileNotFoundError as error:
         raise UsageError("--base needs git, which is not installed") from error
     except subprocess.SubprocessError as error:
-        said = one_line(getattr(error, "stderr", b"").decode(errors="replace").strip() or str(error), 160)
+        told = (getattr(error, "stderr", None) or b"").decode(errors="replace").strip()
+        said = one_line(ValueError(told) if told else error, 160)
         mend = f"{base!r} is no commit that it shares; fetch it first" if base is not None else said
         raise UsageError(f"--base compares {place} with a commit of its git repository: {mend}") from error
     return done.stdout.decode(errors="surrogateescape")

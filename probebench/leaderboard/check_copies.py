@@ -19,7 +19,7 @@ _COPY = 0.85
 # Who makes so many times the other's errors is no copy worth having, and too unlike for an estimate.
 _UNLIKE = 3
 # Letters of other scripts, and digits, that read as Latin letters, beside those that Unicode itself folds.
-_ALIKE = str.maketrans(
+_ALIKE: dict[int, str] = str.maketrans(
     dict(
         "аa еe оo рp сc уy хx іi кk ѕs һh ԁd ԛq ԝw мm тt вb нh гr пn αa οo ρp ιi νv τt υu κk ηn ωw χx εe βb "
         "0o 1l 5s 2z 8b |l !l".split()  # type: ignore[arg-type]

@@ -20,8 +20,7 @@ ENTRY = Path(__file__).parents[2] / "registry" / "datasets" / "digits.toml"
 
 def test_what_digits_publishes_is_what_its_data_give(shipped: Registry, tmp_path: Path) -> None:
     dataset = open_named(shipped.dataset("digits"), tmp_path)
-    protocols = (*shipped.protocols.values(), *shipped.finetune_protocols.values())
-    found = published(dataset, protocols)
+    found = published(dataset, shipped)
     assert found == shipped.dataset("digits").published
     train, test = dataset.splits["train"], dataset.splits["test"]
     assert found.test == fingerprint({"ids": list(test.ids), "labels": test.labels.tolist()})

@@ -54,7 +54,11 @@ def found(repository: Path, base: str = "main", path: str = "leaderboard") -> Fi
 
 
 def remove(*names: str) -> Callable[[Path], None]:
-    return lambda place: [(place / name).unlink() for name in names] and None
+    def change(place: Path) -> None:
+        for name in names:
+            (place / name).unlink()
+
+    return change
 
 
 def added(*names: str) -> Callable[[Path], None]:
