@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from probebench.api.report import compare, read_results
+from probebench.api.report import compare, present_versions, read_results
 from probebench.cli.console import print_json, print_table
 from probebench.cli.options import json_option, out_option
 from probebench.cli.tables import print_results, score_text
@@ -79,7 +79,7 @@ def list_results(out: Path, as_json: bool) -> None:
     if as_json:
         print_json([result.model_dump(mode="json") for result in results])
     else:
-        print_results(results, out)
+        print_results(results, out, present_versions())
 
 
 @command.command(name="export")
