@@ -129,7 +129,7 @@ class DirectPath:
         else:
             self._loss = partial(_of_many, (labels, np.arange(count)))
         self._w = np.zeros((classes - 1, len(self._rows)))
-        self._gradients_first = classes == 2 and self._w.size >= FEW
+        self._gradients_first = self._w.size >= FEW
         if fit_intercept:
             logs = np.log(np.bincount(labels))
             self._w[:, -1] = logs[:-1] - logs[-1]
@@ -223,39 +223,56 @@ class DirectPath:
         return max(float(slope @ np.linalg.solve(inner, slope)), 0.0) / scale
 
     def _along_gradients(self, loss: _Loss, gradient: Matrix, penalty: float, goal: float) -> Matrix | None:
-        """Solves for the Newton step of two classes by conjugate gradients, preconditioned by the Hessian's diagonal.
+        """Solves for the Newton step by conjugate gradients; None where that would take longer than the Hessian.
 
-        None where that would take longer than the Hessian, as under weak regularisation.
+        Were all probabilities alike, the Hessian would be M times (s Z'Z + lambda), of which one Cholesky factor serves
+        all classes. s is the mean curvature of a class; the inverse of M is I + 11'.
         """
-        unknowns, count = gradient.size, self._rows.shape[1]
+        from scipy.linalg.lapack import dpotrf, dpotrs
+
+        rows, spread = self._rows, loss.spread
+        count, unknowns = rows.shape[1], gradient.size
         patience = int((unknowns + unknowns**2 / (3 * count)) / STEP_COST)
-        weight = np.full(unknowns, 0.0)
-        weight[: self._rank] = 0.5 * penalty
-        diagonal = np.maximum(loss.spread[0] @ self._squares.T + weight, 1e-300)
-        residual, step = -gradient[0], np.zeros(unknowns)
-        towards = residual / diagonal
-        energy = float(residual @ towards)
+        curved = 2 * spread.sum() if self._classes == 2 else count - float(np.einsum("kn,kn->", spread, spread))
+        system = self._gram * (max(float(curved), 1e-300) / count / (self._classes - 1))
+        inner = np.arange(self._rank)
+        system[inner, inner] += penalty
+        factor, failed = dpotrf(system.T, lower=1, overwrite_a=1)
+        if failed:
+            return None
+
+        def preconditioned(residual: Matrix) -> Matrix:
+            solved: Matrix = dpotrs(factor, residual.T, lower=1)[0].T
+            return solved + solved.sum(0)
+
+        residual, step = -gradient, np.zeros_like(gradient)
+        towards = preconditioned(residual)
+        energy = float(np.vdot(residual, towards))
         for _ in range(patience):
-            bent = ((towards @ self._rows) * loss.spread[0]) @ self._rows.T + weight * towards
-            along = float(towards @ bent)
+            weighted = (towards @ rows) * spread[: len(towards)]
+            if self._classes > 2:
+                weighted -= spread[:-1] * weighted.sum(0)
+            bent = weighted @ rows.T
+            ahead = towards[:, : self._rank]
+            bent[:, : self._rank] += penalty * (ahead - ahead.sum(0) / self._classes)
+            along = float(np.vdot(towards, bent))
             if not along > 0:
                 return None
             step += energy / along * towards
             residual -= energy / along * bent
             self.work.cg += 1
             self.work.float64 += 2
-            # The certificate's norm: that of both classes' gradients.
-            if math.sqrt(2 * float(residual @ residual)) <= goal:
-                return step[None]
-            ahead = residual / diagonal
-            fresh = float(residual @ ahead)
+            if math.sqrt(self._square(residual)) <= goal:
+                return step
+            ahead = preconditioned(residual)
+            fresh = float(np.vdot(residual, ahead))
             towards = ahead + fresh / energy * towards
             energy = fresh
         return None
 
     @cached_property
-    def _squares(self) -> Matrix:
-        return self._rows * self._rows
+    def _gram(self) -> Matrix:
+        return self._rows @ self._rows.T
 
     def _direction(self, loss: _Loss, gradient: Matrix, penalty: float) -> Matrix | None:
         """Solves for the Newton step, (K - 1, r + 1); None where rounding makes the Hessian indefinite."""
