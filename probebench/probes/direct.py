@@ -1,7 +1,7 @@
-"""Newton's method with the whole system solved, for one small draw on the CPU, in NumPy.
+"""Newton's method for one small draw on the CPU, in NumPy.
 
-Where coefficients are few, forming and factorising the Hessian costs less than the calls of conjugate gradients. With
-two classes and more features these are tried first, for no longer than the Hessian would take. The last of the K
+Where coefficients are few, forming and factorising the Hessian costs less than anything else. Where they are some
+hundreds, conjugate gradients are tried first, for no longer than the Hessian would take. The last of the K
 classes is the reference: with rows z_i that end in a constant 1, w (K - 1, r + 1) and scores (w z_i, 0), the objective
 of objective.py is
 
@@ -11,7 +11,7 @@ as the coefficients V of least norm sum to zero over the classes: those of all c
 has blocks Z' diag(p_a (1 - p_a)) Z + lambda M_aa on the diagonal and -Z' diag(p_a p_b) Z + lambda M_ab elsewhere. The
 certificate is problem.py's.
 
-Rows lie last in arrays, (classes, N) and (r + 1, N), so that sums over few classes are sums of long vectors.
+Rows lie last in arrays of scores, (classes, N), so that sums over few classes are sums of long vectors.
 """
 
 import math
@@ -32,25 +32,31 @@ Matrix = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.integer[Any]]
 
 HALVINGS = 40
-# Multiplications of one Newton step of all draws of a shape up to which whole systems pay. Conjugate gradients take the
-# draws side by side, and their time goes into calls.
+# Multiplications of one Newton step of all draws of a shape up to which whole systems pay. torch's solver takes the
+# draws side by side and strengths after one another for little more, and its time goes into calls.
 MOST = 5e7
-# The same for one fit of two classes: turning the rows for conjugate gradients pays from a second strength on.
-MOST_ALONE = 2e9
-# Conjugate gradients, where they are tried first, stop at this share of the gradient's norm, or at this share of what
-# the certificate allows.
-FORCING, MARGIN = 0.03, 0.1
-# One of their steps takes as long as so many multiplications an entry of the rows.
-STEP_COST = 16
-# Systems of fewer unknowns are solved whole from the start.
-FEW = 48
+# One fit alone pays up to so many entries of rows and classes, as it need not turn its rows first.
+MOST_ALONE = 1e7
+# Its system is solved whole up to so many multiplications; beyond them conjugate gradients or torch's solver have it.
+MOST_WHOLE = 2e9
+# Conjugate gradients stop at this share of the gradient's norm, or at this share of what the certificate allows.
+FORCING, MARGIN = 0.1, 0.1
+# One of their steps takes as long as so many multiplications an entry of rows and classes, and so many more for calls.
+STEP_COST, CALLS = 16, 2e5
+# They are not tried where they have fewer steps than this.
+FEW = 4
 
 
 def pays(draws: int, strengths: int, count: int, width: int, classes: int) -> bool:
     """Says whether draws of N rows of D features in K classes, each at some strengths, are small enough."""
     unknowns = (classes - 1) * (min(count, width) + 1)
-    most = MOST_ALONE if classes == 2 and draws * strengths == 1 and MOST else MOST
-    return draws * (count * unknowns**2 + unknowns**3 / 3) <= most
+    alone = draws * strengths == 1 and count * unknowns <= MOST_ALONE
+    return alone or draws * _whole_cost(count, unknowns) <= MOST
+
+
+def _whole_cost(count: int, unknowns: int) -> float:
+    """Returns the multiplications of forming and factorising a Hessian."""
+    return count * unknowns**2 + unknowns**3 / 3
 
 
 @dataclass(frozen=True)
@@ -117,19 +123,20 @@ class DirectPath:
         features /= rms
         self.scale = peak * rms
         self.expand: Matrix | None = None
-        rows = features.T
         if count < width:
-            basis, rows = np.linalg.qr(features.T)
-            self.expand = basis.T
-        self._rank = len(rows)
-        self._rows = np.concatenate([rows, np.ones((1, count))]) if fit_intercept else np.ascontiguousarray(rows)
+            basis, upper = np.linalg.qr(features.T)
+            self.expand, features = basis.T, upper.T
+        self._rank = features.shape[1]
+        self._rows = (np.hstack([features, np.ones((count, 1))]) if fit_intercept else features).T
         self._loss: Callable[[Matrix], _Loss]
         if classes == 2:
             self._loss = partial(_of_two, np.where(labels == 0, 1.0, -1.0)[None])
         else:
             self._loss = partial(_of_many, (labels, np.arange(count)))
         self._w = np.zeros((classes - 1, len(self._rows)))
-        self._gradients_first = self._w.size >= FEW
+        cost = _whole_cost(count, self._w.size)
+        self._affordable = cost <= MOST_WHOLE
+        self._patience = int(cost / (STEP_COST * count * self._w.size + CALLS))
         if fit_intercept:
             logs = np.log(np.bincount(labels))
             self._w[:, -1] = logs[:-1] - logs[-1]
@@ -144,17 +151,14 @@ class DirectPath:
         while True:
             gradient = self._gradient(loss, w, penalty)
             norm = math.sqrt(self._square(gradient))
-            gap = norm * norm / (2 * penalty)
-            if gap <= self._tol * (value - gap) and self._intercept:
-                delta = self._left_in_intercept(loss, gradient[:, -1])
-                gap = (norm + math.sqrt(0.5 * len(scores[0]) * delta)) ** 2 / (2 * penalty) + delta
+            gap = self._gap(loss, gradient, penalty, self._tol * value)
             if gap <= self._tol * (value - gap) or steps == self._max_iter:
                 break
-            goal = max(FORCING * norm, math.sqrt(MARGIN * 2 * penalty * self._tol * value))
-            step = self._along_gradients(loss, gradient, penalty, goal) if self._gradients_first else None
-            if step is None:
+            goal = MARGIN * self._tol * value
+            step = self._along_gradients(loss, gradient, penalty, goal) if self._patience >= FEW else None
+            if step is None and self._affordable:
                 # Steps to come, and weaker regularisation, would need more of them.
-                self._gradients_first = False
+                self._patience = 0
                 step = self._direction(loss, gradient, penalty)
             if step is None:
                 return None
@@ -205,6 +209,15 @@ class DirectPath:
         gradient[:, : self._rank] += penalty * (inner - inner.sum(0) / self._classes)
         return gradient
 
+    def _gap(self, loss: _Loss, gradient: Matrix, penalty: float, enough: float) -> float:
+        """Returns the certificate at a gradient; without the intercept's part where it is above ``enough`` anyway."""
+        square = self._square(gradient)
+        gap = square / (2 * penalty)
+        if gap > enough or not self._intercept:
+            return gap
+        delta = self._left_in_intercept(loss, gradient[:, -1])
+        return (math.sqrt(square) + math.sqrt(0.5 * self._rows.shape[1] * delta)) ** 2 / (2 * penalty) + delta
+
     def _square(self, gradient: Matrix) -> float:
         """Returns the squared norm of the gradient in V, whose last class has what makes the sum zero."""
         inner = gradient[:, : self._rank]
@@ -231,8 +244,7 @@ class DirectPath:
         from scipy.linalg.lapack import dpotrf, dpotrs
 
         rows, spread = self._rows, loss.spread
-        count, unknowns = rows.shape[1], gradient.size
-        patience = int((unknowns + unknowns**2 / (3 * count)) / STEP_COST)
+        count = rows.shape[1]
         curved = 2 * spread.sum() if self._classes == 2 else count - float(np.einsum("kn,kn->", spread, spread))
         system = self._gram * (max(float(curved), 1e-300) / count / (self._classes - 1))
         inner = np.arange(self._rank)
@@ -248,7 +260,8 @@ class DirectPath:
         residual, step = -gradient, np.zeros_like(gradient)
         towards = preconditioned(residual)
         energy = float(np.vdot(residual, towards))
-        for _ in range(patience):
+        near = FORCING**2 * float(np.vdot(gradient, gradient))
+        for _ in range(self._patience):
             weighted = (towards @ rows) * spread[: len(towards)]
             if self._classes > 2:
                 weighted -= spread[:-1] * weighted.sum(0)
@@ -262,7 +275,7 @@ class DirectPath:
             residual -= energy / along * bent
             self.work.cg += 1
             self.work.float64 += 2
-            if math.sqrt(self._square(residual)) <= goal:
+            if np.vdot(residual, residual) <= near or self._gap(loss, residual, penalty, goal) <= goal:
                 return step
             ahead = preconditioned(residual)
             fresh = float(np.vdot(residual, ahead))
