@@ -35,23 +35,23 @@ HALVINGS = 40
 # Multiplications of one Newton step of all draws of a shape up to which whole systems pay. torch's solver takes the
 # draws side by side and strengths after one another for little more, and its time goes into calls.
 MOST = 5e7
-# One fit alone pays up to so many entries of rows and classes, as it need not turn its rows first.
-MOST_ALONE = 1e7
+# One fit alone, which need not turn its rows first, counts as so many an entry of rows and classes.
+ALONE = 5
 # Its system is solved whole up to so many multiplications; beyond them conjugate gradients or torch's solver have it.
 MOST_WHOLE = 2e9
 # Conjugate gradients stop at this share of the gradient's norm, or at this share of what the certificate allows.
 FORCING, MARGIN = 0.1, 0.1
 # One of their steps takes as long as so many multiplications an entry of rows and classes, and so many more for calls.
 STEP_COST, CALLS = 16, 2e5
-# They are not tried where they have fewer steps than this.
-FEW = 4
+# They are not tried where they have fewer steps than this; and of the first, without a preconditioner, so many.
+FEW, EASY = 4, 8
 
 
 def pays(draws: int, strengths: int, count: int, width: int, classes: int) -> bool:
     """Says whether draws of N rows of D features in K classes, each at some strengths, are small enough."""
     unknowns = (classes - 1) * (min(count, width) + 1)
-    alone = draws * strengths == 1 and count * unknowns <= MOST_ALONE
-    return alone or draws * _whole_cost(count, unknowns) <= MOST
+    cost = ALONE * count * unknowns if draws * strengths == 1 else draws * _whole_cost(count, unknowns)
+    return cost <= MOST
 
 
 def _whole_cost(count: int, unknowns: int) -> float:
@@ -135,7 +135,8 @@ class DirectPath:
             self._loss = partial(_of_many, (labels, np.arange(count)))
         self._w = np.zeros((classes - 1, len(self._rows)))
         cost = _whole_cost(count, self._w.size)
-        self._affordable = cost <= MOST_WHOLE
+        self._affordable, self._easy = cost <= MOST_WHOLE, True
+        self._factor: tuple[tuple[float, float], Matrix | None] = (0.0, 0.0), None
         self._patience = int(cost / (STEP_COST * count * self._w.size + CALLS))
         if fit_intercept:
             logs = np.log(np.bincount(labels))
@@ -238,30 +239,17 @@ class DirectPath:
     def _along_gradients(self, loss: _Loss, gradient: Matrix, penalty: float, goal: float) -> Matrix | None:
         """Solves for the Newton step by conjugate gradients; None where that would take longer than the Hessian.
 
-        Were all probabilities alike, the Hessian would be M times (s Z'Z + lambda), of which one Cholesky factor serves
-        all classes. s is the mean curvature of a class; the inverse of M is I + 11'.
+        Under strong regularisation few steps do; where they do not, all later ones are preconditioned.
         """
-        from scipy.linalg.lapack import dpotrf, dpotrs
-
         rows, spread = self._rows, loss.spread
-        count = rows.shape[1]
-        curved = 2 * spread.sum() if self._classes == 2 else count - float(np.einsum("kn,kn->", spread, spread))
-        system = self._gram * (max(float(curved), 1e-300) / count / (self._classes - 1))
-        inner = np.arange(self._rank)
-        system[inner, inner] += penalty
-        factor, failed = dpotrf(system.T, lower=1, overwrite_a=1)
-        if failed:
+        preconditioned = self._preconditioner(loss, penalty)
+        if preconditioned is None:
             return None
-
-        def preconditioned(residual: Matrix) -> Matrix:
-            solved: Matrix = dpotrs(factor, residual.T, lower=1)[0].T
-            return solved + solved.sum(0)
-
         residual, step = -gradient, np.zeros_like(gradient)
         towards = preconditioned(residual)
         energy = float(np.vdot(residual, towards))
         near = FORCING**2 * float(np.vdot(gradient, gradient))
-        for _ in range(self._patience):
+        for _ in range(EASY if self._easy else self._patience):
             weighted = (towards @ rows) * spread[: len(towards)]
             if self._classes > 2:
                 weighted -= spread[:-1] * weighted.sum(0)
@@ -281,7 +269,41 @@ class DirectPath:
             fresh = float(np.vdot(residual, ahead))
             towards = ahead + fresh / energy * towards
             energy = fresh
-        return None
+        if not self._easy:
+            return None
+        self._easy = False
+        return self._along_gradients(loss, gradient, penalty, goal)
+
+    def _preconditioner(self, loss: _Loss, penalty: float) -> Callable[[Matrix], Matrix] | None:
+        """Returns what nearly solves with the Hessian; None where rounding leaves it no factor.
+
+        Were all probabilities alike, the Hessian would be M times (s Z'Z + lambda), of which one Cholesky factor serves
+        all classes. s is the mean curvature of a class; the inverse of M is I + 11'. Where few steps do, the factor is
+        left out.
+        """
+        from scipy.linalg.lapack import dpotrf, dpotrs
+
+        if self._easy:
+            return lambda residual: residual + residual.sum(0)
+        count, spread = self._rows.shape[1], loss.spread
+        curved = 2 * float(spread.sum()) if self._classes == 2 else count - float(np.vdot(spread, spread))
+        curvature = max(curved, 1e-300) / count / (self._classes - 1)
+        before, factor = self._factor
+        # As it changes little from step to step, and twice as much is as good.
+        if factor is None or before[1] != penalty or not 0.5 <= curvature / before[0] <= 2.0:
+            system = self._gram * curvature
+            inner = np.arange(self._rank)
+            system[inner, inner] += penalty
+            factor, failed = dpotrf(system.T, lower=1, overwrite_a=1)
+            if failed:
+                return None
+            self._factor = (curvature, penalty), factor
+
+        def preconditioned(residual: Matrix) -> Matrix:
+            solved: Matrix = dpotrs(factor, residual.T, lower=1)[0].T
+            return solved + solved.sum(0)
+
+        return preconditioned
 
     @cached_property
     def _gram(self) -> Matrix:
