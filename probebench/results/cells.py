@@ -213,10 +213,10 @@ def beside(cells: Sequence[Cell], versions: Mapping[str, int] = MappingProxyType
             f"as all others are: {_told([str(cell.key) for cell in more])}"
         )
     if old := [cell.key.setting for cell in cells if superseded(cell.result, versions)]:
-        told = sorted({f"{one.protocol} v{one.version}, now v{versions[one.protocol]}" for one in old})
+        names = sorted({f"{one.protocol} v{one.version}, now v{versions[one.protocol]}" for one in old})
         lines.append(
             f"{counted(len(old), 'cell')} of an older version of the protocol, shown and never ranked; eval again for "
-            f"the present one: {_told(told)}"
+            f"the present one: {_told(names)}"
         )
     return lines
 
