@@ -78,9 +78,6 @@ def compared(registry: Registry, name: str, found: dict[str, Any], held: dict[st
                 key: int((mine != theirs).sum()) for key, theirs, mine in fits(registry, preset, case, told["fits"])
             }
             said.append(", ".join(f"{count} at {key}" for key, count in differ.items()))
-        if "text" in told:
-            mine, _ = whole(registry, preset, case, text=True)
-            said.append(f"text start {int((mine != labels_of(told['text'])).sum())}")
         if told.get("whole"):
             mine, _ = whole(registry, preset, case)
             said.append(_beside(mine, [labels_of(one) for one in told["whole"]], case.test_labels))

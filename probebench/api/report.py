@@ -47,6 +47,13 @@ def read_results(results: ResultsLike) -> Results:
     return Results(found)
 
 
+def present_versions() -> dict[str, int]:
+    """Returns the present version of each protocol, of the entries that load."""
+    from probebench.registry import Registry
+
+    return Registry.load_leniently(entry_folders(())).versions
+
+
 def _named(results: ResultsLike) -> str:
     return "these results" if isinstance(results, Results) else ", ".join(str(one) for one in listed(results))
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from probebench.api.report import compare, read_results
+from probebench.api.report import compare, present_versions, read_results
 from probebench.cli.console import print_json, print_table
 from probebench.cli.options import filtered, json_option, out_option, parse_shots
 from probebench.cli.tables import print_results, score_text
@@ -92,7 +92,7 @@ def list_results(
     if as_json:
         print_json([result.model_dump(mode="json") for result in results])
     else:
-        print_results(results, out)
+        print_results(results, out, present_versions())
 
 
 def _some(

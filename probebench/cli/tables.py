@@ -1,7 +1,7 @@
 """Results as the command line shows them."""
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,13 @@ def score_text(result: Any, out: Path | None = None, *, interval: bool = True) -
     return f"{100 * score.mean:.1f}{ends}"
 
 
-def print_results(results: Sequence[Any], out: Path) -> None:
+def print_results(results: Sequence[Any], out: Path, versions: Mapping[str, int] | None = None) -> None:
     """Prints one row a checkpoint, data set and setting, one column a number of shots; and what is beside it.
 
     Args:
         results: All of them.
         out: The folder that holds them.
+        versions: The present version of each protocol, where some results may be of older ones.
     """
     from probebench.leaderboard.board import board_rows, shots_columns
     from probebench.results.cells import beside, entrant_names, gather, shots_text
@@ -70,7 +71,7 @@ def print_results(results: Sequence[Any], out: Path) -> None:
     )
     if any(lacks_images(cell.result) for cell in cells):
         click.echo("* fewer than half of the classes have so many images: never ranked")
-    for line in beside(cells):
+    for line in beside(cells, versions or {}):
         click.echo(line)
 
 

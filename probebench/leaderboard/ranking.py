@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from probebench.registry.entry import Shots
-from probebench.results.cells import Cell, DataSet, Entrant, Setting, selected_on_test
+from probebench.results.cells import Cell, DataSet, Entrant, Setting, selected_on_test, superseded
 from probebench.results.schema import Result
 from probebench.results.scores import DECIMALS, has_score
 from probebench.results.short import is_trial, lacks_images
@@ -122,7 +122,7 @@ def why_unranked(result: Result, versions: Mapping[str, int]) -> Note:
         return "published"
     if selected_on_test(result):
         return "test-selected"
-    if result.protocol_version < versions.get(result.protocol, 0):
+    if superseded(result, versions):
         return "older version"
     if is_trial(result):
         return "trial run"

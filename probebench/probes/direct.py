@@ -1,7 +1,7 @@
-"""Newton's method with the whole system solved, for one small draw on the CPU, in NumPy.
+"""Newton's method for one small draw on the CPU, in NumPy.
 
-Where coefficients are few, forming and factorising the Hessian costs less than the calls of conjugate gradients. With
-two classes and more features these are tried first, for no longer than the Hessian would take. The last of the K
+Where coefficients are few, forming and factorising the Hessian costs less than anything else. Where they are some
+hundreds, conjugate gradients are tried first, for no longer than the Hessian would take. The last of the K
 classes is the reference: with rows z_i that end in a constant 1, w (K - 1, r + 1) and scores (w z_i, 0), the objective
 of objective.py is
 
@@ -11,7 +11,7 @@ as the coefficients V of least norm sum to zero over the classes: those of all c
 has blocks Z' diag(p_a (1 - p_a)) Z + lambda M_aa on the diagonal and -Z' diag(p_a p_b) Z + lambda M_ab elsewhere. The
 certificate is problem.py's.
 
-Rows lie last in arrays, (classes, N) and (r + 1, N), so that sums over few classes are sums of long vectors.
+Rows lie last in arrays of scores, (classes, N), so that sums over few classes are sums of long vectors.
 """
 
 import math
@@ -32,25 +32,31 @@ Matrix = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.integer[Any]]
 
 HALVINGS = 40
-# Multiplications of one Newton step of all draws of a shape up to which whole systems pay. Conjugate gradients take the
-# draws side by side, and their time goes into calls.
+# Multiplications of one Newton step of all draws of a shape up to which whole systems pay. torch's solver takes the
+# draws side by side and strengths after one another for little more, and its time goes into calls.
 MOST = 5e7
-# The same for one fit of two classes: turning the rows for conjugate gradients pays from a second strength on.
-MOST_ALONE = 2e9
-# Conjugate gradients, where they are tried first, stop at this share of the gradient's norm, or at this share of what
-# the certificate allows.
-FORCING, MARGIN = 0.03, 0.1
-# One of their steps takes as long as so many multiplications an entry of the rows.
-STEP_COST = 16
-# Systems of fewer unknowns are solved whole from the start.
-FEW = 48
+# One fit alone, which need not turn its rows first, counts as so many an entry of rows and classes.
+ALONE = 5
+# Its system is solved whole up to so many multiplications; beyond them conjugate gradients or torch's solver have it.
+MOST_WHOLE = 2e9
+# Conjugate gradients stop at this share of the gradient's norm, or at this share of what the certificate allows.
+FORCING, MARGIN = 0.1, 0.1
+# One of their steps takes as long as so many multiplications an entry of rows and classes, and so many more for calls.
+STEP_COST, CALLS = 16, 2e5
+# They are not tried where they have fewer steps than this; and of the first, without a preconditioner, so many.
+FEW, EASY = 4, 8
 
 
 def pays(draws: int, strengths: int, count: int, width: int, classes: int) -> bool:
     """Says whether draws of N rows of D features in K classes, each at some strengths, are small enough."""
     unknowns = (classes - 1) * (min(count, width) + 1)
-    most = MOST_ALONE if classes == 2 and draws * strengths == 1 and MOST else MOST
-    return draws * (count * unknowns**2 + unknowns**3 / 3) <= most
+    cost = ALONE * count * unknowns if draws * strengths == 1 else draws * _whole_cost(count, unknowns)
+    return cost <= MOST
+
+
+def _whole_cost(count: int, unknowns: int) -> float:
+    """Returns the multiplications of forming and factorising a Hessian."""
+    return count * unknowns**2 + unknowns**3 / 3
 
 
 @dataclass(frozen=True)
@@ -117,19 +123,21 @@ class DirectPath:
         features /= rms
         self.scale = peak * rms
         self.expand: Matrix | None = None
-        rows = features.T
         if count < width:
-            basis, rows = np.linalg.qr(features.T)
-            self.expand = basis.T
-        self._rank = len(rows)
-        self._rows = np.concatenate([rows, np.ones((1, count))]) if fit_intercept else np.ascontiguousarray(rows)
+            basis, upper = np.linalg.qr(features.T)
+            self.expand, features = basis.T, upper.T
+        self._rank = features.shape[1]
+        self._rows = (np.hstack([features, np.ones((count, 1))]) if fit_intercept else features).T
         self._loss: Callable[[Matrix], _Loss]
         if classes == 2:
             self._loss = partial(_of_two, np.where(labels == 0, 1.0, -1.0)[None])
         else:
             self._loss = partial(_of_many, (labels, np.arange(count)))
         self._w = np.zeros((classes - 1, len(self._rows)))
-        self._gradients_first = classes == 2 and self._w.size >= FEW
+        cost = _whole_cost(count, self._w.size)
+        self._affordable, self._easy = cost <= MOST_WHOLE, True
+        self._factor: tuple[tuple[float, float], Matrix | None] = (0.0, 0.0), None
+        self._patience = int(cost / (STEP_COST * count * self._w.size + CALLS))
         if fit_intercept:
             logs = np.log(np.bincount(labels))
             self._w[:, -1] = logs[:-1] - logs[-1]
@@ -144,17 +152,14 @@ class DirectPath:
         while True:
             gradient = self._gradient(loss, w, penalty)
             norm = math.sqrt(self._square(gradient))
-            gap = norm * norm / (2 * penalty)
-            if gap <= self._tol * (value - gap) and self._intercept:
-                delta = self._left_in_intercept(loss, gradient[:, -1])
-                gap = (norm + math.sqrt(0.5 * len(scores[0]) * delta)) ** 2 / (2 * penalty) + delta
+            gap = self._gap(loss, gradient, penalty, self._tol * value)
             if gap <= self._tol * (value - gap) or steps == self._max_iter:
                 break
-            goal = max(FORCING * norm, math.sqrt(MARGIN * 2 * penalty * self._tol * value))
-            step = self._along_gradients(loss, gradient, penalty, goal) if self._gradients_first else None
-            if step is None:
+            goal = MARGIN * self._tol * value
+            step = self._along_gradients(loss, gradient, penalty, goal) if self._patience >= FEW else None
+            if step is None and self._affordable:
                 # Steps to come, and weaker regularisation, would need more of them.
-                self._gradients_first = False
+                self._patience = 0
                 step = self._direction(loss, gradient, penalty)
             if step is None:
                 return None
@@ -205,6 +210,15 @@ class DirectPath:
         gradient[:, : self._rank] += penalty * (inner - inner.sum(0) / self._classes)
         return gradient
 
+    def _gap(self, loss: _Loss, gradient: Matrix, penalty: float, enough: float) -> float:
+        """Returns the certificate at a gradient; without the intercept's part where it is above ``enough`` anyway."""
+        square = self._square(gradient)
+        gap = square / (2 * penalty)
+        if gap > enough or not self._intercept:
+            return gap
+        delta = self._left_in_intercept(loss, gradient[:, -1])
+        return (math.sqrt(square) + math.sqrt(0.5 * self._rows.shape[1] * delta)) ** 2 / (2 * penalty) + delta
+
     def _square(self, gradient: Matrix) -> float:
         """Returns the squared norm of the gradient in V, whose last class has what makes the sum zero."""
         inner = gradient[:, : self._rank]
@@ -223,39 +237,77 @@ class DirectPath:
         return max(float(slope @ np.linalg.solve(inner, slope)), 0.0) / scale
 
     def _along_gradients(self, loss: _Loss, gradient: Matrix, penalty: float, goal: float) -> Matrix | None:
-        """Solves for the Newton step of two classes by conjugate gradients, preconditioned by the Hessian's diagonal.
+        """Solves for the Newton step by conjugate gradients; None where that would take longer than the Hessian.
 
-        None where that would take longer than the Hessian, as under weak regularisation.
+        Under strong regularisation few steps do; where they do not, all later ones are preconditioned.
         """
-        unknowns, count = gradient.size, self._rows.shape[1]
-        patience = int((unknowns + unknowns**2 / (3 * count)) / STEP_COST)
-        weight = np.full(unknowns, 0.0)
-        weight[: self._rank] = 0.5 * penalty
-        diagonal = np.maximum(loss.spread[0] @ self._squares.T + weight, 1e-300)
-        residual, step = -gradient[0], np.zeros(unknowns)
-        towards = residual / diagonal
-        energy = float(residual @ towards)
-        for _ in range(patience):
-            bent = ((towards @ self._rows) * loss.spread[0]) @ self._rows.T + weight * towards
-            along = float(towards @ bent)
+        rows, spread = self._rows, loss.spread
+        preconditioned = self._preconditioner(loss, penalty)
+        if preconditioned is None:
+            return None
+        residual, step = -gradient, np.zeros_like(gradient)
+        towards = preconditioned(residual)
+        energy = float(np.vdot(residual, towards))
+        near = FORCING**2 * float(np.vdot(gradient, gradient))
+        for _ in range(EASY if self._easy else self._patience):
+            weighted = (towards @ rows) * spread[: len(towards)]
+            if self._classes > 2:
+                weighted -= spread[:-1] * weighted.sum(0)
+            bent = weighted @ rows.T
+            ahead = towards[:, : self._rank]
+            bent[:, : self._rank] += penalty * (ahead - ahead.sum(0) / self._classes)
+            along = float(np.vdot(towards, bent))
             if not along > 0:
                 return None
             step += energy / along * towards
             residual -= energy / along * bent
             self.work.cg += 1
             self.work.float64 += 2
-            # The certificate's norm: that of both classes' gradients.
-            if math.sqrt(2 * float(residual @ residual)) <= goal:
-                return step[None]
-            ahead = residual / diagonal
-            fresh = float(residual @ ahead)
+            if np.vdot(residual, residual) <= near or self._gap(loss, residual, penalty, goal) <= goal:
+                return step
+            ahead = preconditioned(residual)
+            fresh = float(np.vdot(residual, ahead))
             towards = ahead + fresh / energy * towards
             energy = fresh
-        return None
+        if not self._easy:
+            return None
+        self._easy = False
+        return self._along_gradients(loss, gradient, penalty, goal)
+
+    def _preconditioner(self, loss: _Loss, penalty: float) -> Callable[[Matrix], Matrix] | None:
+        """Returns what nearly solves with the Hessian; None where rounding leaves it no factor.
+
+        Were all probabilities alike, the Hessian would be M times (s Z'Z + lambda), of which one Cholesky factor serves
+        all classes. s is the mean curvature of a class; the inverse of M is I + 11'. Where few steps do, the factor is
+        left out.
+        """
+        from scipy.linalg.lapack import dpotrf, dpotrs
+
+        if self._easy:
+            return lambda residual: residual + residual.sum(0)
+        count, spread = self._rows.shape[1], loss.spread
+        curved = 2 * float(spread.sum()) if self._classes == 2 else count - float(np.vdot(spread, spread))
+        curvature = max(curved, 1e-300) / count / (self._classes - 1)
+        before, factor = self._factor
+        # As it changes little from step to step, and twice as much is as good.
+        if factor is None or before[1] != penalty or not 0.5 <= curvature / before[0] <= 2.0:
+            system = self._gram * curvature
+            inner = np.arange(self._rank)
+            system[inner, inner] += penalty
+            factor, failed = dpotrf(system.T, lower=1, overwrite_a=1)
+            if failed:
+                return None
+            self._factor = (curvature, penalty), factor
+
+        def preconditioned(residual: Matrix) -> Matrix:
+            solved: Matrix = dpotrs(factor, residual.T, lower=1)[0].T
+            return solved + solved.sum(0)
+
+        return preconditioned
 
     @cached_property
-    def _squares(self) -> Matrix:
-        return self._rows * self._rows
+    def _gram(self) -> Matrix:
+        return self._rows @ self._rows.T
 
     def _direction(self, loss: _Loss, gradient: Matrix, penalty: float) -> Matrix | None:
         """Solves for the Newton step, (K - 1, r + 1); None where rounding makes the Hessian indefinite."""

@@ -6,8 +6,9 @@ not. Command line, page, study, submit, verify and compare all ask here which of
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from probebench.fingerprint import canonical_json, fingerprint
@@ -185,8 +186,15 @@ def selected_on_test(result: Result) -> bool:
     return result.selection == "test" or any(trial.selection == "test" for trial in result.trials)
 
 
-def beside(cells: Sequence[Cell]) -> list[str]:
-    """Says in a line each what there is beside the results that count: failed runs, and results of other backends."""
+def beside(cells: Sequence[Cell], versions: Mapping[str, int] = MappingProxyType({})) -> list[str]:
+    """Says in a line each what there is beside the results that count.
+
+    These are failed runs, results of other backends, draws beyond those that count, and cells of older versions.
+
+    Args:
+        cells: All of them.
+        versions: The present version of each protocol; of those that it lacks, nothing is said.
+    """
     failed = [cell for cell in cells if cell.failed and has_score(cell.result)]
     others = [(cell, scored) for cell in cells if (scored := [one for one in cell.others if has_score(one)])]
     more = [cell for cell in cells if len(cell.result.trials) > len(counted_trials(cell.result))]
@@ -204,7 +212,18 @@ def beside(cells: Sequence[Cell]) -> list[str]:
             f"{counted(len(more), 'cell')} with more draws, scored on draws 0 to {COUNTED_DRAWS - 1} "
             f"as all others are: {_told([str(cell.key) for cell in more])}"
         )
+    if old := [cell.key.setting for cell in cells if superseded(cell.result, versions)]:
+        names = sorted({f"{one.protocol} v{one.version}, now v{versions[one.protocol]}" for one in old})
+        lines.append(
+            f"{counted(len(old), 'cell')} of an older version of the protocol, shown and never ranked; eval again for "
+            f"the present one: {_told(names)}"
+        )
     return lines
+
+
+def superseded(result: Result, versions: Mapping[str, int]) -> bool:
+    """Says whether a measured result is of an earlier version of its protocol than the present one."""
+    return result.provenance == "measured" and result.protocol_version < versions.get(result.protocol, 0)
 
 
 def _told(texts: Sequence[str]) -> str:

@@ -37,6 +37,13 @@ def test_a_damaged_result_is_named_and_passed_over(run: Run, tmp_path: Path) -> 
     assert json.loads(done.out)["results"][0]["results"] == 5
 
 
+def test_results_of_an_older_version_of_their_protocol_are_told_of_in_one_line(run: Run, tmp_path: Path) -> None:
+    write(tmp_path / "results")
+    listed = run("results", "list")
+    assert listed.code == 0 and "6 cells of an older version of the protocol, shown and never ranked" in listed.out
+    assert "default v1, now v" in listed.out
+
+
 def test_one_checkpoint_answers_nothing_and_is_no_error(run: Run, tmp_path: Path) -> None:
     write(tmp_path / "results", count=1)
     done = run("study")

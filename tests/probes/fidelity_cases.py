@@ -107,30 +107,33 @@ def _predicted(chosen: Selected, case: Case) -> Labels:
     return chosen.probe.predict(chosen.preparation(case.test))
 
 
-def whole(registry: Registry, name: str, case: Case, text: bool = False) -> tuple[Labels, dict[str, float]]:
+def whole(registry: Registry, name: str, case: Case) -> tuple[Labels, dict[str, float]]:
     """Runs a whole preset: what it predicts for the test rows, and what it chose."""
     spec = registry.protocol(name)
     train, held = Labelled(case.train, case.train_labels), Labelled(case.val, case.val_labels)
     data = SelectionData(train, held, refit=spec.refits("full"))
     if spec.few_shot.method == "fixed":
         data = SelectionData(case.draw, value=spec.few_shot.value)
-    make = fitters(spec, backend_name(spec, "auto"), case.text.astype(np.float64) if text else None)
-    (chosen,) = select([data], spec, make)
+    (chosen,) = select([data], spec, fitters(spec, backend_name(spec, "auto")))
     return _predicted(chosen, case), chosen.chosen
 
 
-def fixed(registry: Registry, name: str, case: Case, value: float, rate: float | None = None) -> Labels:
-    """Runs the last fit of a preset on a whole draw, at given hyper-parameters."""
+def fixed(
+    registry: Registry, name: str, case: Case, value: float, rate: float | None = None, *, text: bool = False
+) -> Labels:
+    """Runs the last fit of a preset on a whole draw, at given hyper-parameters, from random weights or from text."""
     spec = registry.protocol(name)
     preparation = Preparation.of(case.draw.features, spec)
     rows = Labelled(PreparedRows(case.draw.features, preparation), case.draw.labels)
     rate = rate or next(iter(spec.solver.learning_rates), None)
-    ((probe,),) = fitters(spec, backend_name(spec, "auto"))(rate, True)([rows], [value])
+    start = case.text.astype(np.float64) if text else None
+    ((probe,),) = fitters(spec, backend_name(spec, "auto"), start)(rate, True)([rows], [value])
     return probe.predict(preparation(case.test))
 
 
 def fits(registry: Registry, name: str, case: Case, keys: dict[str, str]) -> Iterator[tuple[str, Labels, Labels]]:
     """Yields for each single fit of a source its hyper-parameters, its labels and ours."""
     for key, told in keys.items():
-        *rate, value = (float(part) for part in key.split())
-        yield key, labels_of(told), fixed(registry, name, case, value, *rate)
+        text = key.endswith(" text")
+        *rate, value = (float(part) for part in key.removesuffix(" text").split())
+        yield key, labels_of(told), fixed(registry, name, case, value, *rate, text=text)

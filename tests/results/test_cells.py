@@ -49,6 +49,13 @@ def test_of_two_backends_ours_counts_and_the_other_is_listed() -> None:
     assert "1 other result" in beside([cell])[0] and "(torch counts, beside it sklearn 80.0)" in beside([cell])[0]
 
 
+def test_cells_of_an_older_version_of_a_protocol_are_counted_in_one_line() -> None:
+    cells = gather([result(protocol_version=version, shots=shots) for version in (1, 2, 3) for shots in (1, 5)])
+    (line,) = beside(cells, {"default": 3})
+    assert line.startswith("4 cells of an older version") and line.endswith("default v1, now v3; default v2, now v3")
+    assert beside(cells) == beside(cells, {"default": 1}) == beside(cells, {"another": 9}) == []
+
+
 def test_most_draws_count_and_beyond_five_all_are_equal() -> None:
     def drawn(count: int, **changes: Any) -> Result:
         return result(trials=[trial(seed, 0.5, draw_digest=f"{seed:064x}") for seed in range(count)], **changes)
