@@ -425,7 +425,7 @@ def dino(folder: Path, cases: dict[str, Case], seeds: int) -> Iterator[tuple[str
         found.append(predictions[:, 0].numpy())
         return equal(predictions, targets)
 
-    torch.Tensor.eq = watched  # type: ignore[method-assign]
+    torch.Tensor.eq = watched  # type: ignore[method-assign,assignment]
     for name, case in cases.items():
         rows, labels = (torch.from_numpy(part) for part in case.draw)
         unit = torch.nn.functional.normalize(rows, dim=1, p=2)
