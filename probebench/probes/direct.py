@@ -301,7 +301,8 @@ class DirectPath:
 
         def preconditioned(residual: Matrix) -> Matrix:
             solved: Matrix = dpotrs(factor, residual.T, lower=1)[0].T
-            return solved + solved.sum(0)
+            whole: Matrix = solved + solved.sum(0)
+            return whole
 
         return preconditioned
 
