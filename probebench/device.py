@@ -95,6 +95,15 @@ def full_float32() -> Iterator[None]:
             place.fp32_precision = precision
 
 
+def device_name(device: str) -> str:
+    """Returns the name of the GPU, or the device as it is where that is none."""
+    if device != "cuda":
+        return device
+    import torch
+
+    return torch.cuda.get_device_name()
+
+
 def cores() -> int:
     """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -22,6 +22,8 @@ class Facts(TypedDict, total=False):
         epochs: Passes over the data.
         labels: Such as human, captions, hashtags, none.
         curation: How the data were chosen.
+        run: Which of several pre-trainings that differ in the seed alone, from 0.
+        label_noise: Share of images whose labels or captions were permuted.
         title: One line for readers.
         arch: Of a weights file: the architecture, by its library's name.
         library: Of a weights file: timm, open_clip or torchvision.
@@ -43,6 +45,8 @@ class Facts(TypedDict, total=False):
     epochs: float
     labels: str
     curation: str
+    run: int
+    label_noise: float
     title: str
     paper: str
     url: str
@@ -61,6 +65,8 @@ class Facts(TypedDict, total=False):
 
 INPUT = ("size", "resize", "crop", "interpolation", "mean", "std")
 TRAINING = ("objective", "samples_seen", "epochs", "labels", "curation")
+# Left out of an entry where nobody says them.
+OPTIONAL = ("run", "label_noise")
 SAID = ("paper", "url", "license")
 OF_A_FILE = ("arch", "library", "keys", "uri", *INPUT)
 
@@ -93,13 +99,14 @@ def pretraining_of(facts: Facts) -> "Pretraining":
         raise UsageError(f"samples= has {len(samples)} numbers for {len(sources)} sources; give one for each")
     numbers = [*samples, *["unknown"] * (len(sources) - len(samples))]
     given: dict[str, Any] = {name: facts.get(name, "unknown") for name in ("method", *TRAINING)}
+    given |= {name: facts.get(name) for name in OPTIONAL}
     pairs = tuple(checked(Source, name=name, samples=count) for name, count in zip(sources, numbers, strict=True))
     return checked(Pretraining, **given, sources=pairs)
 
 
 def says_pretraining(facts: Facts) -> bool:
     """Whether any fact of the pre-training was given."""
-    return any(name in facts for name in ("method", "source", "samples", *TRAINING))
+    return any(name in facts for name in ("method", "source", "samples", *TRAINING, *OPTIONAL))
 
 
 def said(facts: Facts) -> dict[str, str]:

@@ -124,6 +124,7 @@ def run_study(results: ResultsLike = "results", *, size_tolerance: float = 1.1, 
     Raises:
         UsageError: There are no results with a score, or the tolerance is below 1.
     """
+    from probebench.registry import Registry
     from probebench.study.ask import study
     from probebench.study.report import write_report
 
@@ -132,7 +133,16 @@ def run_study(results: ResultsLike = "results", *, size_tolerance: float = 1.1, 
             f"size tolerance {size_tolerance:g} is a factor: 1 takes equal sizes alone, 1.1 allows a tenth"
         )
     held = read_results(results)
-    found = study(held, read=_reader(held), chance=_chance(held), size_tolerance=size_tolerance)
+    entries = Registry.load_leniently(entry_folders(()))
+    names = {result.dataset for result in held} & set(entries.datasets)
+    found = study(
+        held,
+        read=_reader(held),
+        # Of guessing: one in as many as there are classes.
+        chance={name: 1 / len(entries.datasets[name].classes) for name in names},
+        versions=entries.versions,
+        size_tolerance=size_tolerance,
+    )
     if not found.asked:
         raise UsageError(f"no results with a score in {_named(results)}; {_MEND}, or name another folder")
     if out is not None:
@@ -155,15 +165,6 @@ def _reader(results: Results) -> "Callable[[Result], Predictions | None]":
             return None
 
     return read
-
-
-def _chance(results: Results) -> dict[str, float]:
-    """Returns the score of guessing on each data set that has an entry: one in as many as it has classes."""
-    from probebench.registry import Registry
-
-    entries = Registry.load_leniently(entry_folders(())).datasets
-    names = {result.dataset for result in results} & set(entries)
-    return {name: 1 / len(entries[name].classes) for name in names}
 
 
 def build_leaderboard(results: ResultsLike = "results", *, registry: Folders = (), out: Path_ = "site") -> Path:

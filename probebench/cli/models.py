@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from probebench.api.facts import OPTIONAL, TRAINING
 from probebench.api.session import entry_folders, new_entries, open_registry
 from probebench.cli.console import print_json, print_table, warn
 from probebench.cli.options import json_option, registry_folders, registry_option
@@ -158,6 +159,8 @@ class _Samples(click.ParamType[int | str]):
 @click.option("--epochs", default="unknown", help="Passes over the data.")
 @click.option("--labels", default="unknown", help="Such as human, captions, hashtags, none.")
 @click.option("--curation", default="unknown", help="How the data were chosen, such as none, clip-score.")
+@click.option("--run", type=click.IntRange(0), help="Which of several pre-trainings that differ in the seed alone.")
+@click.option("--label-noise", type=click.FloatRange(0, 1), help="Share of images whose labels were permuted.")
 @click.option("--paper", default="unknown")
 @click.option("--url", default="unknown")
 @click.option("--license", "licence", default="unknown")
@@ -219,7 +222,7 @@ def add(
     from probebench.registry.load import checked
     from probebench.registry.schema import Architecture, Pretraining
 
-    training = {name: more.pop(name) for name in ("objective", "samples_seen", "epochs", "labels", "curation")}
+    training = {name: more.pop(name) for name in (*TRAINING, *OPTIONAL)}
     given = {name: value for name, value in more.items() if value is not None}
     if before is not None:
         facts = Facts.of(before, replaces=entry, keys=keys, input=given)

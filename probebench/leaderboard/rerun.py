@@ -56,14 +56,10 @@ def rerun(request: Mapping[str, Any]) -> dict[str, Any]:
         paths = [_zeroshot(cell)]
     else:
         paths = _probe(cell, tuple(request["fresh"]))
-    from probebench.device import resolve_device
+    from probebench.device import device_name, resolve_device
 
     device, _ = resolve_device("auto", "auto", None)
-    if device == "cuda":
-        import torch
-
-        device = torch.cuda.get_device_name()
-    return {"paths": [str(path) for path in paths], "device": device}
+    return {"paths": [str(path) for path in paths], "device": device_name(device)}
 
 
 def _probe(cell: _Cell, fresh: tuple[int, ...]) -> list[Path]:

@@ -114,6 +114,7 @@ def study(
     *,
     read: Read | None = None,
     chance: Mapping[str, float] | None = None,
+    versions: Mapping[str, int] | None = None,
     size_tolerance: float = SAME_SIZE,
 ) -> Study:
     """Asks every question of measured results, and of published ones, never of both.
@@ -122,6 +123,7 @@ def study(
         results: Any.
         read: Reads a result's predictions, so that noise which checkpoints share is not counted; None does without.
         chance: Score of guessing, by data set.
+        versions: The present version of each protocol.
         size_tolerance: Sizes within this factor are one size.
     """
     leading: list[Claim] = []
@@ -139,7 +141,7 @@ def study(
         leading += first
         others += rest
         dropped += part.dropped
-        asked.append(Asked(name, len(held), len(found), tuple(beside(gather(held)))))
+        asked.append(Asked(name, len(held), len(found), tuple(beside(gather(held), versions or {}))))
     return Study(tuple(leading), tuple(others), tuple(dropped), tuple(asked))
 
 

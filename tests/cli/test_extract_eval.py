@@ -83,7 +83,7 @@ def test_globs_comma_lists_and_sizes(run: Run, images: str) -> None:
 def test_default_data_sets_are_the_offline_suite(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     monkeypatch.setattr("probebench.datasets.open.open_dataset", lambda name, *_: name)
-    monkeypatch.setattr("probebench.cli.extract.run_extract", asked.append)
+    monkeypatch.setattr("probebench.cli.extract.run_extract", lambda one, **_: asked.append(one))
     run("extract", "--model", "tiny")
     run("extract", "--model", "tiny", "--dataset", "offline,digits")
     assert [extractions.datasets for extractions in asked] == [("digits", "fashion_mnist")] * 2
@@ -141,8 +141,8 @@ def test_what_was_named_outright_and_is_not_there_is_told(run: Run, images: str,
 
 def test_a_folder_is_never_taken_for_another_of_the_same_name(run: Run, tmp_path: Path) -> None:
     for place, seed in (("clean", 0), ("blurred", 5)):
-        for part in ("train", "test"):
-            make_images(tmp_path / place / "data" / part, each=6, seed=seed)
+        for number, part in enumerate(("train", "test")):
+            make_images(tmp_path / place / "data" / part, each=6, seed=seed + number)
         assert run("extract", "--model", "tiny", "--dataset", f"folder:{place}/data").code == 0
     keys: list[dict[str, str]] = []
     for place in ("clean", "blurred", "clean"):
@@ -274,12 +274,20 @@ def test_an_unreadable_image_is_named_and_finished_data_stay(run: Run, images: s
 def test_too_few_samples_are_warned_about_and_recorded(run: Run, images: str, tmp_path: Path) -> None:
     run("extract", "--model", "tiny", "--dataset", images)
     done = run("eval", "--shots", "10,50", "--draws", "2")
-    assert done.code == 0
-    assert "10 shots: 3 classes have too few training images and give what they have" in done.err
-    (path,) = (tmp_path / "results").rglob("*-50-*.json")
+    assert done.code == 1 and "no class has 50 training images, and the largest has 12" in done.error
+    (path,) = (tmp_path / "results").rglob("*.json")
     stored = json.loads(path.read_text())
-    assert stored["selection"] == "validation" and {trial["folds"] for trial in stored["trials"]} == {5}
-    assert stored["short_classes"][0] == {"label": 0, "train": 12, "validation": 0}
+    assert path.name.startswith("probe-default-10-") and {trial["folds"] for trial in stored["trials"]} == {5}
+
+
+def test_classes_that_lack_images_give_what_they_have_and_are_recorded(run: Run, images: str, tmp_path: Path) -> None:
+    for path in sorted((tmp_path / "images" / "train" / "class0").iterdir())[:6]:
+        path.unlink()
+    run("extract", "--model", "tiny", "--dataset", images)
+    done = run("eval", "--shots", "10", "--draws", "2")
+    assert done.code == 0 and "10 shots: 1 class" in done.err and "give what" in done.err
+    (path,) = (tmp_path / "results").rglob("*.json")
+    assert json.loads(path.read_text())["short_classes"][0] == {"label": 0, "train": 6, "validation": 0}
 
 
 def test_a_full_disk_in_extract(run: Run, images: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -374,7 +382,11 @@ def test_protocols_side_by_side_on_one_cache(run: Run, images: str, tmp_path: Pa
 
 def test_a_protocol_brings_its_own_shots_and_draws(run: Run, images: str, tmp_path: Path) -> None:
     run("extract", "--model", "tiny", "--dataset", images)
-    assert run("eval", "--protocol", "mieb").code == 0
+    # No class has the 16 images that the protocol names: it is passed over with a word, not refused.
+    assert "16" in run("eval", "--protocol", "mieb").err and not list((tmp_path / "results").rglob("*.json"))
+    make_images(tmp_path / "images" / "train", each=16)
+    run("extract", "--model", "tiny", "--dataset", images)
+    assert run("eval", "--protocol", "mieb", "--dataset", images).code == 0
     (path,) = (tmp_path / "results").rglob("*.json")
     assert path.name.startswith("probe-mieb-16-") and len(json.loads(path.read_text())["trials"]) == 5
 

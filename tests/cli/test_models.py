@@ -77,8 +77,12 @@ def test_add_then_extract_as_typed(run: Run, tmp_path: Path, home: Path) -> None
     network = timm.create_model("test_resnet", num_classes=0)
     torch.save({f"backbone.{name}": value for name, value in network.state_dict().items()}, tmp_path / "simclr.ckpt")
     typed = ("--arch", "test_resnet", "--library", "timm", "--method", "image-image", "--source", "YFCC15M")
-    added = run("models", "add", "simclr.ckpt", *typed, "--samples", "14_829_396", "--objective", "simclr")
+    runs = ("--run", "1", "--label-noise", "0.25")
+    added = run("models", "add", "simclr.ckpt", *typed, "--samples", "14_829_396", "--objective", "simclr", *runs)
     assert added.code == 0 and "format: lightly" in added.out
+    training = json.loads(run("models", "show", "yfcc15m_simclr_test_resnet", "--json").out)["pretraining"]
+    assert (training["run"], training["label_noise"]) == (1, 0.25)
+    assert "run" not in json.loads(run("models", "show", "yfcc15m_clip_rn50", "--json").out)["pretraining"]
     assert added.out.splitlines()[-1] == "next: probebench extract --model yfcc15m_simclr_test_resnet"
     assert "yfcc15m_simclr_test_resnet" in run("models", "list", "--source", "yfcc15m", "--method", "image-image").out
     extracted = run(
