@@ -2,7 +2,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probebench.fingerprint import canonical_json, file_sha256, fingerprint
@@ -19,6 +19,7 @@ def test_known_value() -> None:
     assert fingerprint({"b": 1, "a": 2}) == hashlib.sha256(b'{"a":2,"b":1}').hexdigest()
 
 
+@settings(max_examples=30)
 @given(st.dictionaries(st.text(), JSON.filter(lambda value: "\ud800" not in repr(value)), min_size=2))
 def test_order_of_keys_does_not_matter(value: dict[str, object]) -> None:
     try:

@@ -12,7 +12,7 @@ from probebench.cache.index import FeatureGroup, read_index
 from probebench.cache.store import FeatureFile
 from probebench.cache.writer import FeatureWriter, Provenance
 from probebench.datasets.draws import TrainingSplit
-from probebench.errors import CacheError, ResultError, UsageError
+from probebench.errors import CacheError, ResultError, TooFewImagesError, UsageError
 from probebench.evaluation import ProbeTask, evaluate
 from probebench.evaluation import probing as module
 from probebench.probes.backends import backend_name
@@ -200,10 +200,15 @@ def test_too_few_samples_give_what_there_is(make: Make, task: Callable[..., Prob
     result, _ = evaluate(task(group, 5), tmp_path)
     assert {(short.train, short.validation) for short in result.short_classes} == {(5, 1)}
     assert result.selection == "validation" and result.labels_spent == 24
-    bare, _ = evaluate(task(group, 10), tmp_path)
+    bare, _ = evaluate(task(group, 6), tmp_path)
     assert bare.selection == "validation" and {trial.folds for trial in bare.trials} == {5}
     assert bare.labels_spent == 24 and {trial.validation for trial in bare.trials} == {0}
     assert all(trial.validation_loss is not None for trial in bare.trials) and bare.mean
+
+
+def test_more_shots_than_any_class_has_are_refused(make: Make, task: Callable[..., ProbeTask], tmp_path: Path) -> None:
+    with pytest.raises(TooFewImagesError, match="no class has 7 training images, and the largest has 6"):
+        evaluate(task(make(train=6), 7), tmp_path)
 
 
 def stored_by_count(home: Path, counts: Sequence[int], splits: tuple[str, ...] = ("train", "test")) -> FeatureGroup:
@@ -224,9 +229,9 @@ def stored_by_count(home: Path, counts: Sequence[int], splits: tuple[str, ...] =
         ((11, 10, 10, 10), 10, 5, "validation"),
         ((12, 11, 10, 10), 10, None, "validation"),
         # Fewer images than folds; classes of one image; one class alone that could be folded; none.
-        ((3, 3, 3, 3), 5, 3, "validation"),
-        ((4, 2, 1, 1), 5, 4, "validation"),
-        ((4, 1, 1, 1), 5, None, "fixed"),
+        ((3, 3, 3, 3), 3, 3, "validation"),
+        ((4, 2, 1, 1), 4, 4, "validation"),
+        ((4, 1, 1, 1), 4, None, "fixed"),
         ((1, 1, 1, 1), 1, None, "fixed"),
         ((2, 2, 1, 1), "full", 2, "validation"),
     ],

@@ -35,16 +35,12 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "SHARD", 8)
 
 
-@pytest.mark.parametrize("compile", ["off", "on"])
-def test_the_files_have_the_local_engines_bytes(
-    tmp_path: Path, home: Path, shipped: Registry, cluster: Ray, compile: Any
-) -> None:
+def test_the_files_have_the_local_engines_bytes(tmp_path: Path, home: Path, shipped: Registry, cluster: Ray) -> None:
     backbone = build_backbone(make_entry(tmp_path), home)
     dataset = open_dataset(f"folder:{make_images(tmp_path / 'images')}", shipped, home / "datasets")
-    options = replace(OPTIONS, compile=compile)
-    local = extract(backbone, dataset, tmp_path / "local", options)
+    local = extract(backbone, dataset, tmp_path / "local", OPTIONS)
     progress = StopAfter(-1)
-    parts = extract(backbone, dataset, home, options, progress, cluster)
+    parts = extract(backbone, dataset, home, OPTIONS, progress, cluster)
     assert [part.path.read_bytes() for part in parts] == [part.path.read_bytes() for part in local]
     assert progress.started == [(18, 0), (6, 0)] and parts[0].seconds["forward"] > 0
 

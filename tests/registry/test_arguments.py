@@ -132,6 +132,8 @@ def test_the_list_is_what_shipped_entries_and_recognised_files_need(shipped: Reg
         used[spec.architecture.library] |= spec.architecture.kwargs.keys()
     # `models add` says how many classes a file's classifier has, in torchvision's networks too.
     used["torchvision"].add("num_classes")
+    # And how large the images of a vision transformer's file were, as DINOv2's are.
+    used["timm"].add("img_size")
     assert used == {library: set(allowed) for library, allowed in ARGUMENTS.items()}
 
 
