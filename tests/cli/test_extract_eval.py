@@ -277,7 +277,7 @@ def test_too_few_samples_are_warned_about_and_recorded(run: Run, images: str, tm
     assert done.code == 1 and "no class has 50 training images, and the largest has 12" in done.error
     (path,) = (tmp_path / "results").rglob("*.json")
     stored = json.loads(path.read_text())
-    assert path.name.startswith("probe-default-10-") and {trial["folds"] for trial in stored["trials"]} == {5}
+    assert path.name.startswith("probe-default-10-") and len(stored["trials"]) == 2
 
 
 def test_classes_that_lack_images_give_what_they_have_and_are_recorded(run: Run, images: str, tmp_path: Path) -> None:
@@ -285,7 +285,7 @@ def test_classes_that_lack_images_give_what_they_have_and_are_recorded(run: Run,
         path.unlink()
     run("extract", "--model", "tiny", "--dataset", images)
     done = run("eval", "--shots", "10", "--draws", "2")
-    assert done.code == 0 and "10 shots: 1 class" in done.err and "give what" in done.err
+    assert done.code == 0 and "10 shots: 3 classes have too few training images" in done.err
     (path,) = (tmp_path / "results").rglob("*.json")
     assert json.loads(path.read_text())["short_classes"][0] == {"label": 0, "train": 6, "validation": 0}
 
