@@ -13,7 +13,8 @@ from probebench.study import checkpoints, contrasts, sides, sizes, sources
 from probebench.study.claims import Claim
 from probebench.study.noise import Noise, Read
 from probebench.study.observations import SAME_SIZE, Observation, Track, group_by, observations, same_sizes
-from probebench.study.panel import IMAGES, PanelMaker, level_of
+from probebench.study.panel import IMAGES, level_of
+from probebench.study.panels import PanelMaker
 
 QUESTIONS = {
     **sources.QUESTIONS,
@@ -224,7 +225,7 @@ def _track_claims(cells: Sequence[Observation], part: _Part, only: set[str]) -> 
         several = len({cell.source for cell in own}) > 1
         if several and only & set(sources.QUESTIONS):
             panel = maker.make(own, lambda cell: cell.source)
-            for what, why in panel.dropped:
+            for what, why in (*panel.dropped, *panel.left_out()):
                 part.drop(f"{what} in {name}", why)
             claims += sources.source_claims(panel, name, track)
         if several and "curation" in only:

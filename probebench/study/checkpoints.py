@@ -12,7 +12,8 @@ from probebench.study.engine import Array, Interval, Rows, crossed, welch_freedo
 from probebench.study.noise import Noise
 from probebench.study.observations import Observation, Track
 from probebench.study.order import order, tukey
-from probebench.study.panel import WORDS, Level, Panel, PanelMaker, level_of
+from probebench.study.panel import WORDS, Level, Panel, level_of
+from probebench.study.panels import PanelMaker
 
 _CHECKPOINTS, _SOURCES = 5, 3
 _SEED = 230213604

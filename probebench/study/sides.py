@@ -9,7 +9,8 @@ from probebench.study.claims import Claim
 from probebench.study.contrasts import Contrast, contrast_claim
 from probebench.study.engine import Array
 from probebench.study.observations import Observation, Track, group_by
-from probebench.study.panel import Panel, PanelMaker, Scale
+from probebench.study.panel import Panel, Scale
+from probebench.study.panels import PanelMaker
 
 # Words of the entries' ``curation`` and ``labels``.
 BY_PEOPLE = frozenset({"human", "source-selected", "curated"})

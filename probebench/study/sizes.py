@@ -11,7 +11,8 @@ from probebench.study.claims import Basis, Claim, Estimate, Verdict
 from probebench.study.engine import Array, t_quantile
 from probebench.study.multiples import Ladder, Multiple, multiple
 from probebench.study.observations import Observation, Track, group_by
-from probebench.study.panel import SCALES, WORDS, Level, Panel, PanelMaker, Scale
+from probebench.study.panel import SCALES, WORDS, Level, Panel, Scale
+from probebench.study.panels import PanelMaker
 
 _SIZES, _DATASETS = 3, 3
 QUESTION = "How much more data of one source matches another?"
