@@ -136,8 +136,8 @@ class ShardStore:
         return self.folder / f"{digest}.tar"
 
     def _lock(self, digest: str) -> FileLock:
-        # Few locks for many shards: a lock file cannot be removed while others may wait for it. Whoever fetches a shard may
-        # hold the lock of one that has to go: one object for each file lets the same thread take it twice.
+        # Few locks for many shards: a lock file cannot be removed while others may wait for it. Whoever fetches a shard
+        # may hold the lock of one that has to go: one object for each file lets the same thread take it twice.
         return FileLock(self.folder / f"{digest[:1]}.lock", is_singleton=True)
 
     def fetched(self, shard: Shard) -> _Open:
