@@ -118,8 +118,8 @@ def run_study(results: ResultsLike = "results", *, size_tolerance: float = 1.1, 
         out: Folder of the report (study.html, study.md, study.json and figures); None writes none.
 
     Returns:
-        The claims, of measured results and of published ones apart: each confirmed, contradicted, without effect or not
-        answerable, with its size, its interval, and what it rests on.
+        The claims, of measured results and of published ones apart. Each is confirmed, contradicted, without effect or
+        not answerable, with its size, its interval, and what it rests on.
 
     Raises:
         UsageError: There are no results with a score, or the tolerance is below 1.
