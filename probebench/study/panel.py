@@ -80,8 +80,9 @@ class Panel:
     def left_out(self) -> list[tuple[str, str]]:
         """Says which numbers of shots of which data sets no spread is read of, and why."""
         found = []
+        flagged: Mask = np.asarray(self.flagged.any(axis=0))
         for off, why in (
-            (self.flagged.any(axis=0), "a source lies at chance or at the ceiling: claims must hold without it too"),
+            (flagged, "a source lies at chance or at the ceiling: claims must hold without it too"),
             (self.images < IMAGES, f"fewer than {IMAGES} test images: no spread is read of it"),
         ):
             where = [
