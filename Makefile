@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SITE_STAMP := $(VENV)/.installed-docs
 
-.PHONY: setup quickstart test gpu faults check format docs site constraints clean
+.PHONY: setup quickstart test gpu faults lint check format docs site constraints clean
 
 setup: $(STAMP)
 
@@ -21,11 +21,14 @@ $(STAMP): pyproject.toml constraints.txt
 quickstart: $(STAMP)
 	$(BIN)/probebench quickstart
 
-# Without Chromium the page's browser tests are left out, and it says so.
-test: check
-	@if command -v chromium >/dev/null; then $(BIN)/python -m pytest; else \
+# Without Chromium the page's browser tests are left out, and it says so. Types are checked meanwhile: mypy takes one core
+# for a minute.
+test: $(STAMP) lint
+	@$(BIN)/mypy & types=$$!; \
+	if command -v chromium >/dev/null; then $(BIN)/python -m pytest; else \
 	  echo "no Chromium: leaving out the page's browser tests (Debian: apt-get install chromium)" >&2; \
-	  $(BIN)/python -m pytest -m 'not browser'; fi
+	  $(BIN)/python -m pytest -m 'not browser'; fi; \
+	tests=$$?; wait $$types && exit $$tests
 
 # Kills at every write, full disks, losses of power, damaged files, mutated submissions (some minutes).
 faults: $(STAMP)
@@ -35,9 +38,11 @@ faults: $(STAMP)
 gpu: $(STAMP)
 	$(BIN)/python benchmarks/gpu.py --out build/gpu
 
-check: $(STAMP)
+lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+check: lint
 	$(BIN)/mypy
 
 format: $(STAMP)
