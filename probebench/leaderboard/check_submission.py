@@ -4,19 +4,16 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from probebench.errors import RegistryError, ResultError
 from probebench.fingerprint import file_sha256
 from probebench.leaderboard.check_across import ResultFile
 from probebench.leaderboard.check_data import evaluator_version
-from probebench.leaderboard.rules import LARGEST, MANIFEST, Manifest, from_scratch, lacking
-from probebench.outside import read_json
+from probebench.leaderboard.records import read_record
+from probebench.leaderboard.rules import MANIFEST, Manifest, from_scratch, lacking
 from probebench.registry.load import Registry, read_entry
 from probebench.registry.schema import CheckpointSpec
 from probebench.results.cells import shots_text
 from probebench.results.schema import Result
-from probebench.results.store import newer_schema
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -26,21 +23,9 @@ def read_manifest(path: Path) -> Manifest:
         ResultError: It is missing, damaged or of another schema; the line names no file.
     """
     try:
-        content = read_json(path, LARGEST[".json"])
-        if (version := newer_schema(content)) is not None:
-            raise ResultError(version)
-        return Manifest.model_validate_json(content)
+        return read_record(path, Manifest)
     except FileNotFoundError as error:
         raise ResultError("is missing: make submissions with probebench submit") from error
-    except OSError as error:
-        raise ResultError(f"cannot be read ({error.strerror})") from error
-    except ValidationError as error:
-        # The input, which may be large, would be copied into each.
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ResultError(f"is damaged or of another schema ({where}: {first['msg']})") from error
-    except ValueError as error:
-        raise ResultError(f"is damaged ({error})") from error
 
 
 def check_files(folder: Path, manifest: Manifest, sound: Sequence[Path]) -> Iterator[tuple[Path, str]]:

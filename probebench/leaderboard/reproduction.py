@@ -5,16 +5,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints
 
 from probebench.errors import ResultError
 from probebench.fingerprint import fingerprint
-from probebench.leaderboard.rules import LARGEST, REPRODUCTIONS, from_scratch
-from probebench.outside import read_json
+from probebench.leaderboard.records import read_record
+from probebench.leaderboard.rules import REPRODUCTIONS, from_scratch
 from probebench.registry.checkpoint import Weights
 from probebench.registry.entry import Id
 from probebench.results.schema import Digest, Items, Record, Result, UnitScore
-from probebench.results.store import newer_schema
 
 # Draws beyond the published ones that each few-shot probe is run on too.
 FRESH_DRAWS = 2
@@ -141,18 +140,9 @@ def read_reproduction(path: Path) -> Reproduction:
         ResultError: It is damaged or of another schema; the line names no file.
     """
     try:
-        content = read_json(path, LARGEST[".json"])
-        if (version := newer_schema(content)) is not None:
-            raise ResultError(version)
-        return Reproduction.model_validate_json(content)
-    except OSError as error:
+        return read_record(path, Reproduction)
+    except FileNotFoundError as error:
         raise ResultError(f"cannot be read ({error.strerror})") from error
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ResultError(f"is damaged or of another schema ({where}: {first['msg']})") from error
-    except ValueError as error:
-        raise ResultError(f"is damaged ({error})") from error
 
 
 def check_reproduction(path: Path, one: Reproduction, results: Mapping[str, Result]) -> Iterator[str]:
