@@ -173,7 +173,7 @@ def _solved_directly(
     work: Work,
 ) -> FittedDraw | None:
     """Solves a small draw, from the smallest strength (the first of ``order``); None where rounding stops it short."""
-    features = np.array(part.read(0, len(part.positions)), dtype=np.float64)
+    features = part.read(0, len(part.positions))
     classes, own = np.unique(part.labels, return_inverse=True)
     path = DirectPath(features, own, len(classes), tol, fit_intercept, max_iter)
     solved: dict[int, Solution] = {}
