@@ -18,7 +18,7 @@ from probebench.probes.base import RowSource, as_source
 from probebench.probes.direct import DirectPath, pays
 from probebench.probes.fits import FittedDraw, SweepFit, collect, take_draw
 from probebench.probes.problem import Problem, Work
-from probebench.probes.regularization_path import RegularizationPath, Solution
+from probebench.probes.regularization_path import RegularizationPath, Solution, walk
 from probebench.probes.rows import SMALL, Rows, dense, large, reduced
 from probebench.probes.stream import NOT_FINITE, Feed, free_memory, pick_device, room_for_rows
 
@@ -154,7 +154,7 @@ def sweep(
             problem = Problem(rows=rows, labels=own, classes=group[0].shape[2], tol=tol, fit_intercept=fit_intercept)
             path = RegularizationPath(problem, max_iter)
             solved: dict[int, Solution] = {}
-            for position in order.tolist():
+            for position in walk(strengths):
                 solved[position] = path.solve(float(strengths[position]))
                 on_progress(len(group))
             work.add(problem.work)
