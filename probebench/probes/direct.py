@@ -45,6 +45,8 @@ STEP_COST, CALLS = 16, 2e5
 # They are not tried where they have fewer steps than this; and of the first, without a preconditioner, so many, or
 # twice as many where rows and unknowns are so few that calls cost more than arithmetic.
 FEW, EASY, TINY = 4, 8, 5e4
+# Conjugate gradients multiply more entries of rows than this in float32.
+SINGLE = 1 << 18
 # Products of all pairs of up to so many features are kept.
 NARROW = 12
 
@@ -91,7 +93,8 @@ class DirectPath:
         self._classes, self._tol, self._max_iter, self._intercept = classes, tol, max_iter, fit_intercept
         self.work = Work()
         self.mean = features.mean(0, dtype=np.float64) if fit_intercept else np.zeros(width)
-        whole = np.empty((count, width + fit_intercept))
+        # Where rows are narrow, each feature lies in one piece: loops over eight entries take long.
+        whole = np.empty((count, width + fit_intercept), order="F" if width < NARROW else "C")
         whole[:, width:] = 1.0
         centred = np.subtract(features, self.mean, out=whole[:, :width])
         self.scale = _rms(centred)
@@ -101,7 +104,7 @@ class DirectPath:
             basis, upper = np.linalg.qr(centred.T)
             self.expand, whole = basis.T, np.hstack([upper.T, whole[:, width:]])
         self._rank = whole.shape[1] - fit_intercept
-        self._rows: Matrix = np.ascontiguousarray(whole.T) if whole.shape[1] <= NARROW else whole.T
+        self._rows: Matrix = whole.T
         self._loss: Callable[[Matrix], Loss]
         if classes == 2:
             self._loss = partial(loss_of_two, np.where(labels == 0, 1.0, -1.0)[None])
@@ -206,9 +209,10 @@ class DirectPath:
     def _along_gradients(self, loss: Loss, gradient: Matrix, penalty: float, goal: float) -> Matrix | None:
         """Solves for the Newton step by conjugate gradients; None where that would take longer than the Hessian.
 
-        Under strong regularisation few steps do; where they do not, all later ones are preconditioned.
+        Under strong regularisation few steps do; where they do not, all later ones are preconditioned. Many rows are
+        multiplied in float32: directions only steer.
         """
-        rows, spread = self._rows, loss.spread
+        rows, spread = self._steering, loss.spread.astype(self._steering.dtype, copy=False)
         preconditioned = self._preconditioner(loss, penalty)
         if preconditioned is None:
             return None
@@ -218,11 +222,11 @@ class DirectPath:
         near = FORCING**2 * float(np.vdot(gradient, gradient))
         easy = EASY if rows.shape[1] * step.size > TINY else 2 * EASY
         for _ in range(easy if self._easy else self._patience):
-            weighted = towards @ rows
+            weighted = towards.astype(rows.dtype, copy=False) @ rows
             weighted *= spread[: len(towards)]
             if self._classes > 2:
                 weighted -= spread[:-1] * np.add.reduce(weighted)
-            bent = weighted @ rows.T
+            bent = (weighted @ rows.T).astype(np.float64, copy=False)
             ahead = towards[:, : self._rank]
             bent[:, : self._rank] += penalty * (ahead - np.add.reduce(ahead) / self._classes)
             along = float(np.vdot(towards, bent))
@@ -231,7 +235,8 @@ class DirectPath:
             step += energy / along * towards
             residual -= energy / along * bent
             self.work.cg += 1
-            self.work.float64 += 2
+            self.work.float64 += 2 * (rows.dtype == np.float64)
+            self.work.float32 += 2 * (rows.dtype == np.float32)
             if np.vdot(residual, residual) <= near or self._gap(loss, residual, penalty, goal) <= goal:
                 return step
             ahead = preconditioned(residual)
@@ -274,6 +279,10 @@ class DirectPath:
             return whole
 
         return preconditioned
+
+    @cached_property
+    def _steering(self) -> Features:
+        return self._rows.astype(np.float32) if self._rows.size > SINGLE else self._rows
 
     @cached_property
     def _gram(self) -> Matrix:
