@@ -4,8 +4,8 @@ Run: OMP_NUM_THREADS=1 .venv/bin/python benchmarks/probes.py small [--counts N .
 
 Rows are centred, as suits scikit-learn best. Each solver, ours too, has the loosest tol of 1e-2, 1e-3, ... with which
 its objective is within 1e-6 of the optimum; ours is also run at its default, which certifies that it is so near and
-takes longer. Ours and theirs take turns, and the fastest of several rounds counts, in the processor's time of one thread, so
-that a machine with other work gives the same ratios. A cell is the worst of the strengths C = 0.1, 10, 1000.
+takes longer. Ours and theirs take turns, and the fastest of several rounds counts, in the processor's time of one
+thread, so that a machine with other work gives the same ratios. A cell is the worst of the strengths C = 0.1, 10, 1000.
 """
 
 import argparse
