@@ -280,7 +280,8 @@ class _Verification:
         if isinstance(dataset, str):
             self._check_published(path, result, predictions, named, dataset)
             return
-        for fault in check_against_data(result, predictions, dataset):
+        part = self.here.part(result, dataset)
+        for fault in check_against_data(result, predictions, dataset, part):
             self.findings.fail(path, fault)
         protocol = protocol_of(self.registry, result.protocol)
         if entry is None or protocol is None or protocol.version != result.protocol_version:
@@ -290,9 +291,9 @@ class _Verification:
             return
         faults: Iterable[str] = ()
         if isinstance(protocol, FinetuneProtocol):
-            faults = check_finetune(result, protocol, dataset)
+            faults = check_finetune(result, protocol, dataset, part)
         elif isinstance(protocol, ProtocolSpec):
-            faults = check_probe(path, result, entry, protocol, dataset, named)
+            faults = check_probe(path, result, entry, protocol, dataset, part, named)
         for fault in faults:
             self.findings.fail(path, fault)
 
