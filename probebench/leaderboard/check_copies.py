@@ -4,6 +4,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from probebench.leaderboard.check_across import ResultFile
@@ -27,6 +28,7 @@ _ALIKE: dict[int, str] = str.maketrans(
 )
 
 
+@lru_cache(maxsize=10_000)
 def reads_as(text: str) -> str:
     """Returns what a name looks like at a glance: without case, accents, signs, and differences that fonts hide."""
     folded = unicodedata.normalize("NFKD", text).casefold().translate(_ALIKE)
