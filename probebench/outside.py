@@ -11,7 +11,7 @@ from typing import Any
 # Bytes of an entry, a table or a map, and values and nested keys in one. The longest entry has 32 kB and 2,000 values.
 TOML_BYTES, _TOML_VALUES, _TOML_DEPTH = 1 << 20, 20_000, 16
 # Bytes of one result or manifest, and values in it: what parses it keeps an error of each.
-JSON_BYTES, _JSON_VALUES = 64 << 20, 50_000
+JSON_BYTES, JSON_VALUES = 64 << 20, 50_000
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -90,6 +90,6 @@ def read_json(path: Path, most: int = JSON_BYTES) -> bytes:
         ValueError: It holds more values than any result has.
     """
     content = read_bytes(path, most)
-    if (values := content.count(b",")) > _JSON_VALUES:
-        raise ValueError(f"{values:,} values, where {_JSON_VALUES:,} are the most")
+    if (values := content.count(b",")) > JSON_VALUES:
+        raise ValueError(f"{values:,} values, where {JSON_VALUES:,} are the most")
     return content

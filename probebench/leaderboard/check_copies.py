@@ -23,7 +23,7 @@ _UNLIKE = 3
 _ALIKE: dict[int, str] = str.maketrans(
     dict(
         "аa еe оo рp сc уy хx іi кk ѕs һh ԁd ԛq ԝw мm тt вb нh гr пn αa οo ρp ιi νv τt υu κk ηn ωw χx εe βb "
-        "0o 1l 5s 2z 8b |l !l".split()  # type: ignore[arg-type]
+        "ıi łl øo đd ħh ŧt ðd þp 0o 1l 5s 2z 8b |l !l".split()  # type: ignore[arg-type]
     )
 )
 

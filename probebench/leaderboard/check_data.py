@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from probebench.errors import DatasetError
+from probebench.leaderboard.check_published import check_short_classes
 from probebench.registry.draws import DrawRule, takes_own_validation
 from probebench.registry.load import Registry
 from probebench.registry.schema import CheckpointSpec, DatasetSpec, FinetuneProtocol, ProtocolSpec
@@ -84,6 +85,7 @@ def check_against_data(
         yield f"{int((predictions.y_true != test.labels[kept]).sum())} test labels are not the data set's"
     if result.train_fingerprint is not None and result.train_fingerprint != part.fingerprint:
         yield f"its train fingerprint is not that of the {dataset.id} on this machine"
+    yield from check_short_classes(result, np.bincount(part.labels, minlength=len(dataset.class_names)).tolist())
     yield from _check_skipped(skipped, dataset)
 
 

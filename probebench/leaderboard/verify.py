@@ -21,6 +21,7 @@ from probebench.leaderboard.check_result import (
     read_checked,
 )
 from probebench.leaderboard.check_submission import check_entry, check_files, check_manifest, read_manifest
+from probebench.leaderboard.check_words import check_environment, check_words
 from probebench.leaderboard.findings import Findings
 from probebench.leaderboard.reproduction import check_reproduction, place_of, read_reproduction
 from probebench.leaderboard.rules import MANIFEST, REPRODUCTIONS, is_older, protocol_of
@@ -237,6 +238,7 @@ class _Verification:
             return None
         faults = [
             *check_trials(result, protocol_of(self.registry, result.protocol)),
+            *check_environment(result.environment),
             *(check_facts(result, entry) if entry else ()),
         ]
         for fault in faults:
@@ -319,7 +321,9 @@ class _Verification:
         for path, fault in (*check_across(measured), *check_same_data(elsewhere), *check_copies(measured)):
             self.findings.fail(path, fault)
         for name, toml in self.submitted.items():
-            for fault in check_names(self.entries[name], self.entries):
+            spec = self.entries[name]
+            words = () if name in self.registry.checkpoints else check_words(spec, self.registry.checkpoints.values())
+            for fault in (*check_names(spec, self.entries), *words):
                 self.findings.fail(toml, fault)
 
     def _is_elsewhere(self, one: ResultFile) -> bool:

@@ -8,15 +8,12 @@ import json
 import shutil
 import subprocess
 import sys
-import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
-
-import tomli_w
 
 from probebench.datasets.open import open_named
 from probebench.leaderboard.check_data import DataHere
@@ -29,7 +26,8 @@ from probebench.registry.load import read_entry
 from probebench.results.schema import Result
 from probebench.results.store import read_predictions, read_result
 from tests.faults.case import verdict
-from tests.faults.mutations import KINDS, SHOTS, Mutations
+from tests.faults.mutations import KINDS, Mutations
+from tests.leaderboard.hostile import make_newcomer
 from tests.leaderboard.reproducing import reproduction_of, write_reproduction
 from tests.leaderboard.tampering import MODEL, SHIPPED, Submission, make_submission
 
@@ -52,7 +50,8 @@ class _Board:
             self.reproductions.append(reproduction_of(folder, self.registry))
             write_reproduction(self.board, self.reproductions[-1])
         known = make_submission(place / "made", self.registry)
-        self.originals = {MODEL: known, NEWCOMER: _newcomer(known)}
+        copy = Submission(Path(shutil.copytree(known, place / "copy" / known.name)))
+        self.originals = {MODEL: known, NEWCOMER: make_newcomer(copy).folder}
         entries = [read_entry(folder / f"{name}.toml", CheckpointSpec) for name, folder in self.originals.items()]
         known_and_new = replace(
             self.registry, checkpoints={**self.registry.checkpoints, **{one.id: one for one in entries}}
@@ -117,22 +116,6 @@ class _Board:
                 yield tier
 
 
-def _newcomer(known: Path) -> Path:
-    """The same results under an entry that the registry does not hold."""
-    one = Submission(known.parent / NEWCOMER)
-    shutil.copytree(known, one.folder)
-    entry = tomllib.loads((one.folder / f"{known.name}.toml").read_text())
-    (one.folder / f"{known.name}.toml").unlink()
-    entry |= {"id": NEWCOMER, "title": "My network"}
-    entry["weights"] |= {"uri": "https://example.org/my_net.safetensors", "sha256": "12" * 32}
-    (one.folder / f"{NEWCOMER}.toml").write_text(tomli_w.dumps(entry))
-    for shots in SHOTS:
-        values = one.values(shots)
-        one.write(values | {"model": NEWCOMER, "checkpoint": values["checkpoint"] | {"title": "My network"}}, shots)
-    one.manifest(model=NEWCOMER)
-    return one.folder
-
-
 def _results(results: Path, folder: Path) -> Iterator[tuple[Path, Result]]:
     for path in sorted((*results.glob("*/*/*.json"), *folder.glob("*/*.json"))):
         yield path, read_result(path)
@@ -182,14 +165,16 @@ def hostile(place: Path, memory: float = 500.0, seconds: float = 60.0) -> list[s
         memory: Of the process at its largest, in MB.
         seconds: Of computing, for all of them: other processes of this machine do not count.
     """
-    from tests.leaderboard.test_verify import TAMPERED
+    from tests.leaderboard.test_hostile_submissions import ALL
 
-    original = make_submission(place / "made", Registry.load(environ={}))
-    for number, (tamper, _) in enumerate(TAMPERED.values()):
-        tamper(Submission.copied(original, place / "hostile" / f"{number:03d}"))
+    known = make_submission(place / "made", Registry.load(environ={}))
+    copy = Submission(Path(shutil.copytree(known, place / "copy" / known.name)))
+    originals = {"known": known, "new": make_newcomer(copy).folder}
+    for number, (name, (tamper, _)) in enumerate(ALL.items()):
+        tamper(Submission.copied(originals[name.split(":")[0]], place / "hostile" / f"{number:03d}"))
     ran = subprocess.run([sys.executable, "-c", _VERIFY, place / "hostile"], capture_output=True, text=True, check=True)
     passed, peak, wall, took = json.loads(ran.stdout)
-    names = list(TAMPERED)
+    names = list(ALL)
     faults = [f"a tampered submission passes: {names[int(number)]}" for number in passed]
     faults += [f"verify takes {peak:.0f} MB"] if peak > memory else []
     faults += [f"verify takes {took:.0f} s"] if took > seconds else []

@@ -18,6 +18,7 @@ from probebench.registry.checkpoint import Weights
 from probebench.results.store import read_result
 from tests.leaderboard.reproducing import SEED, reproduction_of, write_reproduction
 from tests.leaderboard.tampering import MODEL, SHIPPED
+from tests.leaderboard.watching import Watch
 
 OTHER = "efficientnet_lite1_in1k"
 
@@ -127,7 +128,10 @@ def test_a_tampered_reproduction_fails_with_its_reason(
         path = path.rename(path.with_name(read_reproduction(path).file))
     except Exception:
         pass
-    assert reason in said(verified()), said(verified())
+    with Watch(board) as watch:
+        faults = said(verified())
+    assert reason in faults, faults
+    assert not watch.seen
 
 
 def test_an_honest_one_passes_whatever_its_seed(

@@ -1,0 +1,235 @@
+"""More that a stranger could send: words, environments, archives, files. Each is refused for its own reason."""
+
+import io
+import json
+import tomllib
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tomli_w
+
+from tests.leaderboard.tampering import Submission, Tamper
+
+SHOTS = (1, 5, 10, "full")
+HIDDEN = "holds invisible signs or such as turn the direction of reading"
+LETTERS = "Latin letters, digits and signs"
+
+
+def entry(**changes: Any) -> Tamper:
+    """Changes the entry, and the facts in its results with it; a table's keys are changed one by one."""
+
+    def tamper(one: Submission) -> None:
+        path = one.folder / f"{one.folder.name}.toml"
+        values = tomllib.loads(path.read_text())
+        for name, change in changes.items():
+            values[name] = values[name] | change if isinstance(change, dict) else change
+        path.write_text(tomli_w.dumps(values))
+        training = values["pretraining"]
+        facts = {
+            name: training[name] for name in ("method", "objective", "sources", "samples_seen", "labels", "curation")
+        }
+        facts |= {"title": values["title"], "features": values["output"]["features"]}
+        for shots in SHOTS:
+            one.edit(shots, checkpoint=one.values(shots)["checkpoint"] | facts)
+
+    return tamper
+
+
+def environment(**changes: Any) -> Tamper:
+    return lambda one: one.edit(environment=one.values()["environment"] | changes)
+
+
+def in_the_text(old: str, new: str, name: str = "") -> Tamper:
+    """Changes what a file says before anything parses it."""
+
+    def tamper(one: Submission) -> None:
+        path = one.folder / name if name else one.json()
+        path.write_text(path.read_text().replace(old, new, 1))
+        if not name:
+            one.seal()
+
+    return tamper
+
+
+def archive(change: Callable[[dict[str, bytes]], object], more: tuple[tuple[str, bytes], ...] = ()) -> Tamper:
+    """Packs the members anew."""
+
+    def tamper(one: Submission) -> None:
+        with zipfile.ZipFile(one.npz()) as old:
+            members = {name: old.read(name) for name in old.namelist()}
+        change(members)
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as new:
+            for name, content in (*members.items(), *more):
+                new.writestr(name, content)
+        one.replace_npz(buffer.getvalue())
+
+    return tamper
+
+
+def header(shape: tuple[int, ...], descr: str = "<i8") -> bytes:
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": descr, "fortran_order": False, "shape": shape})
+    return stream.getvalue()
+
+
+def a_folder_as(name: str) -> Tamper:
+    def tamper(one: Submission) -> None:
+        (one.folder / name).unlink(missing_ok=True)
+        (one.folder / name).mkdir()
+
+    return tamper
+
+
+def shorts(*short: dict[str, int], **changes: Any) -> Tamper:
+    return lambda one: one.edit(5, short_classes=list(short), **changes)
+
+
+def readme(text: str) -> Tamper:
+    return lambda one: ((one.folder / "README.md").write_text(text), one.seal())
+
+
+TITLE = "EfficientNet-Lite1, ImageNet-1k, supervised"
+# Of a newcomer's submission, whose entry the registry does not hold.
+TAMPERED: dict[str, tuple[Tamper, str]] = {
+    "an environment that is no number": (in_the_text('"environment": {', '"environment": {"x": NaN, '), "out of range"),
+    "an endless environment": (in_the_text('"environment": {', '"environment": {"x": 1e999, '), "out of range"),
+    "a long number": (in_the_text('"environment": {', f'"environment": {{"x": {"9" * 4000}, '), "out of range: 99999"),
+    "an environment folded deeply": (
+        in_the_text('"environment": {', '"environment": {"x": ' + "[" * 99 + "]" * 99 + ", "),
+        "more than 5 inside one another",
+    ),
+    "an environment that reads backwards": (environment(note="\u202ex"), "which is no line of text"),
+    "an environment of a novel": (environment(note="x" * 3000), "which is no line of text"),
+    "versions that are none": (environment(versions=["a"]), "environment says ['a'] for versions"),
+    "an extraction that is none": (environment(extraction="x"), "environment says 'x' for extraction"),
+    "dirty that is a word": (environment(dirty="no"), "environment says 'no' for dirty"),
+    "a mean told twice": (in_the_text('"mean":', '"mean": 0.99, "mean":'), "says 'mean' twice"),
+    "a mode told twice": (in_the_text('"mode":', '"mode": "best", "mode":'), "says 'mode' twice"),
+    "a model told twice": (in_the_text('"model":', '"model": "x", "model":', "manifest.json"), "says 'model' twice"),
+    "a short class that is none": (shorts({"label": 0, "train": 0, "validation": 0}), "class 0 has 90 training"),
+    "a short class twice": (
+        shorts(*[{"label": 0, "train": 0, "validation": 0}] * 2),
+        "short_classes name a class twice",
+    ),
+    "a short class of many": (shorts({"label": 0, "train": 10**30, "validation": 0}), "more images than their classes"),
+    "fewer classes": (shorts(classes=2), "2 classes, and digits has 10"),
+    "no train fingerprint": (lambda one: one.edit(train_fingerprint=None), "train_fingerprint is missing"),
+    "a title of no width": (entry(title="\u200b\u2060"), HIDDEN),
+    "a title of signs": (entry(title="..."), LETTERS),
+    "a title that reads backwards": (entry(title="\u202etoor"), HIDDEN),
+    "a title of marks": (entry(title="Z\u0337\u0321a\u0337lgo"), LETTERS),
+    "a title of two lines": (entry(title="a\nb"), LETTERS),
+    "a title of a page": (entry(title="W" * 2000), "one line of at most 200"),
+    "a title with hidden tags": (entry(title="my net\U000e0041"), LETTERS),
+    "a title that is HTML": (entry(title="<img src=x onerror=alert(1)>"), LETTERS),
+    "a title in Armenian letters": (entry(title=TITLE.replace("n", "\u0578")), LETTERS),
+    "a title in Cherokee letters": (entry(title=TITLE.replace("E", "\u13ac")), LETTERS),
+    "a title in small capitals": (entry(title=TITLE.replace("i", "\u026a")), LETTERS),
+    "a title without dots": (
+        entry(title=TITLE.replace("i", "\u0131")),
+        "its title reads like that of efficientnet_lite1",
+    ),
+    "an objective that looks alike": (entry(pretraining={"objective": "crоss-entropy"}), LETTERS),
+    "an objective in capitals": (entry(pretraining={"objective": "Cross-Entropy"}), "reads like 'cross-entropy'"),
+    "labels that are HTML": (entry(pretraining={"labels": "<b>human</b>"}), LETTERS),
+    "a curation that reads backwards": (entry(pretraining={"curation": "\u2067namuh"}), HIDDEN),
+    "a source that looks alike": (
+        entry(pretraining={"sources": [{"name": "lmageNet-1k", "samples": 1281167}]}),
+        "source 'lmageNet-1k' reads like 'ImageNet-1k'",
+    ),
+    "a source of more than there is": (
+        entry(pretraining={"sources": [{"name": "X", "samples": 10**400}]}),
+        "pretraining.sources.0.samples: ",
+    ),
+    "samples beyond all": (entry(pretraining={"samples_seen": 10**17}), "samples_seen: Input should be less than"),
+    "a run beyond all": (entry(pretraining={"run": 10**400}), "pretraining.run: "),
+    "epochs beyond all": (entry(pretraining={"epochs": 1e308}), "pretraining.epochs: "),
+    "a width beyond all": (entry(output={"features": 10**400}), "output.features: "),
+    "another width": (entry(output={"features": 7}), "features is 7, and pooled of its architecture has 1280"),
+    "a licence that reads backwards": (entry(license="\u202eTIM"), HIDDEN),
+    "a licence of marks": (entry(license="a" + "\u0301" * 1900), LETTERS),
+    "a paper that is HTML": (entry(paper="<script>"), LETTERS),
+    "a user before the host": (entry(weights={"uri": "https://github.com@evil.example/x"}), "names no user before"),
+    "a host in wide letters": (entry(weights={"uri": "https://ｅxample.org/x"}), "is written in ASCII"),
+    "a long address": (entry(weights={"uri": "https://example.org/" + "x" * 5000}), "at most 2000 characters"),
+    "an argument in another": (entry(architecture={"kwargs": {"num_classes": {"url": "x"}}}), "num_classes is a whole"),
+    "an argument of no width": (entry(architecture={"kwargs": {"num_classes\u2063": 1}}), "may not give timm"),
+    "an argument in capitals": (entry(architecture={"kwargs": {"Num_Classes": 1}}), "may not give timm 'Num_Classes'"),
+    "an argument that says yes": (entry(architecture={"kwargs": {"num_classes": True}}), "num_classes is a whole"),
+    "a network from a hub": (entry(architecture={"name": "hf-hub:timm/x"}), "is no name of an architecture"),
+    "a network from the disk": (entry(architecture={"name": "local-dir:/tmp"}), "is no name of an architecture"),
+    "a shape below zero": (archive(lambda one: one.update({"y_true.npy": header((-1,))})), "as long as its header"),
+    "a shape without end": (archive(lambda one: one.update({"y_true.npy": header((2**62,))})), "as long as its header"),
+    "letters without end": (
+        archive(lambda one: one.update({"test_ids.npy": header((0,), "<U99999999")})),
+        "its member test_ids.npy has dtype",
+    ),
+    "an archive in an archive": (
+        archive(lambda one: one.update({"y_pred.npy": b"PK\x03\x04" * 50})),
+        "is damaged or no",
+    ),
+    "a header that runs": (
+        archive(lambda one: one.update({"y_true.npy": b"\x93NUMPY\x01\x00\x3c\x00" + b"__import__('os')".ljust(60)})),
+        "is damaged or no .npz file",
+    ),
+    "a long header": (
+        archive(lambda one: one.update({"y_true.npy": b"\x93NUMPY\x01\x00\x60\xea" + b"{" * 60_000})),
+        "is damaged or no .npz file",
+    ),
+    "a member in capitals": (archive(len, (("Y_pred.npy", b""),)), "'Y_pred.npy' does not belong there"),
+    "a member of Windows": (archive(len, (("..\\..\\x", b""),)), "points outside"),
+    "a member at the root": (archive(len, (("/etc/x", b""),)), "points outside"),
+    "a member that is a folder": (archive(len, (("y_pred.npy/", b""),)), "does not belong there"),
+    "something before the archive": (
+        lambda one: one.replace_npz(b"PK\x03\x04" + b"x" * 96 + one.npz().read_bytes()),
+        "holds something else before its first member",
+    ),
+    "something behind the archive": (lambda one: one.replace_npz(one.npz().read_bytes() + b"x"), "does not end as one"),
+    "a folder as the manifest": (a_folder_as("manifest.json"), "manifest.json: is a folder, and no file"),
+    "a folder as the entry": (a_folder_as("my_net.toml"), "my_net.toml: is a folder, and no file"),
+    "a folder as the README": (a_folder_as("README.md"), "README.md: is a folder, and no file"),
+    "a folder as a result": (
+        lambda one: a_folder_as(f"digits/{one.json().name}")(one),
+        "json: is a folder, and no file",
+    ),
+    "a link to itself": (
+        lambda one: (one.npz().unlink(), one.npz().symlink_to(one.npz().name)),
+        "is a symbolic link to",
+    ),
+    "a README that reads backwards": (readme("safe \u202e"), HIDDEN),
+    "a name in other letters": (lambda one: (one.folder / "RЕADME.md").write_text("x"), "its name is not made of"),
+    "a folder in capitals": (lambda one: ((one.folder / "digits").rename(one.folder / "Digits"), one.seal()), "Digits"),
+    "a table without end": (
+        lambda one: ((one.folder / "my_net.toml").write_text("[[a]]\n" * 9000), one.seal()),
+        "my_net.toml: ",
+    ),
+    "a number without end": (
+        lambda one: ((one.folder / "my_net.toml").write_text("a = " + "9" * 60_000), one.seal()),
+        "my_net.toml: not TOML",
+    ),
+    "dots between quotes": (
+        lambda one: ((one.folder / "my_net.toml").write_text("'a'" + ".'a'" * 12_000 + " = 1"), one.seal()),
+        "nested too deeply",
+    ),
+}
+
+
+def make_newcomer(known: Submission) -> Submission:
+    """The same results under an entry that the registry does not hold."""
+    one = Submission(known.folder.with_name("my_net"))
+    known.folder.rename(one.folder)
+    path = one.folder / f"{known.folder.name}.toml"
+    values = tomllib.loads(path.read_text())
+    path.unlink()
+    values |= {"id": "my_net", "title": "My network"}
+    values["weights"] |= {"uri": "https://example.org/my_net.safetensors", "sha256": "12" * 32}
+    (one.folder / "my_net.toml").write_text(tomli_w.dumps(values))
+    for shots in SHOTS:
+        held = one.values(shots)
+        one.edit(shots, model="my_net", checkpoint=held["checkpoint"] | {"title": "My network"})
+    path = one.folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model": "my_net"}))
+    return one
