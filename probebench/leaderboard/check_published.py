@@ -74,9 +74,19 @@ def not_verifiable(result: Result, named: DatasetSpec) -> str | None:
             f"not verifiable, so not ranked: the registry publishes no digests of {named.id} "
             f"(who has the data runs probebench datasets show {named.id} --commit)"
         )
+    if result.shots not in (0, "full") and not _has_draws(named, int(result.shots)):
+        return (
+            f"not verifiable without the data: the registry publishes no draws of {result.shots} shots of {named.id}, "
+            "so they may have been chosen"
+        )
     if result.skipped_ids:
         return (
             f"not verifiable without the data: {len(result.skipped_ids)} images of {named.id} were left out, so the "
             "published digests say nothing of the others"
         )
     return None
+
+
+def _has_draws(named: DatasetSpec, shots: int) -> bool:
+    draws = named.published.draws if named.published is not None else {}
+    return any(name.startswith((f"{shots}+", f"{shots} less ")) for name in draws)

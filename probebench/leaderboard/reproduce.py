@@ -115,6 +115,12 @@ def _why_not(result: Result, verified: Verified) -> str | None:
         return f"model {result.model} has no entry"
     if entry.weights.scheme == "file" and result.model not in registry.checkpoints:
         return "its entry names a file of its author's machine"
+    if (
+        entry.weights.scheme in ("hf", "https")
+        and not is_public(entry.weights)
+        and result.model not in registry.checkpoints
+    ):
+        return f"its entry names no public file with a sha256 ({entry.weights.uri})"
     dataset = verified.here.open(result.dataset)
     return dataset if isinstance(dataset, str) else None
 
