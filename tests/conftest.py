@@ -113,6 +113,7 @@ SLOWEST = (
     "registry/test_architectures.py",
     "extraction/test_several_layers.py",
     "cli/test_extract_eval.py",
+    "leaderboard/test_hostile_submissions.py",
     "leaderboard/test_hostile_page.py",
     "training/test_loop.py",
     "test_golden.py",

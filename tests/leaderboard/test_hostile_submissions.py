@@ -10,13 +10,12 @@ import pytest
 
 from probebench.leaderboard.verify import Verified, verify
 from probebench.registry import Registry
-from tests.leaderboard import hostile, test_verify
-from tests.leaderboard.hostile import make_newcomer
+from tests.leaderboard.hostile import KNOWN, NEW, make_newcomer
 from tests.leaderboard.tampering import Submission, make_submission
 from tests.leaderboard.watching import Watch
 
-ALL = {f"known: {name}": one for name, one in test_verify.TAMPERED.items()}
-ALL |= {f"new: {name}": one for name, one in hostile.TAMPERED.items()}
+ALL = {f"known: {name}": one for name, one in KNOWN.items()}
+ALL |= {f"new: {name}": one for name, one in NEW.items()}
 
 
 @pytest.fixture(scope="module")
