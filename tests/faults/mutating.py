@@ -51,7 +51,22 @@ WORDS = (
     ),
     *("random:0", "user", "file:/x", "https://example.org/x", "hf://a/b@1/x", "timm://x", "pkg://probebench/x"),
 )
-JUNK = (None, True, 0, -1, 1, 0.5, 10**18, 2**63, "x", [], {}, [None], {"x": {"x": {"x": 1}}}, "9" * 500)
+JUNK: tuple[Any, ...] = (
+    None,
+    True,
+    0,
+    -1,
+    1,
+    0.5,
+    10**18,
+    2**63,
+    "x",
+    [],
+    {},
+    [None],
+    {"x": {"x": {"x": 1}}},
+    "9" * 500,
+)
 Path_ = tuple[str, ...]
 Schema = dict[str, Any]
 
@@ -155,17 +170,17 @@ class Mutator:
             more = [self._value(schema["items"], held[-1] if held else None)] if "items" in schema else held[-1:]
             return chance.choice([held[:-1], held + held[-1:], held[::-1], [], held + more, more])
         if kind == "object":
-            held = dict(now) if isinstance(now, dict) else {}
-            inner = sorted(name for name, value in held.items() if isinstance(value, dict))
+            inside = dict(now) if isinstance(now, dict) else {}
+            inner = sorted(name for name, value in inside.items() if isinstance(value, dict))
             if inner and schema.get("additionalProperties") is True and chance.random() < 0.7:
                 # Of what has no schema any depth is changed.
                 name = chance.choice(inner)
-                held[name] = self._value(schema, held[name])
-            elif held and chance.random() < 0.5:
-                held.pop(chance.choice(sorted(held)))
+                inside[name] = self._value(schema, inside[name])
+            elif inside and chance.random() < 0.5:
+                inside.pop(chance.choice(sorted(inside)))
             else:
-                held[chance.choice(WORDS)] = chance.choice([*held.values(), *JUNK])
-            return held
+                inside[chance.choice(WORDS)] = chance.choice([*inside.values(), *JUNK])
+            return inside
         return None if kind == "null" else chance.choice(JUNK)
 
     def _number(self, schema: Schema, now: Any) -> Any:

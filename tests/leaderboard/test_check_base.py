@@ -80,6 +80,21 @@ def a_repository_as(place: Path) -> None:
     a_repository(place / "leaderboard/submissions/mine")
 
 
+def a_program(place: Path) -> None:
+    write(place, "leaderboard/submissions/mine/manifest.json")
+    (place / "leaderboard/submissions/mine/manifest.json").chmod(0o755)
+
+
+def a_link(place: Path) -> None:
+    write(place, "leaderboard/submissions/mine/manifest.json")
+    (place / "leaderboard/submissions/mine/a.json").symlink_to("manifest.json")
+
+
+def a_linked_folder(place: Path) -> None:
+    (place / "leaderboard/submissions").rename(place / "elsewhere")
+    (place / "leaderboard/submissions").symlink_to("../elsewhere")
+
+
 BESIDE = "changes beside a submission"
 REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a result of another": (added(FILES[0]), BESIDE),
@@ -126,27 +141,9 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda place: (place / "leaderboard/results/net/digits/probe-default-1-00000000.json").chmod(0o755),
         BESIDE,
     ),
-    "a program": (
-        lambda place: (
-            write(place, "leaderboard/submissions/mine/manifest.json"),
-            (place / "leaderboard/submissions/mine/manifest.json").chmod(0o755),
-        ),
-        "has mode 100755",
-    ),
-    "a link": (
-        lambda place: (
-            write(place, "leaderboard/submissions/mine/manifest.json"),
-            (place / "leaderboard/submissions/mine/a.json").symlink_to("manifest.json"),
-        ),
-        "has mode 120000",
-    ),
-    "the submissions as a link": (
-        lambda place: (
-            (place / "leaderboard/submissions").rename(place / "elsewhere"),
-            (place / "leaderboard/submissions").symlink_to("../elsewhere"),
-        ),
-        BESIDE,
-    ),
+    "a program": (a_program, "has mode 100755"),
+    "a link": (a_link, "has mode 120000"),
+    "the submissions as a link": (a_linked_folder, BESIDE),
     "a repository in a submission": (a_repository_inside, "has mode 160000"),
     "a repository as a submission": (a_repository_as, BESIDE),
     "attributes of one's own": (added(".gitattributes", "leaderboard/submissions/mine/manifest.json"), BESIDE),
