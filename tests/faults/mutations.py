@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import tomli_w
+from pydantic import BaseModel
 
 from probebench.errors import ResultError
 from probebench.leaderboard.reproduction import Reproduction, read_reproduction
@@ -47,7 +48,12 @@ class Mutations:
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
-        models = {"result": Result, "entry": CheckpointSpec, "manifest": Manifest, "reproduction": Reproduction}
+        models: dict[str, type[BaseModel]] = {
+            "result": Result,
+            "entry": CheckpointSpec,
+            "manifest": Manifest,
+            "reproduction": Reproduction,
+        }
         self.of = {name: Mutator(model, self.chance) for name, model in models.items()}
 
     def apply(self, one: Submission, kind: str, reproduction: Path) -> None:
@@ -126,10 +132,8 @@ class Mutations:
                 kinds = ("U40", "S40", "O") if name == "test_ids" else ("f8", "c16", "?", "u1", "i4", ">i8", "U4", "O")
                 arrays[name] = arrays[name].astype(chance.choice(kinds))
             elif how == "shape":
-                odd = chance.choice(
-                    (lambda one: one[..., :-1], lambda one: one[None], lambda one: one.T, lambda one: one[:0])
-                )
-                arrays[name] = odd(arrays[name])
+                array = arrays[name]
+                arrays[name] = chance.choice((array[..., :-1], array[None], array.T, array[:0]))
             buffer = io.BytesIO()
             (np.savez if how == "stored" else np.savez_compressed)(buffer, **arrays)
             content = bytearray(buffer.getvalue())

@@ -88,8 +88,27 @@ def shorts(*short: dict[str, int], **changes: Any) -> Tamper:
     return lambda one: one.edit(5, short_classes=list(short), **changes)
 
 
+def written(name: str, text: str) -> Tamper:
+    def tamper(one: Submission) -> None:
+        (one.folder / name).write_text(text)
+        one.seal()
+
+    return tamper
+
+
 def readme(text: str) -> Tamper:
-    return lambda one: ((one.folder / "README.md").write_text(text), one.seal())
+    return written("README.md", text)
+
+
+def linked_to_itself(one: Submission) -> None:
+    file = one.npz()
+    file.unlink()
+    file.symlink_to(file.name)
+
+
+def in_capitals(one: Submission) -> None:
+    (one.folder / "digits").rename(one.folder / "Digits")
+    one.seal()
 
 
 # Of a submission of a checkpoint that the registry holds.
@@ -307,23 +326,20 @@ NEW: dict[str, tuple[Tamper, str]] = {
         lambda one: a_folder_as(f"digits/{one.json().name}")(one),
         "json: is a folder, and no file",
     ),
-    "a link to itself": (
-        lambda one: (one.npz().unlink(), one.npz().symlink_to(one.npz().name)),
-        "is a symbolic link to",
-    ),
+    "a link to itself": (linked_to_itself, "is a symbolic link to"),
     "a README that reads backwards": (readme("safe \u202e"), HIDDEN),
     "a name in other letters": (lambda one: (one.folder / "RЕADME.md").write_text("x"), "its name is not made of"),
-    "a folder in capitals": (lambda one: ((one.folder / "digits").rename(one.folder / "Digits"), one.seal()), "Digits"),
+    "a folder in capitals": (in_capitals, "Digits"),
     "a table without end": (
-        lambda one: ((one.folder / "my_net.toml").write_text("[[a]]\n" * 9000), one.seal()),
+        written("my_net.toml", "[[a]]\n" * 9000),
         "my_net.toml: ",
     ),
     "a number without end": (
-        lambda one: ((one.folder / "my_net.toml").write_text("a = " + "9" * 60_000), one.seal()),
+        written("my_net.toml", "a = " + "9" * 60_000),
         "my_net.toml: not TOML",
     ),
     "dots between quotes": (
-        lambda one: ((one.folder / "my_net.toml").write_text("'a'" + ".'a'" * 12_000 + " = 1"), one.seal()),
+        written("my_net.toml", "'a'" + ".'a'" * 12_000 + " = 1"),
         "nested too deeply",
     ),
 }

@@ -22,7 +22,7 @@ class Watch:
 
     def __init__(self, *places: Path) -> None:
         self.seen: list[str] = []
-        self.places = [os.path.realpath(one) for one in (*OURS, *places)]
+        self.places = [os.path.realpath(str(one)) for one in (*OURS, *places)]
 
     def __enter__(self) -> "Watch":
         _watched.append(self)
