@@ -4,6 +4,7 @@
 
 - ``pb.extract``, ``pb.load_features``: features of a checkpoint, or a module of yours, on a data set, cached once;
 - ``pb.evaluate``, ``pb.zeroshot``, ``pb.finetune``: results on fixed draws, with intervals;
+- ``pb.run_experiment``: all of that, of what a file declares;
 - ``pb.load_results``, ``pb.compare``, ``pb.run_study``, ``pb.build_leaderboard``: what results say;
 - ``pb.LogisticProbe``, ``pb.logistic_sweep``: the solver, on arrays of your own.
 
@@ -16,12 +17,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from probebench.api.evaluate import evaluate, zeroshot
+    from probebench.api.evaluate import evaluate
+    from probebench.api.experiment import run_experiment
     from probebench.api.extract import extract, load_features
     from probebench.api.features import Features
     from probebench.api.finetune import finetune
     from probebench.api.report import build_leaderboard, compare, load_results, run_study
     from probebench.api.tables import Results
+    from probebench.api.zeroshot import zeroshot
     from probebench.errors import ProbebenchError, ProbebenchWarning, UnfinishedError, UsageError
     from probebench.probes.estimator import LogisticProbe
     from probebench.probes.logistic import logistic_sweep
@@ -33,8 +36,9 @@ _PLACES = {
     "load_features": "api.extract",
     "Features": "api.features",
     "evaluate": "api.evaluate",
-    "zeroshot": "api.evaluate",
+    "zeroshot": "api.zeroshot",
     "finetune": "api.finetune",
+    "run_experiment": "api.experiment",
     "Results": "api.tables",
     "compare": "api.report",
     "load_results": "api.report",
@@ -64,6 +68,7 @@ __all__ = [
     "load_features",
     "load_results",
     "logistic_sweep",
+    "run_experiment",
     "run_study",
     "zeroshot",
 ]

@@ -24,7 +24,11 @@ from probebench.files import home
 from probebench.progress import Progress, duration
 
 if TYPE_CHECKING:
+    from probebench.datasets.base import Dataset
+    from probebench.engine import Ray
     from probebench.finetuning import FinetuneTask
+    from probebench.finetuning.plan import Request
+    from probebench.registry import CheckpointSpec, DatasetSpec, Registry
     from probebench.results.schema import Result
 
 
@@ -81,7 +85,6 @@ def finetune(
     """
     from probebench.backbones.user_weights import require_weights
     from probebench.datasets.open import open_dataset
-    from probebench.evaluation.notes import failure, notes
     from probebench.registry.names import expand_datasets, is_source
 
     folder, (entries, models) = Path(out), with_entries(registry, listed(model))
@@ -94,13 +97,10 @@ def finetune(
         (open_dataset(name, entries, home() / "datasets"), None if is_source(name) else entries.dataset(name))
         for name in names
     ]
-    from probebench.finetuning.finetune import finetune_all
-    from probebench.finetuning.plan import Request, tasks_of
-    from probebench.training.options import TrainingOptions
-
-    done: list[tuple[Path, Result]] = []
-    problems: list[object] = []
     with started(engine) as cluster, watched(progress or dry_run, "images") as told:
+        from probebench.finetuning.plan import Request
+        from probebench.training.options import TrainingOptions
+
         options = TrainingOptions.resolve(device, dtype, batch_size, workers, cluster.gpus if cluster else None)
         request = Request(
             protocol=spec,
@@ -112,28 +112,79 @@ def finetune(
             input_size=input_size,
             options=options,
         )
-        tasks = [task for one in models for task in tasks_of(request, entries.checkpoint(one), sets, home())]
         # With an engine, the work is not done on this machine, and timing it here would say nothing.
-        if (progress or dry_run) and (cluster is None or dry_run):
-            _tell_cost(tasks, folder, told)
-        if dry_run:
-            return Results([])
-        probe = entries.protocol("default") if any(task.head == "probe" for task in tasks) else None
-        for task, found in zip(tasks, finetune_all(tasks, folder, probe, told, cluster), strict=True):
-            if isinstance(found, UsageError):
-                raise found
-            if isinstance(found, TooFewImagesError) and asked is None:
-                warn(f"{found}; passed over")
-                continue
-            if isinstance(found, ProbebenchError):
-                problems.append(f"{task.model} on {task.dataset.id}: {found}")
-                continue
+        tell = bool(progress or dry_run) and (cluster is None or dry_run)
+        pairs = [(entries.checkpoint(one), sets) for one in models]
+        done, problems = finetune_pairs(
+            entries, request, pairs, out=folder, cluster=cluster, told=told, tell_cost=tell, train=not dry_run
+        )
+    return finished(Results(done), problems)
+
+
+def finetune_pairs(
+    registry: "Registry",
+    request: "Request",
+    pairs: "Sequence[tuple[CheckpointSpec, Sequence[tuple[Dataset, DatasetSpec | None]]]]",
+    *,
+    out: Path,
+    cluster: "Ray | None",
+    told: Progress,
+    tell_cost: bool = False,
+    train: bool = True,
+    go_on: bool = False,
+) -> "tuple[list[tuple[Path, Result]], list[object]]":
+    """Trains checkpoints on data sets.
+
+    Args:
+        registry: Entries.
+        request: How to train.
+        pairs: Checkpoints, each with the data sets that it is trained on.
+        out: The results folder.
+        cluster: The engine; None computes here.
+        told: Hears of images.
+        tell_cost: Whether it hears first what this will take.
+        train: Whether to train at all.
+        go_on: What does not fit together is a problem among others; shots beyond the data are passed over.
+
+    Returns:
+        Results with their files, and what could not be done.
+
+    Raises:
+        ProbebenchError: Something is missing, or does not fit together, unless ``go_on``.
+    """
+    from probebench.evaluation.notes import failure, notes
+    from probebench.finetuning.finetune import finetune_all
+    from probebench.finetuning.plan import tasks_of
+
+    done: list[tuple[Path, Result]] = []
+    problems: list[object] = []
+    tasks: list[FinetuneTask] = []
+    for checkpoint, sets in pairs:
+        try:
+            tasks += tasks_of(request, checkpoint, sets, home())
+        except ProbebenchError as error:
+            if not go_on:
+                raise
+            problems.append(f"{checkpoint.id}: {error}")
+    if tell_cost:
+        _tell_cost(tasks, out, told)
+    if not train:
+        return done, problems
+    probe = registry.protocol("default") if any(task.head == "probe" for task in tasks) else None
+    for task, found in zip(tasks, finetune_all(tasks, out, probe, told, cluster), strict=True):
+        if isinstance(found, UsageError) and not go_on:
+            raise found
+        if isinstance(found, TooFewImagesError) and (go_on or request.shots is None):
+            warn(f"{found}; passed over")
+        elif isinstance(found, ProbebenchError):
+            problems.append(f"{task.model} on {task.dataset.id}: {found}")
+        else:
             for alpha, result in zip(task.alphas, found, strict=True):
-                done.append((task.path(folder, alpha), result))
+                done.append((task.path(out, alpha), result))
                 problems += failure(result)
                 for note in notes(result):
                     warn(note)
-    return finished(Results(done), problems)
+    return done, problems
 
 
 def _tell_cost(tasks: "Sequence[FinetuneTask]", out: Path, told: Progress) -> None:

@@ -1,13 +1,12 @@
 """``probebench finetune``: whole networks trained on the draws of the probes."""
 
-import time
 from pathlib import Path
 from typing import Any
 
 import click
 
 from probebench.api.finetune import finetune
-from probebench.cli.console import ProgressLines, done_of, print_json, raise_all
+from probebench.cli.console import EpochLines, done_of, print_json, raise_all
 from probebench.cli.options import (
     device_option,
     engine_option,
@@ -117,7 +116,7 @@ def command(
     Draws are those of the probes. The learning rate, and the epoch where the protocol says so, are chosen on validation
     images only. Results that are there already are kept, and a training that was cut off goes on from its last epoch.
     """
-    with _Lines() as progress:
+    with EpochLines("images") as progress:
         results, failures = done_of(
             lambda: finetune(
                 models,
@@ -153,19 +152,3 @@ class _Plan(Silent):
 
     def note(self, message: str) -> None:
         click.echo(message)
-
-
-class _Lines(ProgressLines):
-    """Progress in images, with a line for an epoch at most every few seconds."""
-
-    def __init__(self) -> None:
-        super().__init__("images")
-        self._said = float("-inf")
-
-    def note(self, message: str) -> None:
-        if "epoch " in message:
-            now = time.monotonic()
-            if now - self._said < 10.0:
-                return
-            self._said = now
-        super().note(message)

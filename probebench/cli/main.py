@@ -21,6 +21,7 @@ _COMMANDS = {
     "eval": ("eval", "Probe the cached features on few-shot draws and full data."),
     "zeroshot": ("zeroshot", "Compare cached image embeddings with class names in words."),
     "finetune": ("finetune", "Train whole networks on the draws of the probes."),
+    "run": ("run", "Do what is missing of an experiment that a file declares."),
     "cache": ("cache", "List, verify and remove cached features."),
     "results": ("results", "List, compare, export and import results."),
     "plot": ("plot", "Draw results."),

@@ -1,11 +1,19 @@
-"""The registry: checkpoints, data sets, protocols and suites as TOML files."""
+"""The registry: checkpoints, data sets, protocols, suites and experiments as TOML files."""
 
 from probebench.registry.load import Registry, validate_path
-from probebench.registry.schema import CheckpointSpec, DatasetSpec, FinetuneProtocol, ProtocolSpec, SuiteSpec
+from probebench.registry.schema import (
+    CheckpointSpec,
+    DatasetSpec,
+    ExperimentSpec,
+    FinetuneProtocol,
+    ProtocolSpec,
+    SuiteSpec,
+)
 
 __all__ = [
     "CheckpointSpec",
     "DatasetSpec",
+    "ExperimentSpec",
     "ProtocolSpec",
     "FinetuneProtocol",
     "Registry",

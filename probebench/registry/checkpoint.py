@@ -224,6 +224,11 @@ class CheckpointSpec(Entry):
     input: Input
     output: Output
 
+    @property
+    def has_text_tower(self) -> bool:
+        """Whether its features can be compared with class names in words."""
+        return self.architecture.library == "open_clip" and self.weights.keys != "open-clip-visual"
+
     @model_validator(mode="after")
     def _random_is_untrained(self) -> "CheckpointSpec":
         if (self.weights.scheme == "random") != (self.pretraining.method == "none"):

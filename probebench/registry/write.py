@@ -1,4 +1,4 @@
-"""Writes a checkpoint's entry, and into a data set's what its data say."""
+"""Writes a checkpoint's entry, an experiment, and into a data set's what its data say."""
 
 import re
 from pathlib import Path
@@ -7,6 +7,7 @@ from probebench.errors import UsageError
 from probebench.files import write_whole
 from probebench.registry.checkpoint import CheckpointSpec
 from probebench.registry.dataset import Published
+from probebench.registry.experiment import ExperimentSpec
 
 
 def entry_text(spec: CheckpointSpec) -> str:
@@ -19,6 +20,13 @@ def entry_text(spec: CheckpointSpec) -> str:
     if not spec.architecture.kwargs:
         del values["architecture"]["kwargs"]
     return tomli_w.dumps(values)
+
+
+def experiment_text(spec: ExperimentSpec) -> str:
+    """Returns the TOML text of an experiment; reading it gives the same experiment."""
+    import tomli_w
+
+    return tomli_w.dumps(spec.model_dump(mode="json", exclude_defaults=True))
 
 
 def write_entry(spec: CheckpointSpec, folder: Path) -> Path:
