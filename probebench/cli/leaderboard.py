@@ -37,9 +37,14 @@ def page_options(function: Any) -> Any:
 
 @command.command()
 @page_options
-def build(folders: tuple[Path, ...], out: Path) -> None:
+@json_option
+def build(folders: tuple[Path, ...], out: Path, as_json: bool) -> None:
     """Write the page: one file with table, plots and cards; open it from disk, no network needed."""
-    click.echo(f"wrote {build_leaderboard(folders, out=out, registry=registry_folders())}; open it in a browser")
+    page = build_leaderboard(folders, out=out, registry=registry_folders())
+    if as_json:
+        print_json({"page": page})
+    else:
+        click.echo(f"wrote {page}; open it in a browser")
 
 
 @command.command()

@@ -59,7 +59,7 @@ class LazyGroup(click.Group):
     "--registry",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="A folder of your own entries (checkpoints/, datasets/, protocols/); also $PROBEBENCH_REGISTRY.",
+    help="A folder of your own entries (checkpoints/, datasets/, protocols/, experiments/); also $PROBEBENCH_REGISTRY.",
 )
 @click.pass_context
 def cli(ctx: click.Context, registry: tuple[Path, ...]) -> None:
