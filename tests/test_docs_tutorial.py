@@ -28,7 +28,7 @@ def write_checkpoints() -> None:
     state = torchvision.models.resnet18().state_dict()
     lightning = {f"model.{name}": value for name, value in state.items()}
     torch.save({"epoch": 99, "state_dict": lightning, "pytorch-lightning_version": "2.5.0"}, "epoch=99.ckpt")
-    state = timm.create_model("vit_tiny_patch16_224", num_classes=0).state_dict()
+    state = timm.create_model("vit_tiny_patch16_224", num_classes=0, img_size=96).state_dict()
     teacher = {f"backbone.{name}": value for name, value in state.items()}
     heads = {"head.mlp.0.weight": torch.zeros(8, 192), "head.last_layer.weight_v": torch.zeros(4, 8)}
     student = {f"module.{name}": value for name, value in (teacher | heads).items()}

@@ -8,6 +8,7 @@ import click
 import pytest
 
 from probebench.cli.main import cli
+from tests.cli.test_finetune import RECIPE
 from tests.conftest import Ran, make_images, write_entry
 
 Run = Callable[..., Ran]
@@ -67,18 +68,19 @@ def test_cache_finetune_submit_and_board(run: Run, own: Path, tmp_path: Path) ->
     make_images(tmp_path / "d", each=8)
     for name in ("d", "digits"):
         assert run("extract", "--model", "tiny", "--dataset", name, "--limit", 12).code == 0
-    (plan,) = json.loads(
-        run(
-            "finetune", "--model", "tiny", "--dataset", "d", "--shots", "1", "--mode", "linear", "--dry-run", "--json"
-        ).out
-    )
+    (own / "protocols").mkdir()
+    (own / "protocols" / "brief.toml").write_text(RECIPE.format(id="brief"))
+    asked = ("--model", "tiny", "--dataset", "d", "--shots", "1", "--mode", "linear", "--protocol", "brief")
+    planned = run("finetune", *asked, "--dry-run", "--json")
+    assert planned.code == 0, planned.err
+    (plan,) = json.loads(planned.out)
     assert plan["trainings"] > 0 and plan["seconds"] > 0 and plan["model"] == "tiny"
     assert json.loads(run("cache", "verify", "--json").out) == {"files": 4, "whole": 4, "problems": []}
     gone = json.loads(run("cache", "remove", "--model", "tiny", "--json").out)
     assert len(gone["gone"]) == 4 and gone["bytes"] > 0 and gone["busy"] == []
+    Path("results").mkdir()
     submitted = run("submit", "--model", "tiny", "--dataset", "digits", "--json")
     facts = json.loads(submitted.out)
     assert submitted.code == 1 and facts["folder"] is None and facts["problems"]
-    Path("results").mkdir(exist_ok=True)
     page = json.loads(run("leaderboard", "build", "--json").out)["page"]
     assert Path(page).is_file()

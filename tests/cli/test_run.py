@@ -13,6 +13,7 @@ import pytest
 
 from probebench.cache.store import stored_files
 from probebench.registry import Registry
+from tests.cli.test_finetune import RECIPE
 from tests.conftest import Ran, make_images, write_entry
 
 Run = Callable[..., Ran]
@@ -101,8 +102,10 @@ def test_a_cell_that_fails_does_not_stop_the_others(run: Run, tmp_path: Path, ow
     assert Path("site/index.html").is_file()
 
 
-def test_layers_fine_tunes_and_quick(run: Run, tmp_path: Path, images: list[str]) -> None:
-    training = {"protocol": "quick", "mode": "linear", "shots": [1], "draws": 1}
+def test_layers_fine_tunes_and_quick(run: Run, tmp_path: Path, own: Path, images: list[str]) -> None:
+    (own / "protocols").mkdir()
+    (own / "protocols" / "brief.toml").write_text(RECIPE.format(id="brief"))
+    training = {"protocol": "brief", "mode": "linear", "shots": [1], "draws": 2}
     quick = {"datasets": ["folder:reds"], "models": ["tiny"], "finetune": []}
     whole = write(
         tmp_path / "layers.toml",
@@ -123,7 +126,7 @@ def test_layers_fine_tunes_and_quick(run: Run, tmp_path: Path, images: list[str]
     assert json.loads(run("run", whole, "--dry-run", "--json").out)["trainings"] == 0
     printed = tomllib.loads(run("run", "--print").out)
     assert printed["layers"] == ["block:0", "pooled"]
-    assert printed["finetune"] == [{"mode": "linear", "shots": [1], "draws": 1}]
+    assert printed["finetune"] == [training]
 
 
 @pytest.mark.parametrize(
