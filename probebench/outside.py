@@ -69,13 +69,16 @@ def read_toml(path: Path, most: int = TOML_BYTES) -> dict[str, Any]:
         ValueError: It is not TOML, or holds more values or deeper keys than any entry has.
     """
     text = read_bytes(path, most).decode()
-    bare = _TEXTS.sub("s", text)
-    # The parser's memory grows with the square of a key's parts.
-    parts = max((piece.count(".") for piece in re.split(r"[^\w.\-\t ]", bare)), default=0)
-    if parts > _TOML_DEPTH:
-        raise ValueError(f"nested too deeply: a key of {parts + 1} parts")
-    if (values := bare.count(",") + bare.count("=")) > _TOML_VALUES:
-        raise ValueError(f"{values:,} values, where {_TOML_VALUES:,} are the most")
+    # Texts and comments can only hold more of these, and a key ends with its line: most files need no closer look.
+    dots = max(line.count(".") for line in text.split("\n"))
+    if dots > _TOML_DEPTH or text.count(",") + text.count("=") > _TOML_VALUES:
+        bare = _TEXTS.sub("s", text)
+        # The parser's memory grows with the square of a key's parts.
+        parts = max((piece.count(".") for piece in re.split(r"[^\w.\-\t ]", bare)), default=0)
+        if parts > _TOML_DEPTH:
+            raise ValueError(f"nested too deeply: a key of {parts + 1} parts")
+        if (values := bare.count(",") + bare.count("=")) > _TOML_VALUES:
+            raise ValueError(f"{values:,} values, where {_TOML_VALUES:,} are the most")
     try:
         return tomllib.loads(text)
     except RecursionError:

@@ -82,12 +82,13 @@ def evaluate(
         UsageError: There is no such checkpoint, data set or protocol, or options do not fit together.
         UnfinishedError: Something that was asked for could not be evaluated; all else is done, written and in ``done``.
     """
-    from probebench.evaluation.plan import choose_protocols
-
     entries = open_registry(registry)
-    protocols = choose_protocols(entries, probe, listed(protocol))
     asked, repeats = shots_of(shots), _draws(draws)
     groups, problems = groups_of(entries, features, dataset, input_size, layer)
+    # Once checkpoints are known: it loads NumPy and HDF5.
+    from probebench.evaluation.plan import choose_protocols
+
+    protocols = choose_protocols(entries, probe, listed(protocol))
     # Features were chosen with their layer; of checkpoints by id, a protocol may choose.
     given = listed(features)
     named = bool(listed(layer)) or (bool(given) and all(isinstance(one, Features) for one in given))
@@ -224,7 +225,7 @@ def groups_of(
 ) -> "tuple[list[FeatureGroup], list[str | ProbebenchError]]":
     """Returns the extractions that were asked for, and a line for each that is not there."""
     from probebench.api.models import model_id
-    from probebench.evaluation.extractions import choose_extractions
+    from probebench.registry.names import expand
 
     given = listed(features)
     groups = [one.group for one in given if isinstance(one, Features)]
@@ -235,6 +236,11 @@ def groups_of(
         if dataset is not None or input_size is not None or layer is not None:
             raise UsageError("dataset=, layer= and input_size= are for checkpoints by id; features are of one each")
         return groups, []
+    folder = home() / "features"
+    cached = [place.name for place in folder.iterdir()] if folder.is_dir() else []
+    expand("model", models, {*registry.checkpoints, *cached}, "probebench models list")
+    from probebench.evaluation.extractions import choose_extractions
+
     found = choose_extractions(
         registry, home(), models, [place_of(registry, one) for one in listed(dataset)], input_size, listed(layer)
     )

@@ -119,10 +119,6 @@ def prepare(
         WeightsError: Weights are missing or damaged.
         DatasetError: A data set is missing or incomplete.
     """
-    from probebench.backbones.locate import check_given
-    from probebench.backbones.user_weights import require_weights
-    from probebench.datasets.open import default_suite, open_dataset
-    from probebench.datasets.part import part_of
     from probebench.registry.layers import check_offered, check_patterns
     from probebench.registry.names import expand_datasets
     from probebench.registry.own import known_files
@@ -131,6 +127,12 @@ def prepare(
     specs = tuple(entries.checkpoint(name) for name in ids)
     if weights is not None and len(specs) != 1:
         raise UsageError(f"--weights is for one model, and {len(specs)} were named")
+    # Once checkpoints are known: these load NumPy and Pillow.
+    from probebench.backbones.locate import check_given
+    from probebench.backbones.user_weights import require_weights
+    from probebench.datasets.open import default_suite, open_dataset
+    from probebench.datasets.part import part_of
+
     patterns = [place_of(entries, one) for one in datasets] or [default_suite(entries, home() / "datasets")]
     names = expand_datasets(entries, patterns)
     wanted = tuple(check_patterns(layers))

@@ -152,13 +152,15 @@ def _prepared(
     Returns:
         Entries, checkpoints with their data sets, and what says how to train, given an engine's GPUs.
     """
-    from probebench.backbones.user_weights import require_weights
-    from probebench.datasets.open import open_dataset
     from probebench.registry.names import expand_datasets, is_source
 
     entries, models = with_entries(registry, listed(model))
     spec, asked = entries.finetune_protocol(protocol), shots_of(shots)
     names = expand_datasets(entries, [place_of(entries, one) for one in listed(dataset)])
+    # Once all names are known: these load NumPy and Pillow.
+    from probebench.backbones.user_weights import require_weights
+    from probebench.datasets.open import open_dataset
+
     for one in models if mode != "scratch" else ():
         require_weights(entries.checkpoint(one), home())
     sets = [
