@@ -1,7 +1,7 @@
 """An experiment that a file declares, whole: features, probes, zero-shot, fine-tunes, and what they say."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -111,9 +111,12 @@ class _Work:
         self.problems: list[object] = []
         self.extracted = 0
         self._opened: dict[str, Dataset | None] = {}
-        # What has no entry has its id, and its classes' names, from its images.
+        self.features = self._cached()
+        held = {dataset for _, dataset, _ in self.features.groups}
+        # What has no entry has its id from its images, unless it is named by that.
         for name in declared.sources:
-            self._open(name)
+            if name not in held:
+                self._open(name)
         self.features = self._cached()
 
     def _open(self, name: str) -> "Dataset | None":
@@ -131,16 +134,10 @@ class _Work:
     def _cached(self) -> CachedFeatures:
         return CachedFeatures.find(self.declared, {name: one for name, one in self._opened.items() if one is not None})
 
-    def _pairs(self) -> "Iterator[tuple[CheckpointSpec, str]]":
-        """Yields the pairs whose data set is not known to be missing."""
-        for checkpoint, name in self.declared.pairs:
-            if self._opened.get(name, self) is not None:
-                yield checkpoint, name
-
     def extract(self) -> None:
         """Computes the features that are missing; one pass fills all layers of a checkpoint on a data set."""
         lacking: dict[str, list[str]] = defaultdict(list)
-        for checkpoint, name in self._pairs():
+        for checkpoint, name in self.declared.pairs:
             if not self.features.whole(checkpoint, name) and self._open(name) is not None:
                 lacking[checkpoint.id].append(name)
         # Together what can be: an engine is started once for each.
@@ -179,7 +176,7 @@ class _Work:
         for protocol in self.declared.protocols:
             groups = [
                 group
-                for checkpoint, name in self._pairs()
+                for checkpoint, name in self.declared.pairs
                 for layer in self.declared.layers(checkpoint, protocol)
                 if (group := self.features.group(checkpoint, name, layer)) is not None
             ]
@@ -215,9 +212,11 @@ class _Work:
             return
         groups = [
             group
-            for checkpoint, name in self._pairs()
+            for checkpoint, name in self.declared.pairs
             if checkpoint.has_text_tower and (group := self.features.group(checkpoint, name, "projected")) is not None
         ]
+        for name in self.declared.sources:
+            self._open(name)
         names = {one.id: one.class_names for one in self._opened.values() if one is not None}
         if groups:
             self._take(*classify_groups(self.declared.registry, groups, names, (), self.out))
@@ -253,7 +252,7 @@ class _Work:
         """Returns the checkpoints with their data sets, those alone that have features where these are needed."""
         entries = self.declared.registry
         found: dict[str, list[tuple[Dataset, DatasetSpec | None]]] = defaultdict(list)
-        for checkpoint, name in self._pairs():
+        for checkpoint, name in self.declared.pairs:
             ready = not with_features or self.features.group(checkpoint, name, checkpoint.output.layer) is not None
             if ready and (opened := self._open(name)) is not None:
                 found[checkpoint.id].append((opened, entries.datasets.get(name)))

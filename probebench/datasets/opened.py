@@ -14,7 +14,6 @@ from probebench.datasets.base import Dataset
 from probebench.files import write_whole
 from probebench.fingerprint import fingerprint
 
-
 _NOTHING = hashlib.sha256().hexdigest()
 
 

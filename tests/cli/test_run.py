@@ -102,6 +102,17 @@ def test_a_cell_that_fails_does_not_stop_the_others(run: Run, tmp_path: Path, ow
     assert Path("site/index.html").is_file()
 
 
+def test_cached_features_are_enough_where_the_images_are_gone(run: Run, tmp_path: Path, images: list[str]) -> None:
+    (facts,) = json.loads(run("extract", "--model", "tiny", "--dataset", "reds", "--json").out)
+    (tmp_path / "reds").rename(tmp_path / "elsewhere")
+    done = run("run", write(tmp_path / "a.toml", models=["tiny", "tiny_other"], datasets=[facts["dataset"]]), "--json")
+    found = json.loads(done.out)
+    assert done.code == 1 and found["extracted"] == 0 and len(found["problems"]) == 1
+    assert [(one["model"], one["shots"]) for one in found["results"]] == [("tiny", 1), ("tiny", 2)]
+    done = run("run", write(tmp_path / "a.toml", models=["tiny"], datasets=[facts["dataset"]]))
+    assert done.code == 0 and "nothing to do" in done.out
+
+
 def test_layers_fine_tunes_and_quick(run: Run, tmp_path: Path, own: Path, images: list[str]) -> None:
     (own / "protocols").mkdir()
     (own / "protocols" / "brief.toml").write_text(RECIPE.format(id="brief"))
