@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -237,3 +238,14 @@ def test_every_shipped_experiment_is_whole(shipped: Registry) -> None:
     for name, spec in shipped.experiments.items():
         assert spec.title and declare(name).pairs
         assert spec.quick is None or declare(name, quick=True).pairs
+
+
+def test_the_file_on_the_page_is_one() -> None:
+    from probebench.registry import ExperimentSpec
+
+    page = (Path(__file__).parents[2] / "docs" / "experiments.md").read_text()
+    (text,) = re.findall(r"^```toml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    spec = ExperimentSpec.model_validate(tomllib.loads(text))
+    assert spec.all_protocols == ("default", "knn") and spec.quicker is not None and spec.quicker.finetune == ()
+    keys = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (.*?) \|", page, re.MULTILINE))))
+    assert keys == set(ExperimentSpec.model_fields)
