@@ -12,7 +12,7 @@ from probebench.api.session import Folders, Path_, open_registry
 from probebench.errors import UsageError
 from probebench.files import home
 from probebench.registry.entry import Shots
-from probebench.registry.experiment import ExperimentSpec, LeftOut, Training
+from probebench.registry.experiment import ExperimentSpec, LeftOut
 from probebench.registry.names import TRIAL, is_source
 from probebench.results.cells import in_order
 
@@ -156,13 +156,13 @@ def _trainings(declared: Declared, results: "list[Result]") -> list[dict[str, An
     known, trained = declared.registry.finetune_protocols, trained_cells(results)
     places = [(checkpoint.id, name, declared.size(checkpoint)) for checkpoint, name in declared.pairs]
     shots: dict[tuple[str, str, int | None], list[Shots]] = defaultdict(list)
-    for name, version, label, one, trials in sorted({cell[3:] for cell in trained}, key=str):  # type: ignore[misc]
-        protocol, mode = known.get(name), str(label).split(",")[0]
+    for name, version, label, one, trials in sorted({cell[3:] for cell in trained}, key=str):
+        protocol, mode = known.get(name), label.split(",")[0]
         whole = all((*place, name, version, label, one, trials) in trained for place in places)
         if protocol is not None and version == protocol.version and label == mode_label(mode, protocol) and whole:
             draws = None if one == "full" or trials == protocol.draws else trials
             shots[name, mode, draws].append(one)
     return [
-        Training(protocol=name, mode=mode, shots=in_order(held), draws=draws).model_dump(exclude_defaults=True)  # type: ignore[arg-type]
+        {"protocol": name, "mode": mode, "shots": in_order(held), "draws": draws}
         for (name, mode, draws), held in shots.items()
     ]

@@ -151,10 +151,10 @@ class _Work:
         from probebench.extraction import ExtractionOptions
 
         options = partial(ExtractionOptions.resolve, "auto", "auto", None, None, "stop", "auto")
-        for (layers, names), checkpoints in alike.items():
+        for (layers, together), checkpoints in alike.items():
             extractions = Extractions(
                 checkpoints=tuple(checkpoints),
-                datasets=tuple(one for name in names if (one := self._open(name)) is not None),
+                datasets=tuple(one for name in together if (one := self._open(name)) is not None),
                 input_size=self.declared.spec.input_size,
                 layers=layers,
                 engine=self.engine,
@@ -180,7 +180,7 @@ class _Work:
                 for layer in self.declared.layers(checkpoint, protocol)
                 if (group := self.features.group(checkpoint, name, layer)) is not None
             ]
-            shots = self.declared.spec.shots
+            shots: tuple[Shots, ...] | None = self.declared.spec.shots
             if shots is not None:
                 for refusal in filter(None, map(protocol.refuses, shots)):
                     warn(f"{refusal}; passed over")

@@ -10,6 +10,7 @@ from probebench.api.report import read_results
 from probebench.api.session import Folders, Path_
 from probebench.errors import ProbebenchError
 from probebench.files import home
+from probebench.registry.entry import Shots
 
 if TYPE_CHECKING:
     from probebench.api.tables import Results
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from probebench.registry import CheckpointSpec, FinetuneProtocol
     from probebench.results.schema import Result
 
+# What of a fine-tuned result tells whether an experiment asks for it: checkpoint, data set, input size, protocol and
+# version, mode, shots and trials.
+TrainedCell = tuple[str, str, int | None, str, int, str, Shots, int]
 # Bytes of a feature in fp32; on a GPU that has bf16 it takes half.
 _BYTES = 4
 
@@ -131,15 +135,15 @@ def _fits(declared: Declared, features: CachedFeatures, checkpoint: "CheckpointS
     return total
 
 
-def _trainings(declared: Declared, checkpoint: "CheckpointSpec", dataset: str, trained: set[tuple[object, ...]]) -> int:
+def _trainings(declared: Declared, checkpoint: "CheckpointSpec", dataset: str, trained: set[TrainedCell]) -> int:
     """Counts trainings of whole networks, one for each rate and draw, whose results are not there yet."""
     total = 0
     for asked, protocol in declared.trainings:
         rates = (protocol.linear if asked.mode == "linear" else protocol.optimizer).learning_rates
         for shots in asked.shots or protocol.shots:
             draws = protocol.seeds if shots == "full" else asked.draws or protocol.draws
-            place = (checkpoint.id, dataset, declared.size(checkpoint))
-            cell = (*place, protocol.id, protocol.version, mode_label(asked.mode, protocol), shots, draws)
+            place, mode = (checkpoint.id, dataset, declared.size(checkpoint)), mode_label(asked.mode, protocol)
+            cell = (*place, protocol.id, protocol.version, mode, shots, draws)
             total += 0 if cell in trained else len(rates) * draws
     return total
 
@@ -149,11 +153,10 @@ def mode_label(mode: str, protocol: "FinetuneProtocol") -> str:
     return mode if mode in ("lp-ft", "scratch") or protocol.head == "zero" else f"{mode}, {protocol.head} head"
 
 
-def trained_cells(results: "Results | list[Result]") -> set[tuple[object, ...]]:
-    """Returns what of each fine-tuned result tells whether an experiment asks for it."""
-    trained = [one for one in results if one.kind == "finetune" and one.provenance == "measured"]
+def trained_cells(results: "Results | list[Result]") -> set[TrainedCell]:
+    """Returns what of the fine-tuned results tells which are asked for."""
     return {
-        (one.model, one.dataset, one.input_size)
-        + (one.protocol, one.protocol_version, one.mode, one.shots, len(one.trials))
-        for one in trained
+        (one.model, one.dataset, one.input_size, one.protocol, one.protocol_version, one.mode, one.shots, trials)
+        for one in results
+        if one.kind == "finetune" and one.provenance == "measured" and (trials := len(one.trials))
     }
