@@ -11,7 +11,7 @@ from probebench.cli.console import print_json
 from probebench.cli.options import json_option, registry_folders, registry_option, results_folders_option
 from probebench.errors import UsageError
 from probebench.files import home
-from probebench.leaderboard.rules import board_of
+from probebench.leaderboard.rules import board_of, require_board
 
 if TYPE_CHECKING:
     from probebench.leaderboard.reproduce import Rerun
@@ -80,6 +80,8 @@ def verify(path: Path, base: str | None, count: int, seed: str | None, write: bo
     precision, 3 points for the one trial of a fine-tune) or two test images of its mean, and in the recorded setting
     give the same predictions. Few-shot probes are run on two further draws, which may not be far worse.
     """
+    # Told before the entries are read.
+    require_board(path)
     from probebench.leaderboard.verify import verify as verify_all
 
     if count and not (seed and seed.strip()):

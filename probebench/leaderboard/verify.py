@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from probebench.errors import ResultError, UsageError
+from probebench.errors import ResultError
 from probebench.leaderboard.check_across import ResultFile, check_across, check_same_data
 from probebench.leaderboard.check_base import check_base
 from probebench.leaderboard.check_copies import check_copies, check_names, check_repeats
@@ -24,7 +24,7 @@ from probebench.leaderboard.check_submission import check_entry, check_files, ch
 from probebench.leaderboard.check_words import check_environment, check_words
 from probebench.leaderboard.findings import Findings
 from probebench.leaderboard.reproduction import check_reproduction, place_of, read_reproduction
-from probebench.leaderboard.rules import MANIFEST, REPRODUCTIONS, is_older, protocol_of
+from probebench.leaderboard.rules import MANIFEST, REPRODUCTIONS, is_older, protocol_of, require_board
 from probebench.leaderboard.safe import file_fault, sound_files
 from probebench.leaderboard.sketch import Sketch
 from probebench.registry.layers import is_layer
@@ -74,10 +74,7 @@ def verify(path: Path, registry: Registry, datasets: Path, base: str | None = No
     Raises:
         UsageError: There is no such folder, it is a link, or there is no such commit.
     """
-    if path.is_symlink():
-        raise UsageError(f"{path} is a symbolic link; name the folder itself")
-    if not path.is_dir():
-        raise UsageError(f"{path} is no folder; name a leaderboard, its submissions/ or results/, or one submission")
+    require_board(path)
     run = _Verification(path, registry, DataHere(registry, datasets))
     if base is not None:
         check_base(path, base, run.findings)
