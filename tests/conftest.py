@@ -114,6 +114,8 @@ SLOWEST = (
     "extraction/test_several_layers.py",
     "cli/test_extract_eval.py",
     "leaderboard/test_hostile_submissions.py",
+    "test_docs_tutorial.py",
+    "cli/test_run.py",
     "leaderboard/test_hostile_page.py",
     "training/test_loop.py",
     "test_golden.py",
