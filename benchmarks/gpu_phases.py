@@ -20,7 +20,7 @@ from probebench.errors import UsageError
 from probebench.extraction import ExtractionOptions
 from probebench.extraction.clock import Clock
 from probebench.extraction.forward import Forward
-from probebench.probes import knn, logistic, logistic_sweep, ridge, stream
+from probebench.probes import knn, logistic, logistic_sweep, ridge, sizes, stream
 from probebench.probes.base import Labelled
 from probebench.registry.schema import Augment
 from probebench.training.classification import Classification
@@ -128,7 +128,7 @@ def _swept(asked: Asked, rows: Any, labels: Any, strengths: int, left: float) ->
     ingested: list[float] = []
     finished: list[float] = []
     solver: Any = logistic
-    make, small = solver._rows, solver.SMALL
+    make, small = solver._rows, sizes.SMALL
 
     def timed(*arguments: Any) -> Any:
         began = time.perf_counter()
@@ -143,7 +143,7 @@ def _swept(asked: Asked, rows: Any, labels: Any, strengths: int, left: float) ->
             raise _Enough
 
     began = time.perf_counter()
-    solver._rows, solver.SMALL = timed, 0 if asked.dry else small
+    solver._rows, sizes.SMALL = timed, 0 if asked.dry else small
     try:
         everything = [np.arange(len(labels))]
         grid = np.logspace(-4, 4, strengths)
@@ -152,7 +152,7 @@ def _swept(asked: Asked, rows: Any, labels: Any, strengths: int, left: float) ->
     except _Enough:
         facts = {"strengths done": len(finished)}
     finally:
-        solver._rows, solver.SMALL = make, small
+        solver._rows, sizes.SMALL = make, small
     spent = finished[-1] - began - ingested[0]
     return {"ingestion s": ingested[0], "sweep s": spent * strengths / len(finished), **facts}
 
