@@ -96,6 +96,22 @@ def full_float32() -> Iterator[None]:
             place.fp32_precision = precision
 
 
+@contextlib.contextmanager
+def tf32_products() -> Iterator[None]:
+    """Lets a GPU round the operands of float32 matrix products to TF32, for what only steers and certifies nothing.
+
+    It stands inside of ``full_float32``. Elsewhere than on an NVIDIA GPU it changes nothing.
+    """
+    import torch
+
+    products: Any = torch.backends.cuda.matmul
+    before, products.fp32_precision = products.fp32_precision, "tf32"
+    try:
+        yield
+    finally:
+        products.fp32_precision = before
+
+
 def device_name(device: str) -> str:
     """Returns the name of the GPU, or the device as it is where that is none."""
     if device != "cuda":
@@ -103,6 +119,11 @@ def device_name(device: str) -> str:
     import torch
 
     return torch.cuda.get_device_name()
+
+
+def has_gpu() -> bool:
+    """Says whether this machine seems to have an NVIDIA GPU that may be used; torch, which knows, takes seconds to load."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1") and any(Path("/dev").glob("nvidia[0-9]*"))
 
 
 def cores() -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from probebench.api.data import place_of
 from probebench.api.features import Features
@@ -18,21 +18,48 @@ from probebench.api.session import (
     warn,
     watched,
 )
-from probebench.api.tables import Results
+from probebench.api.tables import PlannedCells, Results
 from probebench.errors import ProbebenchError, TooFewImagesError, UsageError
 from probebench.files import home
 from probebench.progress import Progress
 
 if TYPE_CHECKING:
     from probebench.cache.index import FeatureGroup
+    from probebench.evaluation.dry_run import Asked, Sizes
+    from probebench.evaluation.plan import ProbePlan
     from probebench.evaluation.probe_task import ProbeTask
     from probebench.evaluation.zeroshot import Prompts
     from probebench.registry import Registry
+    from probebench.registry.schema import CheckpointSpec
     from probebench.results.schema import Result
 
 Shots = int | Literal["full"]
 FeaturesLike = Features | str | Sequence[Features | str]
 DataName = Path_ | Sequence[Path_]
+
+
+@overload
+def evaluate(
+    features: FeaturesLike | None = None,
+    *,
+    dataset: DataName | None = None,
+    layer: str | Sequence[str] | None = None,
+    shots: Shots | Sequence[Shots] | None = None,
+    protocol: str | Sequence[str] | None = None,
+    probe: str | None = None,
+    draws: int | None = None,
+    backend: Literal["auto", "torch", "sklearn", "cuml"] = "auto",
+    input_size: int | None = None,
+    engine: EngineName = "local",
+    registry: Folders = (),
+    out: Path_ = "results",
+    dry_run: Literal[False] = False,
+    progress: bool | Progress = False,
+) -> Results: ...
+
+
+@overload
+def evaluate(features: FeaturesLike | None = None, *, dry_run: Literal[True], **options: Any) -> PlannedCells: ...
 
 
 def evaluate(
@@ -49,8 +76,9 @@ def evaluate(
     engine: EngineName = "local",
     registry: Folders = (),
     out: Path_ = "results",
+    dry_run: bool = False,
     progress: bool | Progress = False,
-) -> Results:
+) -> Results | PlannedCells:
     """Fits probes on few-shot draws and on full data, and scores them on the whole test split.
 
     The strength of regularisation, or the number of neighbours, is chosen on validation images only; the test split is
@@ -72,6 +100,8 @@ def evaluate(
         engine: Compute here, or on Ray: the cluster of RAY_ADDRESS, else this machine's cores and GPUs.
         registry: Folders of your own entries.
         out: The results folder.
+        dry_run: Compute nothing, and return what each cell would take in time and memory, by a model; features need not
+            be there where checkpoints and data sets are named.
         progress: Whether to show a bar, or what hears how far it is.
 
     Returns:
@@ -83,18 +113,22 @@ def evaluate(
         UnfinishedError: Something that was asked for could not be evaluated; all else is done, written and in ``done``.
     """
     from probebench.evaluation import evaluate_all
+    from probebench.evaluation.dry_run import Asked
     from probebench.evaluation.notes import failure, notes
     from probebench.evaluation.plan import choose_protocols, plan_probes
 
     entries, folder = open_registry(registry), Path(out)
     protocols = choose_protocols(entries, probe, listed(protocol))
     asked, repeats = shots_of(shots), _draws(draws)
+    named = _names_layers(features, layer)
+    if dry_run:
+        groups, problems = _groups(entries, features, dataset, input_size, layer, absent=False)
+        plan = plan_probes(entries, groups, protocols, shots=asked, draws=repeats, backend=backend, any_layer=named)
+        wanted = Asked(protocols=protocols, shots=asked, draws=repeats, backend=backend, layers=listed(layer))
+        return _planned(entries, plan, _without_features(entries, groups, features, dataset), wanted, folder, problems)
     done: list[tuple[Path, Result]] = []
     with started(engine) as cluster, watched(progress, "%") as told:
         groups, problems = _groups(entries, features, dataset, input_size, layer)
-        # Features were chosen with their layer; of checkpoints by id, a protocol may choose.
-        given = listed(features)
-        named = bool(listed(layer)) or (bool(given) and all(isinstance(one, Features) for one in given))
         plan = plan_probes(entries, groups, protocols, shots=asked, draws=repeats, backend=backend, any_layer=named)
         problems += plan.problems
         share = _Share(told, plan.tasks)
@@ -114,6 +148,53 @@ def evaluate(
             problems += failure(result)
         told.finish()
     return finished(Results(done), problems)
+
+
+def _names_layers(features: FeaturesLike | None, layer: str | Sequence[str] | None) -> bool:
+    """Says whether layers were named: features were chosen with theirs; of checkpoints by id, a protocol may choose."""
+    given = listed(features)
+    return bool(listed(layer)) or (bool(given) and all(isinstance(one, Features) for one in given))
+
+
+def _without_features(
+    registry: "Registry", groups: "Sequence[FeatureGroup]", features: FeaturesLike | None, dataset: DataName | None
+) -> "list[tuple[CheckpointSpec, Sizes]]":
+    """Returns the checkpoints that were named, each with the data sets named on which no features of it are cached."""
+    from probebench.api.models import model_id
+    from probebench.evaluation.dry_run import Sizes
+    from probebench.registry.names import expand_datasets, expand_models
+
+    ids = [model_id(registry, one) for one in listed(features) if isinstance(one, str)]
+    if not ids or dataset is None:
+        return []
+    there = {(group.model, group.dataset) for group in groups}
+    names = expand_datasets(registry, [place_of(registry, one) for one in listed(dataset)])
+    sizes = [Sizes.of(name, registry, home() / "datasets") for name in names]
+    models = [registry.checkpoint(one) for one in expand_models(registry, ids)]
+    return [(spec, one) for spec in models for one in sizes if (spec.id, one.id) not in there]
+
+
+def _planned(
+    registry: "Registry",
+    plan: "ProbePlan",
+    absent: "Sequence[tuple[CheckpointSpec, Sizes]]",
+    asked: "Asked",
+    out: Path,
+    problems: "list[str | ProbebenchError]",
+) -> PlannedCells:
+    """Returns what cells would take: those of cached features, then the others."""
+    from probebench.evaluation.dry_run import of_entries, of_plan, this_machine
+
+    where, cells = this_machine(), []
+    for told in of_plan(plan, out, where):
+        if isinstance(told, ProbebenchError):
+            problems.append(told)
+        else:
+            cells.append(told)
+    for spec, sizes in absent:
+        cells += of_entries(asked, spec, sizes, registry, where)
+    # A protocol's layer that is not cached beside others that are: the real run would miss it.
+    return finished(PlannedCells(cells), [*problems, *plan.problems])
 
 
 class _Share:
@@ -151,11 +232,14 @@ class _Share:
 
 
 def _cost(task: "ProbeTask") -> float:
+    from probebench.probes.cost import cost, machine
+
     try:
-        return task.cost
+        found = cost(task.cell, machine("cpu"))
     except (ProbebenchError, OSError):
         # What is wrong with it is told when it is evaluated.
         return 0.0
+    return found.seconds if found else 1.0
 
 
 def _draws(draws: int | None) -> int | None:
@@ -170,8 +254,10 @@ def _groups(
     dataset: DataName | None,
     input_size: int | None,
     layer: str | Sequence[str] | None = None,
+    *,
+    absent: bool = True,
 ) -> "tuple[list[FeatureGroup], list[str | ProbebenchError]]":
-    """Returns the extractions that were asked for, and a line for each that is not there."""
+    """Returns the extractions that were asked for, a line for each that is damaged, and for each that is not there."""
     from probebench.api.models import model_id
     from probebench.evaluation.extractions import choose_extractions
 
@@ -189,7 +275,7 @@ def _groups(
     )
     for warning in found.warnings:
         warn(warning)
-    return [*groups, *found.groups], list(found.problems)
+    return [*groups, *found.groups], [*found.problems, *(found.absent if absent else ())]
 
 
 def zeroshot(

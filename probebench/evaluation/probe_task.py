@@ -8,7 +8,9 @@ import numpy as np
 
 from probebench.cache.store import FeatureFile
 from probebench.evaluation.cached_task import CachedTask
+from probebench.evaluation.features import require_splits
 from probebench.fingerprint import fingerprint
+from probebench.probes.cost import Cell
 from probebench.probes.grid import fits_planned
 from probebench.registry.entry import Metric, Shots
 from probebench.registry.probes import PROBES
@@ -18,8 +20,6 @@ from probebench.results.store import result_path
 if TYPE_CHECKING:
     from probebench.evaluation.zeroshot import Prompts
 
-# What a fit takes beside its arithmetic, in products of a row, a feature and a class: some milliseconds.
-_ANY_FIT = 500_000
 # Raise it when the same cache and protocol would give other numbers.
 EVALUATOR_VERSION = 2
 
@@ -62,13 +62,12 @@ class ProbeTask(CachedTask):
     @property
     def selection(self) -> Selection:
         """On what the strength is chosen."""
-        return self.protocol.full if self.shots == "full" else self.protocol.few_shot
+        return self.protocol.selection(self.shots)
 
     @property
     def folds(self) -> int:
-        """Folds inside every draw; 1 where it has none, or has them only where validation images are few."""
-        folds = (self.selection.folds or 1) if self.selection.method == "k-fold" else 1
-        return folds if self.shots == "full" else min(folds, self.shots)
+        """Folds inside every draw."""
+        return self.protocol.folds(self.shots)
 
     @property
     def refit(self) -> bool:
@@ -81,15 +80,29 @@ class ProbeTask(CachedTask):
         return 1 if self.selection.method == "fixed" else fits_planned(self.protocol, self.folds, self.refit)
 
     @property
-    def cost(self) -> float:
-        """How long the task takes, beside others: rows x width x classes of each fit, and what each takes anyhow."""
-        fits = len(self.seeds) * self.fits_a_draw
-        if "train" not in self.group.paths:
-            return float(fits)
-        with FeatureFile(self.group.paths["train"]) as train:
-            images = np.unique(train.labels, return_counts=True)[1]
-            rows = train.rows if self.shots == "full" else int(np.minimum(images, self.shots).sum())
-            return float(fits) * (rows * train.width * len(images) + _ANY_FIT)
+    def cell(self) -> Cell:
+        """What its cost is told from.
+
+        Raises:
+            CacheError: A split is missing or damaged.
+        """
+        rows = {}
+        for split, path in self.group.paths.items():
+            with FeatureFile(path) as file:
+                rows[split] = file.rows
+                if split == "train":
+                    images, width = np.unique(file.labels, return_counts=True)[1], file.width
+        require_splits(self.group, "train", "test")
+        return Cell(
+            protocol=self.protocol,
+            shots=self.shots,
+            images=tuple(images.tolist()),
+            val=rows.get("val", 0),
+            test=rows["test"],
+            width=width,
+            draws=len(self.seeds),
+            backend=self.backend,
+        )
 
     @property
     def digest(self) -> str:
