@@ -24,11 +24,19 @@ from typing import Any
 import numpy as np
 
 from probebench.probes import cost as model
+from probebench.probes.sizes import pays, side_by_side, way
 
 CONSTANTS = Path(model.__file__).with_name("cost.json")
 # So many labels to train are exchanged: the best strength then lies inside the grid, as it does for most networks'
 # features, and nothing is widened.
 NOISE = 0.2
+
+
+# Procedures that stop by a rule of their own, whose products a fit are measured on one cell each.
+EARLY = ("sklearn", "sklearn-lbfgs", "scipy-lbfgs")
+LONG = 8.0
+# By the name of the cell.
+Runs = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,7 @@ FITTED = [
     Made("default", 20, 60, 50, 256, "full"),
     Made("default", 100, 30, 10, 256, "full"),
     Made("default", 10, 1150, 50, 1024, "full"),
+    Made("dinov2_logreg", 20, 60, 50, 256, "full"),
     Made("knn", 50, 100, 40, 512, "full"),
     Made("knn", 10, 90, 90, 1280, 5),
     Made("ridge", 50, 100, 40, 512, "full"),
@@ -67,6 +76,7 @@ FITTED = [
     Made("elevater", 5, 20, 50, 128, "full"),
     Made("default", 10, 30, 50, 256, "full", "sklearn"),
 ]
+WHOLE = Made("default", 3, 12, 5, 8, "full", "sklearn")
 HELD_OUT = [
     Made("default", 10, 90, 90, 1280, 1),
     Made("default", 37, 20, 30, 1024, 5),
@@ -172,37 +182,84 @@ def cell_of(made: Made) -> model.Cell:
 
 def measured(cells: list[Made], cores: int) -> Iterator[dict[str, Any]]:
     """Measures each cell in a process of its own; small ones first, here, load what they need."""
-    for protocol in ("default", "mieb", "knn"):
-        measure(Made(protocol, 3, 12, 5, 8, "full"), 1)
+    for made in (*(Made(name, 3, 12, 5, 8, "full") for name in ("mieb", "knn", "clip_lbfgs", "clip_benchmark")), WHOLE):
+        measure(made, 1)
     with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
         yield from pool.imap(partial(measure, cores=cores), cells, chunksize=1)
 
 
-def fit(found: dict[int, list[dict[str, Any]]], constants: dict[str, Any]) -> None:
-    """Fits the constants of the CPU: products of a path first, then seconds of each kind of work."""
-    constants["products"] |= products([run for runs in found.values() for run in runs])
-    CONSTANTS.write_text(json.dumps(constants, indent=1) + "\n")
-    model._constants.cache_clear()
-    cpu, kinds = constants["machines"]["cpu"], [kind for kind in model.KINDS if kind != "copied"]
-    counted = [counts_of(made) for made in FITTED]
+def fit(found: dict[int, Runs]) -> None:
+    """Fits the constants of the CPU: products of a path, seconds of each kind of work, products of early stops."""
+    constants = json.loads(CONSTANTS.read_text())
+    constants["products"] |= products([run for runs in found.values() for run in runs.values()])
+    save(constants)
+    cpu, known = constants["machines"]["cpu"], rates()
+    kinds = [kind for kind in model.KINDS if kind not in ("copied", *known)]
+    told = {str(made): made for made in FITTED}
+    ours = {name: counts_of(made) for name, made in told.items() if cell_of(made).backend not in EARLY}
 
     def solved(spread: float) -> tuple[float, Any]:
         from scipy.optimize import nnls
 
-        rows, right = [], []
+        rows, rest = [], []
         for cores, runs in found.items():
-            for counts, run in zip(counted, runs, strict=False):
-                share = [counts[kind] * (1 if kind in model.SERIAL else cores**-spread) for kind in kinds]
-                rows.append(np.array(share) / run["seconds"])
-                right.append(1.0)
+            for name, counts in ours.items():
+                if name in runs:
+                    share, spent = cores**-spread, runs[name]["seconds"]
+                    rows.append([counts[kind] * (1 if kind in model.SERIAL else share) / spent for kind in kinds])
+                    rest.append(max(1 - share * sum(counts[kind] * one for kind, one in known.items()) / spent, 0.0))
         scale = np.abs(rows).max(axis=0)
-        each, off = nnls(np.array(rows) / scale, np.array(right))
+        each, off = nnls(np.array(rows) / scale, np.array(rest))
         return off, each / scale
 
     spread = min(np.linspace(0, 1, 21), key=lambda one: solved(one)[0]) if len(found) > 1 else cpu["spread"]
+    each = known | dict(zip(kinds, solved(spread)[1].tolist(), strict=True))
     cpu["spread"] = round(float(spread), 2)
-    cpu["seconds"] = {kind: float(f"{one:.3g}") for kind, one in zip(kinds, solved(spread)[1], strict=True)}
-    cpu["base"] = min(run["peak"] for runs in found.values() for run in runs)
+    cpu["seconds"] = {kind: float(f"{one:.3g}") for kind, one in each.items()}
+    cpu["base"] = min(run["peak"] for runs in found.values() for run in runs.values())
+    save(constants)
+    for name, made in told.items():
+        backend = cell_of(made).backend
+        if backend in EARLY and name in found[1]:
+            # Linear in the products of a fit, so two values of it tell the one that gives what was measured.
+            at = []
+            for value in (0.0, 100.0):
+                constants["products"][backend] = value
+                save(constants)
+                at.append(model.seconds(counts_of(made), model.machine("cpu")))
+            share = (found[1][name]["seconds"] - at[0]) / (at[1] - at[0])
+            constants["products"][backend] = round(100 * max(share, 0.1))
+            save(constants)
+
+
+def rates() -> dict[str, float]:
+    """Returns what a multiplication takes in float32 and float64, and an eigendecomposition a cube of its side."""
+    import torch
+
+    torch.set_num_threads(1)
+    one, other = torch.randn(4096, 768), torch.randn(768, 64)
+    square = one[:768].double()
+    square = square @ square.mT
+
+    def fastest(work: Callable[[], Any]) -> float:
+        spent = []
+        for _ in range(5):
+            began = time.process_time()
+            work()
+            spent.append(time.process_time() - began)
+        return min(spent)
+
+    cells = 4096 * 768 * 64
+    double, half = one.double(), other.double()
+    return {
+        "single": fastest(lambda: one @ other) / cells,
+        "double": fastest(lambda: double @ half) / cells,
+        "eigen": fastest(lambda: torch.linalg.eigh(square)) / 768**3,
+    }
+
+
+def save(constants: dict[str, Any]) -> None:
+    """Writes the constants, and has the model read them."""
     CONSTANTS.write_text(json.dumps(constants, indent=1) + "\n")
     model._constants.cache_clear()
 
@@ -214,64 +271,68 @@ def counts_of(made: Made) -> Any:
 
 
 def products(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Returns products in float32 and float64 and Newton steps: of a path, of a decade of its grid, of a strength."""
+    """Returns products in float32 and float64 and Newton steps of our own solver.
+
+    Of small draws: of a fit alone, of a decade of a path and of a strength on it; of large ones how often as many.
+    """
     from scipy.optimize import nnls
 
-    from probebench.probes.sizes import pays, way
-
-    rows: dict[str, list[list[float]]] = defaultdict(list)
-    counted: dict[str, list[list[float]]] = defaultdict(list)
+    alone, paths = defaultdict(list), defaultdict(list)
     for run in runs:
         for times, count, width, classes, strengths, decades, work in run["sweeps"]:
             kind = "large" if way(count, width) == "large" else "small"
             if kind == "small" and pays(times, strengths, count, width, classes):
                 continue
-            # Draws that are solved side by side share their count of products.
-            from probebench.probes.sizes import side_by_side
-
-            paths = math.ceil(times / side_by_side(count, classes)) if kind == "small" else times
-            rows[kind].append([1.0, decades, strengths])
-            counted[kind].append([work[name] / paths for name in ("float32", "float64", "newton")])
-    found = {}
-    for kind, ways in rows.items():
-        weights = 1 / (1 + np.array(counted[kind]))
-        found[kind] = [
-            dict(zip(("start", "decade", "strength"), [round(float(one), 2) for one in each], strict=True))
-            for i in range(3)
-            for each in [nnls(np.array(ways) * weights[:, i, None], np.array(counted[kind])[:, i] * weights[:, i])[0]]
-        ]
-    return found
+            # Draws that are solved side by side share their products.
+            groups = math.ceil(times / side_by_side(count, classes)) if kind == "small" else times
+            counted = np.array([work[name] / groups for name in ("float32", "float64", "newton")])
+            if strengths == 1:
+                alone[kind].append(counted)
+            else:
+                paths[kind].append((decades, strengths, counted))
+    sizes = np.array([one[:2] for one in paths["small"]], dtype=float)
+    values = np.array([one[2] for one in paths["small"]])
+    each = np.array([nnls(sizes / values[:, [i]], np.ones(len(sizes)))[0] for i in range(3)])
+    small = {"fit": np.median(alone["small"], axis=0), "decade": each[:, 0], "strength": each[:, 1]}
+    like = [counted / (each @ [decades, strengths]) for decades, strengths, counted in paths["large"]]
+    return {
+        "small": {name: [round(float(one), 2) for one in three] for name, three in small.items()},
+        "large": [round(float(one), 2) for one in np.median(like, axis=0)],
+    }
 
 
 def cost(arguments: argparse.Namespace) -> None:
     """Prints a row a cell: seconds and memory, measured and modelled."""
-    found: dict[int, list[dict[str, Any]]] = {}
+    found: dict[int, Runs] = {}
     if arguments.keep and arguments.keep.exists():
         found = {int(cores): runs for cores, runs in json.loads(arguments.keep.read_text()).items()}
-    cells = [*FITTED, *HELD_OUT]
     for cores in arguments.cores:
-        known = found.setdefault(cores, [])
-        for made, run in zip(cells[len(known) :], measured(cells[len(known) :], cores), strict=True):
-            known.append(run)
+        known = found.setdefault(cores, {})
+        # On more than one core, those that take a minute say no more than the others.
+        todo = [made for made in [*FITTED, *HELD_OUT] if str(made) not in known]
+        todo = [made for made in todo if cores == 1 or found.get(1, {}).get(str(made), {}).get("seconds", 0) < LONG]
+        for made, run in zip(todo, measured(todo, cores) if todo else (), strict=True):
+            known[str(made)] = run
             print(f"{made}: {run['seconds']:.2f} s ({run['wall']:.2f} s by the clock)", file=sys.stderr, flush=True)
             if arguments.keep:
                 arguments.keep.write_text(json.dumps(found))
     if arguments.fit:
-        fit(found, json.loads(CONSTANTS.read_text()))
+        fit(found)
     report(found)
 
 
-def report(found: dict[int, list[dict[str, Any]]]) -> None:
+def report(found: dict[int, Runs]) -> None:
     """Prints the table."""
-    print("| cell: protocol, N x D x classes, shots | cores | measured | modelled | ratio | MiB measured | modelled |")
+    print("| protocol, N x D x classes, shots | cores | measured, s | modelled, s | ratio | measured, MiB | modelled |")
     print("|---|---:|---:|---:|---:|---:|---:|")
     for cores, runs in found.items():
         where = model.machine("cpu", cores)
-        for number, (made, run) in enumerate(zip([*FITTED, *HELD_OUT], runs, strict=False)):
-            told = model.cost(cell_of(made), where)
+        for made in [*FITTED, *HELD_OUT]:
+            if str(made) not in runs:
+                continue
+            run, told = runs[str(made)], model.cost(cell_of(made), where)
             assert told is not None
-            name = f"{made}{'' if number < len(FITTED) else ' (held out)'}"
-            print(
-                f"| {name} | {cores} | {run['seconds']:.2f} s | {told.seconds:.2f} s | {told.seconds / run['seconds']:.2f} | "
-                f"{run['peak'] / 2**20:.0f} | {told.host / 2**20:.0f} |"
-            )
+            name = f"{made}{'' if made in FITTED else ' (held out)'}"
+            peaks = f"{run['peak'] / 2**20:.0f} | {told.host / 2**20:.0f}"
+            times = f"{run['seconds']:.2f} | {told.seconds:.2f} | {told.seconds / run['seconds']:.2f}"
+            print(f"| {name} | {cores} | {times} | {peaks} |")

@@ -122,7 +122,7 @@ def device_name(device: str) -> str:
 
 
 def has_gpu() -> bool:
-    """Says whether this machine seems to have an NVIDIA GPU that may be used; torch, which knows, takes seconds to load."""
+    """Says whether an NVIDIA GPU seems to be here and may be used; torch, which knows, takes seconds to load."""
     return os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1") and any(Path("/dev").glob("nvidia[0-9]*"))
 
 

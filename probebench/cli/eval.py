@@ -71,7 +71,7 @@ def _listed(words: Sequence[str], last: str) -> str:
     default="auto",
     show_default=True,
     help="Solver of the exact logistic protocols; auto is torch, our own, on a GPU where there is one. "
-    f"{_listed([name for name, probe in PROBES.items() if probe.numpy], ' and ')} are computed by NumPy.",
+    f"{_listed([name for name, probe in PROBES.items() if probe.numpy], ' and ')} are computed exactly, in float64.",
 )
 @engine_option
 @input_size_option

@@ -1,4 +1,4 @@
-"""What evaluating would take, told before anything is computed: of features that are cached, and of those that are not."""
+"""What evaluating would take, told before anything is computed, whether features are cached or not."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass

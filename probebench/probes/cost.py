@@ -1,4 +1,4 @@
-"""What a cell takes in time and memory, from its sizes alone: a model, held against measured cells in benchmarks/README.md.
+"""What a cell takes in time and memory, from its sizes alone: a model; benchmarks/README.md has it beside measured cells.
 
 Seconds are the sum, over the kinds of work in ``KINDS``, of how much there is of it times what one takes on a machine.
 How much is counted from what the solvers do with N rows of D features in K classes. What one takes, and how many
@@ -45,6 +45,10 @@ KINDS = {
 SERIAL = ("calls", "images", "cells", "copied")
 # Passes over rows before the first product: reading, centring, scaling, casting; of large draws in three rounds.
 READS, LARGE_READS = 8, 18
+# Products with fewer columns than this take as long: they wait for the rows to be read from memory.
+SKINNY = 24
+# Newton steps of a small draw a strength, and products of one by conjugate gradients (direct.py).
+DIRECT_STEPS, DIRECT_PRODUCTS = 4, 20
 # Calls that go with a product, and with each further chunk of scores; calls of one step of an optimizer.
 CALLS, CHUNK_CALLS, STEP_CALLS = 25, 15, 60
 
@@ -218,7 +222,7 @@ def counts(cell: Cell, fits: list[Fits], gpu: bool, streamed: bool = False) -> C
             n["scores"] += searched * (fits[-1].rows + int(strengths(cell.protocol)[-1]))
             n["rows"] += searched / min(BLOCK_ROWS, max(queries, 1)) * fits[-1].rows * width
         else:
-            n["double"] += probes * queries * width * classes
+            n["double"] += probes * queries * width * max(classes, SKINNY)
             n["scores"] += probes * queries * classes
         n["calls"] += 10 * probes * math.ceil(queries / BLOCK_ROWS)
     n["images"] += (repeats + 1) * sum(cell.images) + cell.test
@@ -240,41 +244,53 @@ def _fit(n: Counter[str], cell: Cell, one: Fits, gpu: bool, streamed: bool) -> N
     elif solver.name in ("adamw", "sgd"):
         batches = one.epochs * math.ceil(count / (solver.batch_size or count))
         n["calls"] += fits * STEP_CALLS * batches
-        n["single"] += fits * one.epochs * 2 * count * width * classes
+        n["single"] += fits * one.epochs * 2 * count * width * max(classes, SKINNY)
         n["scores"] += fits * one.epochs * count * classes
         n["rows"] += fits * 5 * batches * width * classes
     elif cell.backend == "torch":
         _path(n, one, cell, gpu, streamed)
     else:
         products = min(steps[cell.backend], 2.0 * (solver.max_iter or math.inf))
-        n["double"] += fits * products * count * width * classes
+        n["double"] += fits * products * count * width * max(classes, SKINNY)
         n["scores"] += fits * products * count * classes
         n["calls"] += fits * products * CALLS
+
+
+def _products(one: Fits, large: bool) -> list[float]:
+    """Returns the products of a path in float32 and in float64, and its Newton steps."""
+    known = _constants()["products"]
+    small, more = known["small"], known["large"]
+    if one.strengths == 1:
+        # From nothing; of a large draw most are in float32.
+        alone: list[float] = small["fit"]
+        return [alone[0] + alone[1], 2.0, alone[2]] if large else alone
+    each = zip(small["decade"], small["strength"], more, strict=True)
+    return [
+        (decade * one.decades + value * one.strengths) * (factor if large else 1.0) for decade, value, factor in each
+    ]
 
 
 def _path(n: Counter[str], one: Fits, cell: Cell, gpu: bool, streamed: bool) -> None:
     """Adds what our own solver does: to lay the rows out (rows.py), and a path of Newton steps over the strengths."""
     count, width, classes, values = one.rows, cell.width, len(cell.images), one.strengths
-    kind, rank = way(count, width), min(count, width)
+    kind, rank, wide = way(count, width), min(count, width), max(classes, SKINNY)
     if not gpu and kind != "large" and pays(one.times, values, count, width, classes):
-        each, unknowns = _constants()["products"]["direct"], (classes - 1) * (rank + 1)
+        unknowns = (classes - 1) * (rank + 1)
+        step = min(whole_cost(count, unknowns), DIRECT_PRODUCTS * count * unknowns)
         n["rows"] += one.times * READS * count * width
-        n["double"] += one.times * values * (each["newton"] * whole_cost(count, unknowns) + rank * width * classes)
-        n["scores"] += one.times * values * each["newton"] * count * classes
-        n["calls"] += one.times * values * each["newton"] * CALLS
+        n["double"] += one.times * values * (DIRECT_STEPS * step + rank * width * classes)
+        n["scores"] += one.times * values * DIRECT_STEPS * count * classes
+        n["calls"] += one.times * values * DIRECT_STEPS * CALLS
         return
-    single, double, newton = (
-        each["start"] + each["decade"] * one.decades + each["strength"] * values
-        for each in _constants()["products"]["large" if kind == "large" else "small"]
-    )
+    single, double, newton = _products(one, kind == "large")
     if kind == "reduced":
         laid_out = 2 * count**2 * width
     else:
         laid_out = count * width**2 + (4 * width**3 if kind == "large" else count * width**2)
-    n["double"] += one.times * (laid_out + double * count * rank * classes + values * rank * width * classes)
+    n["double"] += one.times * (laid_out + double * count * rank * wide + values * rank * width * classes)
     # The intercept's curvature (K, K) at each evaluation, twice, and the preconditioner at each step.
     bent = (newton + values) * 2 * count * classes**2 + single * classes**2 * rank
-    n["single"] += one.times * (single * count * rank * classes + bent)
+    n["single"] += one.times * (single * count * rank * wide + bent)
     n["eigen"] += one.times * (rank**3 + newton * classes**3)
     n["scores"] += one.times * (single + double) * count * classes
     cast = double if kind == "large" else 0.0
@@ -286,7 +302,7 @@ def _path(n: Counter[str], one: Fits, cell: Cell, gpu: bool, streamed: bool) -> 
 
 
 def memory(cell: Cell, fits: list[Fits], where: Machine) -> tuple[float, float | None, bool]:
-    """Returns peak bytes of the host and of the GPU, and whether rows do not fit there and go again for each product."""
+    """Returns peak bytes of the host and of the GPU, and whether rows do not fit there and go for each product."""
     gpu = where.memory is not None
     classes, width, (fitted, held, _) = len(cell.images), cell.width, cell.rows
     whole, big = sum(cell.images), max(fits, key=lambda one: one.rows)

@@ -30,7 +30,7 @@ def way(count: int, width: int) -> Literal["reduced", "dense", "large"]:
 
 
 def pays(draws: int, strengths: int, count: int, width: int, classes: int) -> bool:
-    """Says whether draws of N rows of D features in K classes, each at some strengths, are small enough for whole systems."""
+    """Says whether draws of N rows of D features in K classes, each at some strengths, are solved by direct.py."""
     unknowns = (classes - 1) * (min(count, width) + 1)
     cost = ALONE * count * unknowns if draws * strengths == 1 else draws * whole_cost(count, unknowns)
     return cost <= MOST

@@ -277,7 +277,7 @@ class ProtocolSpec(Versioned):
         return self.full if shots == "full" else self.few_shot
 
     def folds(self, shots: Shots) -> int:
-        """Returns the folds inside every draw; 1 where it has none, or has them only where validation images are few."""
+        """Returns folds inside every draw; 1 where it has none, or has them only where validation images are few."""
         chosen = self.selection(shots)
         folds = (chosen.folds or 1) if chosen.method == "k-fold" else 1
         return folds if shots == "full" else min(folds, shots)
