@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 from probebench.api.data import place_of
+from probebench.api.dry_run import planned, without_features
 from probebench.api.features import Features
 from probebench.api.session import (
     EngineName,
@@ -25,12 +26,9 @@ from probebench.progress import Progress
 
 if TYPE_CHECKING:
     from probebench.cache.index import FeatureGroup
-    from probebench.evaluation.dry_run import Asked, Sizes
-    from probebench.evaluation.plan import ProbePlan
     from probebench.evaluation.probe_task import ProbeTask
     from probebench.evaluation.zeroshot import Prompts
     from probebench.registry import Registry
-    from probebench.registry.schema import CheckpointSpec
     from probebench.results.schema import Result
 
 Shots = int | Literal["full"]
@@ -59,7 +57,23 @@ def evaluate(
 
 
 @overload
-def evaluate(features: FeaturesLike | None = None, *, dry_run: Literal[True], **options: Any) -> PlannedCells: ...
+def evaluate(
+    features: FeaturesLike | None = None,
+    *,
+    dataset: DataName | None = None,
+    layer: str | Sequence[str] | None = None,
+    shots: Shots | Sequence[Shots] | None = None,
+    protocol: str | Sequence[str] | None = None,
+    probe: str | None = None,
+    draws: int | None = None,
+    backend: Literal["auto", "torch", "sklearn", "cuml"] = "auto",
+    input_size: int | None = None,
+    engine: EngineName = "local",
+    registry: Folders = (),
+    out: Path_ = "results",
+    dry_run: Literal[True],
+    progress: bool | Progress = False,
+) -> PlannedCells: ...
 
 
 def evaluate(
@@ -125,7 +139,7 @@ def evaluate(
         groups, problems = _groups(entries, features, dataset, input_size, layer, absent=False)
         plan = plan_probes(entries, groups, protocols, shots=asked, draws=repeats, backend=backend, any_layer=named)
         wanted = Asked(protocols=protocols, shots=asked, draws=repeats, backend=backend, layers=listed(layer))
-        return _planned(entries, plan, _without_features(entries, groups, features, dataset), wanted, folder, problems)
+        return planned(entries, plan, without_features(entries, groups, features, dataset), wanted, folder, problems)
     done: list[tuple[Path, Result]] = []
     with started(engine) as cluster, watched(progress, "%") as told:
         groups, problems = _groups(entries, features, dataset, input_size, layer)
@@ -154,47 +168,6 @@ def _names_layers(features: FeaturesLike | None, layer: str | Sequence[str] | No
     """Says whether layers were named: features were chosen with theirs; of checkpoints by id, a protocol may choose."""
     given = listed(features)
     return bool(listed(layer)) or (bool(given) and all(isinstance(one, Features) for one in given))
-
-
-def _without_features(
-    registry: "Registry", groups: "Sequence[FeatureGroup]", features: FeaturesLike | None, dataset: DataName | None
-) -> "list[tuple[CheckpointSpec, Sizes]]":
-    """Returns the checkpoints that were named, each with the data sets named on which no features of it are cached."""
-    from probebench.api.models import model_id
-    from probebench.evaluation.dry_run import Sizes
-    from probebench.registry.names import expand_datasets, expand_models
-
-    ids = [model_id(registry, one) for one in listed(features) if isinstance(one, str)]
-    if not ids or dataset is None:
-        return []
-    there = {(group.model, group.dataset) for group in groups}
-    names = expand_datasets(registry, [place_of(registry, one) for one in listed(dataset)])
-    sizes = [Sizes.of(name, registry, home() / "datasets") for name in names]
-    models = [registry.checkpoint(one) for one in expand_models(registry, ids)]
-    return [(spec, one) for spec in models for one in sizes if (spec.id, one.id) not in there]
-
-
-def _planned(
-    registry: "Registry",
-    plan: "ProbePlan",
-    absent: "Sequence[tuple[CheckpointSpec, Sizes]]",
-    asked: "Asked",
-    out: Path,
-    problems: "list[str | ProbebenchError]",
-) -> PlannedCells:
-    """Returns what cells would take: those of cached features, then the others."""
-    from probebench.evaluation.dry_run import of_entries, of_plan, this_machine
-
-    where, cells = this_machine(), []
-    for told in of_plan(plan, out, where):
-        if isinstance(told, ProbebenchError):
-            problems.append(told)
-        else:
-            cells.append(told)
-    for spec, sizes in absent:
-        cells += of_entries(asked, spec, sizes, registry, where)
-    # A protocol's layer that is not cached beside others that are: the real run would miss it.
-    return finished(PlannedCells(cells), [*problems, *plan.problems])
 
 
 class _Share:

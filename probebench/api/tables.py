@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, overload
 
 if TYPE_CHECKING:
+    # Named as parameters of classes, where ruff does not look.
     import pandas
 
+    from probebench.evaluation.dry_run import PlannedCell  # noqa: F401
+    from probebench.results.compare import ComparedPair  # noqa: F401
     from probebench.results.schema import Result
 
 _SHOWN = ["model", "dataset", "kind", "protocol", "shots", "mean", "low", "high"]

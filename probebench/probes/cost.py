@@ -1,4 +1,4 @@
-"""What a cell takes in time and memory, from its sizes alone: a model; benchmarks/README.md has it beside measured cells.
+"""What a cell takes in time and memory, from its sizes alone: a model, beside measured cells in benchmarks/README.md.
 
 Seconds are the sum, over the kinds of work in ``KINDS``, of how much there is of it times what one takes on a machine.
 How much is counted from what the solvers do with N rows of D features in K classes. What one takes, and how many
@@ -7,7 +7,7 @@ products a fit takes, was fitted on measured cells by ``python benchmarks/probes
 
 import json
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -51,6 +51,9 @@ SKINNY = 24
 DIRECT_STEPS, DIRECT_PRODUCTS = 4, 20
 # Calls that go with a product, and with each further chunk of scores; calls of one step of an optimizer.
 CALLS, CHUNK_CALLS, STEP_CALLS = 25, 15, 60
+
+
+Counts = defaultdict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,9 +204,9 @@ def fits_of(cell: Cell) -> list[Fits]:
     return found
 
 
-def counts(cell: Cell, fits: list[Fits], gpu: bool, streamed: bool = False) -> Counter[str]:
+def counts(cell: Cell, fits: list[Fits], gpu: bool, streamed: bool = False) -> Counts:
     """Returns how much of each kind of work a cell is."""
-    n: Counter[str] = Counter()
+    n: Counts = defaultdict(float)
     _, held, _ = cell.rows
     width, classes, repeats = cell.width, len(cell.images), cell.repeats
     prepared = 2 * cell.protocol.standardize + 2 * (cell.protocol.scale == "rms") + cell.protocol.normalize.count("l2")
@@ -230,7 +233,7 @@ def counts(cell: Cell, fits: list[Fits], gpu: bool, streamed: bool = False) -> C
     return n
 
 
-def _fit(n: Counter[str], cell: Cell, one: Fits, gpu: bool, streamed: bool) -> None:
+def _fit(n: Counts, cell: Cell, one: Fits, gpu: bool, streamed: bool) -> None:
     """Adds what some fits are."""
     count, width, classes, fits = one.rows, cell.width, len(cell.images), one.times * one.strengths
     solver, steps = cell.protocol.solver, _constants()["products"]
@@ -270,7 +273,7 @@ def _products(one: Fits, large: bool) -> list[float]:
     ]
 
 
-def _path(n: Counter[str], one: Fits, cell: Cell, gpu: bool, streamed: bool) -> None:
+def _path(n: Counts, one: Fits, cell: Cell, gpu: bool, streamed: bool) -> None:
     """Adds what our own solver does: to lay the rows out (rows.py), and a path of Newton steps over the strengths."""
     count, width, classes, values = one.rows, cell.width, len(cell.images), one.strengths
     kind, rank, wide = way(count, width), min(count, width), max(classes, SKINNY)

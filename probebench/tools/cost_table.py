@@ -30,7 +30,7 @@ def cost_table(cell: Cell, places: dict[str, tuple[Machine, int]]) -> str:
 
 
 def imagenet(registry: Registry) -> Cell:
-    """Returns a cell of ImageNet's size: 45 strengths by dinov2_logreg, a tenth of train held out, a last fit on all."""
+    """Returns a cell of ImageNet's size: 45 strengths, a tenth of train held out, a last fit on all."""
     return Cell(
         protocol=registry.protocol("dinov2_logreg"),
         shots="full",
