@@ -67,3 +67,10 @@ def planned(
         cells += of_entries(asked, spec, sizes, registry, where)
     # A protocol's layer that is not cached beside others that are: the real run would miss it.
     return finished(PlannedCells(cells), [*problems, *plan.problems])
+
+
+def modelled_machine() -> str:
+    """Returns which machine costs are modelled for, and what is known of it."""
+    from probebench.evaluation.dry_run import this_machine
+
+    return this_machine().told

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from probebench.api.dry_run import modelled_machine
 from probebench.api.evaluate import evaluate
 from probebench.cli.console import ProgressLines, done_of, print_json, print_table, raise_all
 from probebench.cli.tables import edges, print_rank_shifts, print_results
@@ -95,7 +96,6 @@ def print_costs(out: Path, *, as_json: bool = False, **asked: Any) -> None:
     Raises:
         ProbebenchError: Something that was asked for cannot be told; all else is printed first.
     """
-    from probebench.evaluation.dry_run import this_machine
     from probebench.results.cells import shots_text
 
     cells, failures = done_of(lambda: evaluate(**asked, out=out, dry_run=True))
@@ -115,5 +115,5 @@ def print_costs(out: Path, *, as_json: bool = False, **asked: Any) -> None:
             state = "done" if cell.done else "" if cell.cached else "no features yet"
             rows.append([cell.model, cell.dataset, cell.layer, cell.protocol, shots_text(cell.shots), *facts, state])
         print_table(columns, rows)
-        click.echo(f"in all about {duration(whole)}, one after another; modelled for {this_machine().told}")
+        click.echo(f"in all about {duration(whole)}, one after another; modelled for {modelled_machine()}")
     raise_all(failures)
