@@ -7,6 +7,7 @@ CPU: something small.
 """
 
 import argparse
+import contextlib
 import json
 import statistics
 import tempfile
@@ -38,6 +39,7 @@ CLASSES = 100
 
 def network(name: str) -> Classifier:
     """Returns an untrained network in the layout that the harness trains in."""
+    torch.manual_seed(0)
     trunk = timm.create_model(name, num_classes=0)
     features = int(trunk.eval()(torch.zeros(2, 3, 64, 64)).shape[-1])
     return Classifier(trunk, features, CLASSES, None).to(memory_format=torch.channels_last)
@@ -71,10 +73,23 @@ class _Stopwatch(Silent):
         self.seen.append((time.perf_counter(), count))
 
 
-def harness(
-    name: str, size: int, batch: int, steps: int, options: TrainingOptions, augment: Augment, folder: Path
-) -> float:
-    """Returns images a second of the harness, from the third step on."""
+class _Cut(_Stopwatch):
+    """Stops a training once it has seen more than so many images."""
+
+    def __init__(self, images: int) -> None:
+        super().__init__()
+        self.images = images
+
+    def advance(self, count: int, limit: str | None = None) -> None:
+        super().advance(count)
+        if sum(seen for _, seen in self.seen) > self.images:
+            raise KeyboardInterrupt
+
+
+def training_of(
+    name: str, size: int, batch: int, steps: int, augment: Augment, path: Path, epochs: int = 1
+) -> Training:
+    """Returns a training of so many steps an epoch, and three more, on made-up images."""
     images = batch * (steps + 3)
     pixels = np.random.default_rng(0).integers(0, 256, (min(images, 512), size, size, 3), dtype=np.uint8)
     positions = np.arange(images) % len(pixels)
@@ -82,7 +97,7 @@ def harness(
     subset = ImageSubset(ArrayImages(pixels), [str(number) for number in range(len(pixels))], positions, labels)
     spec = Input(size=size, resize="shortest", crop=1.0, interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3)
     seeds = Seeds.of(PROTOCOL, "benchmark", 0, 0)
-    training = Training(
+    return Training(
         begin=lambda: network(name),
         train=ImageItems(subset, build_transform(spec), training_transform(spec, augment), seeds),
         validation=None,
@@ -92,19 +107,51 @@ def harness(
         ema=PROTOCOL.ema,
         rate=1e-4,
         weight_decay=0.1,
-        epochs=1,
+        epochs=epochs,
         batch_size=batch,
         keeps="last",
         seeds=seeds,
         frozen_norms=False,
-        path=folder / "benchmark.pt",
+        path=path,
         name=name,
     )
-    watch = _Stopwatch()
+
+
+def harness(
+    name: str, size: int, batch: int, steps: int, options: TrainingOptions, augment: Augment, folder: Path
+) -> float:
+    """Returns images a second of the harness, from the third step on."""
+    training, watch = training_of(name, size, batch, steps, augment, folder / "benchmark.pt"), _Stopwatch()
     train.run(training, options, watch)
     training.path.unlink()
+    return rate_of(watch)
+
+
+def rate_of(watch: _Stopwatch) -> float:
+    """Returns images a second from the third step on."""
     counted = [one for one in watch.seen if one[1]]
     return sum(count for _, count in counted[3:]) / (counted[-1][0] - counted[2][0])
+
+
+def resumed(
+    name: str, size: int, batch: int, steps: int, options: TrainingOptions, augment: Augment, folder: Path
+) -> tuple[float, float]:
+    """Cuts a training off in its second epoch and lets it go on.
+
+    Returns images a second of the epoch that goes on, and how far its loss is from that of a training that was not cut
+    off, relative to it.
+    """
+    whole, cut = (
+        training_of(name, size, batch, steps, augment, folder / f"{which}.pt", epochs=2) for which in ("whole", "cut")
+    )
+    expected = train.run(whole, options, Silent()).history[-1].train_loss
+    with contextlib.suppress(KeyboardInterrupt):
+        train.run(cut, options, _Cut(len(cut.train)))
+    watch = _Stopwatch()
+    loss = train.run(cut, options, watch).history[-1].train_loss
+    # The first epoch is told at once.
+    del watch.seen[0]
+    return rate_of(watch), abs(loss / expected - 1)
 
 
 def _wait(options: TrainingOptions) -> None:

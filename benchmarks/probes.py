@@ -1,6 +1,6 @@
 """The exact sweep solver against scikit-learn, its growth, and its memory.
 
-Run: .venv/bin/python benchmarks/probes.py few-shot | full | growth | memory | small | large [--rows N ...]
+Run: .venv/bin/python benchmarks/probes.py few-shot | full | growth | memory | small | large | cost [--rows N ...]
 
 All ratios are of runs in one process, one after the other, on the same rows. scikit-learn is its L-BFGS, the default
 solver, on float64; its time for a grid is extrapolated from the strengths that are named. "1e-4" is the loosest of
@@ -15,10 +15,12 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from cost import cost
 from features import Made, make
 from small import small
 
@@ -235,7 +237,7 @@ def large(arguments: argparse.Namespace) -> None:
 def main() -> None:
     """Runs one measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["few-shot", "full", "growth", "memory", "small", "large"])
+    parser.add_argument("what", choices=["few-shot", "full", "growth", "memory", "small", "large", "cost"])
     parser.add_argument("--shape", nargs=3, type=int, help=argparse.SUPPRESS)
     parser.add_argument("--widths", nargs="+", type=int, default=[2048, 768], help="few-shot: feature widths")
     parser.add_argument("--shots", nargs="+", type=int, default=[5, 1, 10, 20], help="few-shot: images a class")
@@ -245,6 +247,9 @@ def main() -> None:
     parser.add_argument("--counts", nargs="+", type=int, default=[50, 500, 2000, 20_000], help="small: rows")
     parser.add_argument("--small-widths", nargs="+", type=int, default=[2, 8, 30, 100, 256], help="small: features")
     parser.add_argument("--small-classes", nargs="+", type=int, default=[2, 5, 20], help="small: classes")
+    parser.add_argument("--cores", nargs="+", type=int, default=[1], help="cost: threads of each round")
+    parser.add_argument("--fit", action="store_true", help="cost: write the constants")
+    parser.add_argument("--keep", type=Path, help="cost: write what was measured to this file, or take it from there")
     parser.add_argument("--rows", type=int, default=1_280_000)
     parser.add_argument("--width", type=int, default=2048)
     parser.add_argument("--classes", type=int, default=1000)
@@ -253,7 +258,15 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    runs = {"few-shot": few_shot, "full": full, "growth": growth, "memory": memory, "small": small, "large": large}
+    runs = {
+        "few-shot": few_shot,
+        "full": full,
+        "growth": growth,
+        "memory": memory,
+        "small": small,
+        "large": large,
+        "cost": cost,
+    }
     runs[arguments.what](arguments)
 
 

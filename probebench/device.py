@@ -4,6 +4,7 @@ import contextlib
 import gc
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 from probebench.errors import UsageError, one_line
@@ -95,6 +96,22 @@ def full_float32() -> Iterator[None]:
             place.fp32_precision = precision
 
 
+@contextlib.contextmanager
+def tf32_products() -> Iterator[None]:
+    """Lets a GPU round the operands of float32 matrix products to TF32, for what only steers and certifies nothing.
+
+    It stands inside of ``full_float32``. Elsewhere than on an NVIDIA GPU it changes nothing.
+    """
+    import torch
+
+    products: Any = torch.backends.cuda.matmul
+    before, products.fp32_precision = products.fp32_precision, "tf32"
+    try:
+        yield
+    finally:
+        products.fp32_precision = before
+
+
 def device_name(device: str) -> str:
     """Returns the name of the GPU, or the device as it is where that is none."""
     if device != "cuda":
@@ -104,9 +121,23 @@ def device_name(device: str) -> str:
     return torch.cuda.get_device_name()
 
 
+def has_gpu() -> bool:
+    """Says whether an NVIDIA GPU seems to be here and may be used; torch, which knows, takes seconds to load."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1") and any(Path("/dev").glob("nvidia[0-9]*"))
+
+
 def cores() -> int:
     """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def available_memory() -> int:
+    """Returns the bytes of the machine's memory that are free or can be freed."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 def is_out_of_memory(error: BaseException) -> bool:

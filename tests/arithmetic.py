@@ -136,3 +136,27 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCuda]:
         monkeypatch.setattr(torch.optim.Optimizer, name, lambda optimizer: None, raising=False)
     with FakeCuda() as fake:
         yield fake
+
+
+class RoundedProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Rounds operands of float32 products to TF32, 10 bits of mantissa, where a GPU would: where that is allowed."""
+
+    UNIT = 1 << 13
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.rounded = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        products: Any = torch.backends.cuda.matmul
+        name = func.overloadpacket.__name__.rstrip("_")
+        if name in PRODUCTS and args[-1].dtype == torch.float32 and products.fp32_precision == "tf32":
+            self.rounded += 1
+            args = (*args[:-2], *(self._round(one) for one in args[-2:]))
+        return func(*args, **(kwargs or {}))
+
+    def _round(self, value: torch.Tensor) -> torch.Tensor:
+        # To the nearest, ties to even.
+        whole = value.contiguous().view(torch.int32)
+        whole = (whole + self.UNIT // 2 - 1 + (whole // self.UNIT) % 2) // self.UNIT * self.UNIT
+        return whole.view(torch.float32)

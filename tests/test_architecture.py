@@ -26,7 +26,7 @@ ALLOWED = {
     "leaderboard": BASE | {"results"},
     "plots": BASE | {"results"},
     "study": BASE | {"results", "plots"},
-    "tools": BASE | {"backbones", "cli"},
+    "tools": BASE | {"backbones", "cli", "probes"},
     "api": BASE
     | {"backbones", "datasets", "cache", "probes", "results", "extraction", "evaluation", "training", "finetuning"}
     | {"study", "leaderboard"},

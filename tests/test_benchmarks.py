@@ -37,6 +37,9 @@ def test_every_phase_runs_dry(scripts: dict[str, ModuleType], tmp_path: Path, mo
     lines = [json.loads(line) for line in (tmp_path / "out" / "gpu.jsonl").read_text().splitlines()]
     assert [line["phase"] for line in lines] == [*gpu.LIMITS]
     assert all(f"| {name} |" in (tmp_path / "out" / "gpu.md").read_text() for name in gpu.LIMITS)
+    assert sum(gpu.LIMITS.values()) <= 400
+    (tuned,) = (line for line in lines if line["phase"] == "finetune")
+    assert tuned["resumed loss off by"] == 0
 
 
 def test_a_phase_that_fails_is_told_of_and_the_others_run(

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, overload
 
 from probebench.api.data import place_of
+from probebench.api.dry_run import planned, without_features
 from probebench.api.features import Features
 from probebench.api.session import (
     EngineName,
@@ -18,7 +19,7 @@ from probebench.api.session import (
     warn,
     watched,
 )
-from probebench.api.tables import Results
+from probebench.api.tables import PlannedCells, Results
 from probebench.errors import ProbebenchError, TooFewImagesError, UsageError
 from probebench.files import home
 from probebench.progress import Progress
@@ -35,6 +36,7 @@ FeaturesLike = Features | str | Sequence[Features | str]
 DataName = Path_ | Sequence[Path_]
 
 
+@overload
 def evaluate(
     features: FeaturesLike | None = None,
     *,
@@ -49,8 +51,48 @@ def evaluate(
     engine: EngineName = "local",
     registry: Folders = (),
     out: Path_ = "results",
+    dry_run: Literal[False] = False,
     progress: bool | Progress = False,
-) -> Results:
+) -> Results: ...
+
+
+@overload
+def evaluate(
+    features: FeaturesLike | None = None,
+    *,
+    dataset: DataName | None = None,
+    layer: str | Sequence[str] | None = None,
+    shots: Shots | Sequence[Shots] | None = None,
+    protocol: str | Sequence[str] | None = None,
+    probe: str | None = None,
+    draws: int | None = None,
+    backend: Literal["auto", "torch", "sklearn", "cuml"] = "auto",
+    input_size: int | None = None,
+    engine: EngineName = "local",
+    registry: Folders = (),
+    out: Path_ = "results",
+    dry_run: Literal[True],
+    progress: bool | Progress = False,
+) -> PlannedCells: ...
+
+
+def evaluate(
+    features: FeaturesLike | None = None,
+    *,
+    dataset: DataName | None = None,
+    layer: str | Sequence[str] | None = None,
+    shots: Shots | Sequence[Shots] | None = None,
+    protocol: str | Sequence[str] | None = None,
+    probe: str | None = None,
+    draws: int | None = None,
+    backend: Literal["auto", "torch", "sklearn", "cuml"] = "auto",
+    input_size: int | None = None,
+    engine: EngineName = "local",
+    registry: Folders = (),
+    out: Path_ = "results",
+    dry_run: bool = False,
+    progress: bool | Progress = False,
+) -> Results | PlannedCells:
     """Fits probes on few-shot draws and on full data, and scores them on the whole test split.
 
     The strength of regularisation, or the number of neighbours, is chosen on validation images only; the test split is
@@ -72,6 +114,8 @@ def evaluate(
         engine: Compute here, or on Ray: the cluster of RAY_ADDRESS, else this machine's cores and GPUs.
         registry: Folders of your own entries.
         out: The results folder.
+        dry_run: Compute nothing, and return what each cell would take in time and memory, by a model; features need not
+            be there where checkpoints and data sets are named.
         progress: Whether to show a bar, or what hears how far it is.
 
     Returns:
@@ -84,14 +128,19 @@ def evaluate(
     """
     entries = open_registry(registry)
     asked, repeats = shots_of(shots), _draws(draws)
-    groups, problems = groups_of(entries, features, dataset, input_size, layer)
+    groups, problems = groups_of(entries, features, dataset, input_size, layer, absent=not dry_run)
     # Once checkpoints are known: it loads NumPy and HDF5.
-    from probebench.evaluation.plan import choose_protocols
+    from probebench.evaluation.dry_run import Asked
+    from probebench.evaluation.plan import choose_protocols, plan_probes
 
     protocols = choose_protocols(entries, probe, listed(protocol))
     # Features were chosen with their layer; of checkpoints by id, a protocol may choose.
     given = listed(features)
     named = bool(listed(layer)) or (bool(given) and all(isinstance(one, Features) for one in given))
+    if dry_run:
+        plan = plan_probes(entries, groups, protocols, shots=asked, draws=repeats, backend=backend, any_layer=named)
+        wanted = Asked(protocols=protocols, shots=asked, draws=repeats, backend=backend, layers=listed(layer))
+        return planned(entries, plan, without_features(entries, groups, features, dataset), wanted, Path(out), problems)
     with started(engine) as cluster, watched(progress, "%") as told:
         done, more = evaluate_groups(
             entries,
@@ -203,11 +252,14 @@ class _Share:
 
 
 def _cost(task: "ProbeTask") -> float:
+    from probebench.probes.cost import cost, machine
+
     try:
-        return task.cost
+        found = cost(task.cell, machine("cpu"))
     except (ProbebenchError, OSError):
         # What is wrong with it is told when it is evaluated.
         return 0.0
+    return found.seconds if found else 1.0
 
 
 def _draws(draws: int | None) -> int | None:
@@ -222,8 +274,10 @@ def groups_of(
     dataset: DataName | None,
     input_size: int | None,
     layer: str | Sequence[str] | None = None,
+    *,
+    absent: bool = True,
 ) -> "tuple[list[FeatureGroup], list[str | ProbebenchError]]":
-    """Returns the extractions that were asked for, and a line for each that is not there."""
+    """Returns the extractions that were asked for, a line for each that is damaged, and for each that is not there."""
     from probebench.api.models import model_id
     from probebench.registry.names import expand
 
@@ -246,4 +300,4 @@ def groups_of(
     )
     for warning in found.warnings:
         warn(warning)
-    return [*groups, *found.groups], list(found.problems)
+    return [*groups, *found.groups], [*found.problems, *(found.absent if absent else ())]

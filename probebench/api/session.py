@@ -6,18 +6,18 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from probebench.errors import ProbebenchError, ProbebenchWarning, UnfinishedError, UsageError
 from probebench.files import home
 from probebench.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from probebench.api.tables import Results
     from probebench.engine import Ray
     from probebench.registry import Registry
 
 
+Done = TypeVar("Done", bound=Sequence[Any])
 Path_ = str | os.PathLike[str]
 # Folders of a user's own entries, one or several.
 Folders = Path_ | Sequence[Path_]
@@ -76,7 +76,7 @@ def warn(message: str) -> None:
     warnings.warn(message, ProbebenchWarning, stacklevel=3)
 
 
-def finished(results: "Results", problems: Sequence[object]) -> "Results":
+def finished(results: Done, problems: Sequence[object]) -> Done:
     """Returns results where there was no problem.
 
     Raises:

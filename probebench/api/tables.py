@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, overload
 
 if TYPE_CHECKING:
+    # Named as parameters of classes, where ruff does not look.
     import pandas
 
-    from probebench.results.compare import ComparedPair
+    from probebench.evaluation.dry_run import PlannedCell  # noqa: F401
+    from probebench.results.compare import ComparedPair  # noqa: F401
     from probebench.results.schema import Result
 
 _SHOWN = ["model", "dataset", "kind", "protocol", "shots", "mean", "low", "high"]
@@ -78,37 +80,61 @@ class Results(Sequence["Result"]):
         return self.to_frame()._repr_html_()
 
 
-class Comparisons(Sequence["ComparedPair"]):
-    """Two checkpoints on the same draws and test images, wherever both have results."""
+class _Row(Protocol):
+    def as_row(self) -> dict[str, Any]:
+        """Returns its facts by the names of columns."""
 
-    def __init__(self, pairs: "Iterable[ComparedPair]") -> None:
-        """Takes compared pairs."""
-        self._pairs = tuple(pairs)
+
+RowT = TypeVar("RowT", bound=_Row)
+
+
+class Table(Sequence[RowT]):
+    """Things of one kind, each a row of a table."""
+
+    def __init__(self, rows: Iterable[RowT]) -> None:
+        """Takes the rows."""
+        self._rows = tuple(rows)
 
     @overload
-    def __getitem__(self, place: int) -> "ComparedPair": ...
+    def __getitem__(self, place: int) -> RowT: ...
 
     @overload
-    def __getitem__(self, place: slice) -> "Comparisons": ...
+    def __getitem__(self, place: slice) -> Self: ...
 
-    def __getitem__(self, place: int | slice) -> "ComparedPair | Comparisons":
-        """Returns one pair, or some of them."""
-        return Comparisons(self._pairs[place]) if isinstance(place, slice) else self._pairs[place]
+    def __getitem__(self, place: int | slice) -> RowT | Self:
+        """Returns one row, or some of them."""
+        return type(self)(self._rows[place]) if isinstance(place, slice) else self._rows[place]
 
     def __len__(self) -> int:
-        """The number of pairs."""
-        return len(self._pairs)
+        """The number of rows."""
+        return len(self._rows)
 
     def to_frame(self) -> "pandas.DataFrame":
-        """Returns a table, one row a pair.
-
-        ``difference`` is the first's mean score less the second's, a fraction of 1, with the ends ``low`` and ``high``
-        of its 95% interval; ``p_holm`` is the p-value that holds for all rows at once.
-        """
+        """Returns the table."""
         import pandas
 
-        return pandas.DataFrame([pair.as_row() for pair in self._pairs])
+        return pandas.DataFrame([row.as_row() for row in self._rows])
+
+    def __repr__(self) -> str:
+        """Returns the table in text."""
+        return str(self.to_frame().to_string(index=False)) if self._rows else f"{type(self).__name__}(none)"
 
     def _repr_html_(self) -> Any:
         """Returns the table for notebooks."""
         return self.to_frame()._repr_html_()
+
+
+class Comparisons(Table["ComparedPair"]):
+    """Two checkpoints on the same draws and test images, wherever both have results.
+
+    In the table ``difference`` is the first's mean score less the second's, a fraction of 1, with the ends ``low`` and
+    ``high`` of its 95% interval; ``p_holm`` is the p-value that holds for all rows at once.
+    """
+
+
+class PlannedCells(Table["PlannedCell"]):
+    """What evaluating would take, a cell each.
+
+    In the table ``seconds``, and peak bytes of memory of the ``host`` and of the ``device`` where that is a GPU, are by
+    the model of docs/probes.md; ``cached`` says whether features are there, ``done`` whether the result is.
+    """

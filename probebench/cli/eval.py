@@ -17,7 +17,7 @@ from probebench.cli.options import (
     registry_folders,
     registry_option,
 )
-from probebench.cli.steps import run_eval
+from probebench.cli.steps import print_costs, run_eval
 from probebench.registry.names import laid_out
 from probebench.registry.probes import PROBES
 
@@ -71,10 +71,15 @@ def _listed(words: Sequence[str], last: str) -> str:
     default="auto",
     show_default=True,
     help="Solver of the exact logistic protocols; auto is torch, our own, on a GPU where there is one. "
-    f"{_listed([name for name, probe in PROBES.items() if probe.numpy], ' and ')} are computed by NumPy.",
+    f"{_listed([name for name, probe in PROBES.items() if probe.numpy], ' and ')} are computed exactly, in float64.",
 )
 @engine_option
 @input_size_option
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Say what each cell would take in time and memory, by a model, and stop; features need not be there.",
+)
 @out_option
 @json_option
 @registry_option
@@ -90,6 +95,7 @@ def command(
     backend: str,
     engine: str,
     input_size: int | None,
+    dry_run: bool,
     out: Path,
     as_json: bool,
 ) -> None:
@@ -98,7 +104,8 @@ def command(
     The strength of regularisation, or the number of neighbours, is chosen on validation images only. Results that are
     there already are kept. Without --layer, every cached layer is evaluated, or the one that the protocol takes.
     """
-    run_eval(
+    run = print_costs if dry_run else run_eval
+    run(
         out,
         as_json=as_json,
         features=models or None,

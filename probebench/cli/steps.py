@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from probebench.api.dry_run import modelled_machine
 from probebench.api.evaluate import evaluate
-from probebench.cli.console import ProgressLines, done_of, print_json, raise_all
+from probebench.cli.console import ProgressLines, done_of, print_json, print_table, raise_all
 from probebench.cli.tables import edges, print_rank_shifts, print_results
 from probebench.errors import ProbebenchError
+from probebench.files import bytes_text
+from probebench.progress import duration
 
 if TYPE_CHECKING:
     from probebench.api.extractions import Extractions
@@ -88,4 +91,33 @@ def run_eval(out: Path, *, as_json: bool = False, **asked: Any) -> None:
         if said := edges(results):
             click.echo(said)
         click.echo(f"results are in {out}")
+    raise_all(failures)
+
+
+def print_costs(out: Path, *, as_json: bool = False, **asked: Any) -> None:
+    """Prints what evaluating would take, a row a cell.
+
+    Raises:
+        ProbebenchError: Something that was asked for cannot be told; all else is printed first.
+    """
+    from probebench.results.cells import shots_text
+
+    cells, failures = done_of(lambda: evaluate(**asked, out=out, dry_run=True))
+    if as_json:
+        print_json([cell.as_row() for cell in cells])
+    elif cells:
+        columns = [("model", "left"), ("data set", "left"), ("layer", "left"), ("protocol", "left"), ("shots", "right")]
+        columns += [("fits", "right"), ("time", "right"), ("memory", "right"), ("GPU memory", "right"), ("", "left")]
+        rows, whole = [], 0.0
+        for cell in cells:
+            told = cell.cost
+            whole += told.seconds if told and not cell.done else 0.0
+            facts = ["not modelled", "", "", ""]
+            if told is not None:
+                device = "" if told.device is None else bytes_text(round(told.device))
+                facts = [str(told.fits), duration(told.seconds), bytes_text(round(told.host)), device]
+            state = "done" if cell.done else "" if cell.cached else "no features yet"
+            rows.append([cell.model, cell.dataset, cell.layer, cell.protocol, shots_text(cell.shots), *facts, state])
+        print_table(columns, rows)
+        click.echo(f"in all about {duration(whole)}, one after another; modelled for {modelled_machine()}")
     raise_all(failures)

@@ -21,11 +21,13 @@ class Extractions:
 
     Attributes:
         groups: Those that are there.
-        problems: A line for each thing that was asked for and is not there, or cannot be read.
+        absent: A line for each thing that was asked for and is not there.
+        problems: A line for each that is there and cannot be read.
         warnings: What was passed over, and why.
     """
 
     groups: tuple[FeatureGroup, ...]
+    absent: tuple[str, ...]
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -88,7 +90,7 @@ def choose_extractions(
         and (places is None or path.parent.name in {place.replace(":", "-") for place in places})
     ]
     outright = [name for name in names if name in known]
-    problems += _absent(asked, bool(problems), outright, places or {}, narrowed, home)
+    absent = _absent(asked, bool(problems), outright, places or {}, narrowed, home)
     # One that was named and is not whole is told of as a failure; where a file is damaged, its own line says all.
     damaged = {(path.parent.parent.name, path.parent.name) for path in index.problems}
     lacking = [
@@ -96,7 +98,7 @@ def choose_extractions(
     ]
     passed_over = [group for group in lacking if group.dataset not in (places or {})]
     groups = [group for group in asked if not group.missing or (group in lacking and group not in passed_over)]
-    return Extractions(tuple(groups), tuple(problems), tuple(_passed_over(index, passed_over, groups)))
+    return Extractions(tuple(groups), tuple(absent), tuple(problems), tuple(_passed_over(index, passed_over, groups)))
 
 
 def _absent(

@@ -8,7 +8,9 @@ import numpy as np
 
 from probebench.cache.store import FeatureFile
 from probebench.evaluation.cached_task import CachedTask
+from probebench.evaluation.features import require_splits
 from probebench.fingerprint import fingerprint
+from probebench.probes.cost import Cell
 from probebench.probes.grid import fits_planned
 from probebench.registry.entry import Metric, Shots
 from probebench.registry.probes import PROBES
@@ -18,25 +20,15 @@ from probebench.results.store import result_path
 if TYPE_CHECKING:
     from probebench.evaluation.zeroshot import Prompts
 
-# What a fit takes beside its arithmetic, in products of a row, a feature and a class: some milliseconds.
-_ANY_FIT = 500_000
 # Raise it when the same cache and protocol would give other numbers.
 EVALUATOR_VERSION = 2
 
 
-def folds_of(protocol: ProtocolSpec, shots: Shots) -> int:
-    """Returns the folds inside every draw; 1 where it has none, or has them only where validation images are few."""
-    selection = protocol.full if shots == "full" else protocol.few_shot
-    folds = (selection.folds or 1) if selection.method == "k-fold" else 1
-    return folds if shots == "full" else min(folds, shots)
-
-
 def fits_a_draw(protocol: ProtocolSpec, shots: Shots) -> int:
     """Returns the fits that one draw takes, less those of a widened grid."""
-    selection = protocol.full if shots == "full" else protocol.few_shot
-    if selection.method == "fixed":
+    if protocol.selection(shots).method == "fixed":
         return 1
-    return fits_planned(protocol, folds_of(protocol, shots), protocol.refits(shots))
+    return fits_planned(protocol, protocol.folds(shots), protocol.refits(shots))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,12 +69,12 @@ class ProbeTask(CachedTask):
     @property
     def selection(self) -> Selection:
         """On what the strength is chosen."""
-        return self.protocol.full if self.shots == "full" else self.protocol.few_shot
+        return self.protocol.selection(self.shots)
 
     @property
     def folds(self) -> int:
-        """Folds inside every draw; 1 where it has none, or has them only where validation images are few."""
-        return folds_of(self.protocol, self.shots)
+        """Folds inside every draw."""
+        return self.protocol.folds(self.shots)
 
     @property
     def refit(self) -> bool:
@@ -95,15 +87,29 @@ class ProbeTask(CachedTask):
         return fits_a_draw(self.protocol, self.shots)
 
     @property
-    def cost(self) -> float:
-        """How long the task takes, beside others: rows x width x classes of each fit, and what each takes anyhow."""
-        fits = len(self.seeds) * self.fits_a_draw
-        if "train" not in self.group.paths:
-            return float(fits)
-        with FeatureFile(self.group.paths["train"]) as train:
-            images = np.unique(train.labels, return_counts=True)[1]
-            rows = train.rows if self.shots == "full" else int(np.minimum(images, self.shots).sum())
-            return float(fits) * (rows * train.width * len(images) + _ANY_FIT)
+    def cell(self) -> Cell:
+        """What its cost is told from.
+
+        Raises:
+            CacheError: A split is missing or damaged.
+        """
+        rows = {}
+        for split, path in self.group.paths.items():
+            with FeatureFile(path) as file:
+                rows[split] = file.rows
+                if split == "train":
+                    images, width = np.unique(file.labels, return_counts=True)[1], file.width
+        require_splits(self.group, "train", "test")
+        return Cell(
+            protocol=self.protocol,
+            shots=self.shots,
+            images=tuple(images.tolist()),
+            val=rows.get("val", 0),
+            test=rows["test"],
+            width=width,
+            draws=len(self.seeds),
+            backend=self.backend,
+        )
 
     @property
     def digest(self) -> str:

@@ -45,7 +45,7 @@ def backend_name(protocol: ProtocolSpec, asked: str) -> str:
         if asked != "auto":
             others = " and ".join(name for name, probe in PROBES.items() if not probe.numpy)
             raise UsageError(
-                f"--backend is for {others} probes; {protocol.probe} is computed by NumPy, exactly: "
+                f"--backend is for {others} probes; {protocol.probe} is computed exactly, in float64: "
                 f"leave --backend out for protocol {protocol.id}"
             )
     elif protocol.solver.name == "exact" and asked != "auto":

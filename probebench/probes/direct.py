@@ -27,16 +27,12 @@ from probebench.probes.direct_loss import Labels, Loss, Matrix, loss_of_many, lo
 from probebench.probes.fits import FittedDraw
 from probebench.probes.problem import Work, noise
 from probebench.probes.regularization_path import Solution
+from probebench.probes.sizes import whole_cost
 
 Features = npt.NDArray[np.floating[Any]]
 
 HALVINGS = 40
-# Multiplications of one Newton step of all draws of a shape up to which whole systems pay. torch's solver takes the
-# draws side by side and strengths after one another for little more, and its time goes into calls.
-MOST = 5e7
-# One fit alone, which need not turn its rows first, counts as so many an entry of rows and classes.
-ALONE = 5
-# Its system is solved whole up to so many multiplications; beyond them conjugate gradients or torch's solver have it.
+# A system is solved whole up to so many multiplications; beyond them conjugate gradients or torch's solver have it.
 MOST_WHOLE = 2e9
 # Conjugate gradients stop at this share of the gradient's norm, or at this share of what the certificate allows.
 FORCING, MARGIN = 0.2, 0.1
@@ -49,18 +45,6 @@ FEW, EASY, TINY = 4, 8, 5e4
 SINGLE = 1 << 18
 # Products of all pairs of up to so many features are kept.
 NARROW = 12
-
-
-def pays(draws: int, strengths: int, count: int, width: int, classes: int) -> bool:
-    """Says whether draws of N rows of D features in K classes, each at some strengths, are small enough."""
-    unknowns = (classes - 1) * (min(count, width) + 1)
-    cost = ALONE * count * unknowns if draws * strengths == 1 else draws * _whole_cost(count, unknowns)
-    return cost <= MOST
-
-
-def _whole_cost(count: int, unknowns: int) -> float:
-    """Returns the multiplications of forming and factorising a Hessian."""
-    return count * unknowns**2 + unknowns**3 / 3
 
 
 def _rms(features: Matrix) -> float:
@@ -111,7 +95,7 @@ class DirectPath:
         else:
             self._loss = partial(loss_of_many, (labels, np.arange(count)))
         self._w = np.zeros((classes - 1, len(self._rows)))
-        cost = _whole_cost(count, self._w.size)
+        cost = whole_cost(count, self._w.size)
         self._affordable, self._easy = cost <= MOST_WHOLE, True
         self._factor: tuple[tuple[float, float], Matrix | None] = (0.0, 0.0), None
         self._patience = int(cost / (STEP_COST * count * self._w.size + CALLS))

@@ -15,15 +15,19 @@ def strengths(protocol: ProtocolSpec) -> list[float]:
     return [float(value) for value in np.logspace(grid.start, grid.stop, grid.num)]
 
 
+def tries(protocol: ProtocolSpec) -> int:
+    """Returns how many values are tried, less those of a widened grid."""
+    grid, count = protocol.grid, len(strengths(protocol))
+    if not grid.coarse:
+        return count
+    step = (count - 1) // (grid.coarse - 1)
+    return grid.coarse + 2 * (step.bit_length() - 1)
+
+
 def fits_planned(protocol: ProtocolSpec, folds: int, refit: bool) -> int:
     """Returns how many fits choosing takes for one draw and a last fit, less those of a widened grid."""
-    grid = protocol.grid
-    tries = len(strengths(protocol))
-    if grid.coarse:
-        step = (tries - 1) // (grid.coarse - 1)
-        tries = grid.coarse + 2 * (step.bit_length() - 1)
     again = refit or folds > 1
-    return tries * max(folds, 1) * max(len(protocol.solver.learning_rates), 1) + again
+    return tries(protocol) * max(folds, 1) * max(len(protocol.solver.learning_rates), 1) + again
 
 
 def beyond(protocol: ProtocolSpec, side: Literal[-1, 1]) -> list[float]:

@@ -16,18 +16,16 @@ import torch
 
 from probebench.device import full_float32
 from probebench.probes.base import RowSource, as_source
-from probebench.probes.direct import DirectPath, pays
+from probebench.probes.direct import DirectPath
 from probebench.probes.fits import FittedDraw, SweepFit, collect, take_draw
 from probebench.probes.problem import Problem, Work
 from probebench.probes.regularization_path import RegularizationPath, Solution, walk
-from probebench.probes.rows import SMALL, Rows, dense, large, reduced
+from probebench.probes.rows import Rows, dense, large, reduced
+from probebench.probes.sizes import pays, side_by_side, way
 from probebench.probes.stream import NOT_FINITE, Feed, free_memory, pick_device, room_for_rows
 
 TOLERANCE = 1e-6
 MAX_ITERATIONS = 100
-# On a CPU, draws are solved side by side while their scores have at most this many entries; beyond that, one draw
-# alone keeps the cores busy and does not wait for slower ones.
-SIDE_BY_SIDE = 1 << 16
 
 
 def logistic_sweep(
@@ -142,7 +140,7 @@ def sweep(
         for everyone in _groups(parts, where):
             numbers = everyone
             shape = parts[everyone[0]].shape
-            if where.type == "cpu" and _kind(*shape[:2]) != "large" and pays(len(everyone), len(order), *shape):
+            if where.type == "cpu" and way(*shape[:2]) != "large" and pays(len(everyone), len(order), *shape):
                 numbers = []
                 for number in everyone:
                     alone = _solved_directly(parts[number], strengths, order, tol, fit_intercept, max_iter, work)
@@ -224,12 +222,6 @@ def _checked_draw(number: int, draw: Any, source: RowSource, labels: npt.NDArray
     return part
 
 
-def _kind(count: int, width: int) -> str:
-    if count <= width:
-        return "reduced"
-    return "dense" if count * width <= SMALL else "large"
-
-
 def _groups(parts: Sequence[Part], device: torch.device) -> Iterator[list[int]]:
     """Puts draws of one shape together, as many as pay side by side."""
     shapes: dict[tuple[int, int, int], list[int]] = {}
@@ -237,13 +229,13 @@ def _groups(parts: Sequence[Part], device: torch.device) -> Iterator[list[int]]:
         shapes.setdefault(part.shape, []).append(number)
     for (count, width, classes), numbers in shapes.items():
         most = 1
-        if _kind(count, width) != "large":
+        if way(count, width) != "large":
             # Scores and probabilities, rows in both precisions, features and their Gram matrix.
             bytes_each = count * (24 * classes + 20 * width + 8 * count)
             most = (
                 max(1, free_memory(device) // 4 // bytes_each)
                 if device.type == "cuda"
-                else max(1, SIDE_BY_SIDE // (count * classes))
+                else side_by_side(count, classes)
             )
         for start in range(0, len(numbers), most):
             yield numbers[start : start + most]
@@ -252,7 +244,7 @@ def _groups(parts: Sequence[Part], device: torch.device) -> Iterator[list[int]]:
 def _rows(group: Sequence[Part], device: torch.device, centre: bool, memory: int | None) -> Rows:
     first = group[0]
     count, width, classes = first.shape
-    kind = _kind(count, width)
+    kind = way(count, width)
     if kind == "large":
         room = room_for_rows(count, width, classes, device) if memory is None else memory
         return large(Feed.of(first.source, first.positions, device, room), centre)

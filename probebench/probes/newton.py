@@ -4,10 +4,12 @@ Eliminating the intercept instead of solving for it beside V halved the steps on
 directions stall without it at weak regularisation.
 """
 
+import contextlib
 from dataclasses import dataclass
 
 import torch
 
+from probebench.device import tf32_products
 from probebench.probes.precondition import Preconditioner
 from probebench.probes.problem import Point, Problem, dot, noise, square
 
@@ -84,6 +86,9 @@ def _direction(
     weight = penalty.to(dtype)[:, None, None]
     precondition = preconditioner.at(penalty, dtype)
     curved = problem.curvature_along(weight, dtype)
+    # Of large sets these products are nearly all of the time. Of turned rows rounding is relative to each coordinate:
+    # TF32 takes as many steps (tests/probes/test_newton.py), bf16 took up to five times as many.
+    turned = not problem.rows.cheap and problem.rows.basis is None
     residual = (-point.gradient / unit).to(dtype)
     step, shift = torch.zeros_like(residual), torch.zeros_like(point.intercept, dtype=dtype)
     towards = precondition(residual)
@@ -91,7 +96,8 @@ def _direction(
     active = open_ & (size > 0)
     steps = 0
     while steps < CG_STEPS:
-        bent, towards_b = curved(towards)
+        with tf32_products() if turned else contextlib.nullcontext():
+            bent, towards_b = curved(towards)
         steps += 1
         along = dot(towards, bent)
         active = active & (along > 0) & torch.isfinite(along)

@@ -18,10 +18,9 @@ import numpy as np
 import torch
 
 from probebench.probes.base import RowSource
-from probebench.probes.stream import BLOCK, Feed, spans_of
+from probebench.probes.sizes import BLOCK
+from probebench.probes.stream import Feed, spans_of
 
-# Rows (R, N, r) of at most this many entries are kept in float64 beside float32; larger ones in float32 alone.
-SMALL = 1 << 23
 # Float32 rows of larger sets that are kept go through products in blocks of this many entries, which cost no copy.
 KEPT_BLOCK = 1 << 24
 # Eigenvalues below this share of the largest, times N, are rounding and not features; below CLEAN they carry enough of

@@ -4,29 +4,21 @@ Rows come from disk or from the host's memory. On their way to a GPU they pass t
 one is copied there and computed with, a thread fills the other.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from probebench.device import available_memory
 from probebench.probes.base import BLOCK_ROWS, RowSource, as_source, blocks
 from probebench.probes.prepare import Preparation, PreparedRows
+from probebench.probes.sizes import BLOCK, CHUNK, GPU_BLOCK, GPU_CHUNK, GPU_SHARE, SHARE, working_bytes
 
 NOT_FINITE = "X holds NaN or infinite features (Input X contains NaN or infinity)"
-
-# Elementwise work on scores goes in chunks of this many entries: what stays in a core's cache, or what fills a GPU,
-# where each operation costs some microseconds however little it does.
-CHUNK, GPU_CHUNK = 1 << 16, 1 << 26
-# Rows that must be cast or read first go through products in blocks of this many entries, for the same reasons.
-BLOCK, GPU_BLOCK = 1 << 20, 1 << 24
-# Of what is free and not worked in, rows may take this share: a CPU's memory serves others too.
-SHARE, GPU_SHARE = 0.5, 0.9
 
 
 def pick_device(name: str) -> torch.device:
@@ -61,25 +53,14 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + held
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    return available_memory()
 
 
 def room_for_rows(count: int, width: int, classes: int, device: torch.device) -> int:
-    """Returns the bytes that the rows (N, D) of one draw may take beside what the solver works in.
-
-    That is, over N K scores: probabilities and scores in float32, scores in float64, and probabilities too where
-    directions are in float64; four temporary copies of a chunk, two of a block of rows, and the preconditioner's.
-    """
-    scores = count * classes * (4 + 4 + 8 + 8)
-    chunks = 4 * 8 * min(chunk_entries(device), count * classes)
-    blocks = 2 * 8 * min(block_entries(device), count * width)
-    preconditioner = 3 * 4 * classes * width**2 if classes * width <= count else 0
-    left = free_memory(device) - scores - chunks - blocks - preconditioner
-    return max(0, int((SHARE if device.type == "cpu" else GPU_SHARE) * left))
+    """Returns the bytes that the rows (N, D) of one draw may take beside what the solver works in."""
+    gpu = device.type != "cpu"
+    left = free_memory(device) - working_bytes(count, width, classes, gpu)
+    return max(0, int((GPU_SHARE if gpu else SHARE) * left))
 
 
 class Copies:

@@ -35,7 +35,7 @@ class DrawRule:
             if shots == "full":
                 return cls(shots, share=0.0 if own_validation else choice.share or 0.0)
             return cls(shots, min(shots, choice.most or 0))
-        chosen = spec.full if shots == "full" else spec.few_shot
+        chosen = spec.selection(shots)
         if shots == "full":
             return cls(shots, share=0.0 if chosen.method == "fixed" or own_validation else chosen.share or 0.0)
         if chosen.method == "holdout":
@@ -54,4 +54,4 @@ def takes_own_validation(spec: ProtocolSpec | FinetuneProtocol, shots: Shots) ->
     """Says whether a protocol chooses on the validation part of a data set that has one."""
     if isinstance(spec, FinetuneProtocol):
         return shots == "full" and spec.selection == "validation"
-    return (spec.full if shots == "full" else spec.few_shot).method == "own-split-or-holdout"
+    return spec.selection(shots).method == "own-split-or-holdout"

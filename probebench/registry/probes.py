@@ -24,7 +24,7 @@ class ProbeKind:
         whole: Whether these are counts: a grid then lists whole numbers.
         solvers: Names of solvers that a protocol may ask for.
         loss: Whether it gives probabilities. Without them there is no log-loss to choose by, nor its standard error.
-        numpy: Whether NumPy computes it, exactly, so that there is no backend to choose.
+        numpy: Whether it is computed exactly in float64, by NumPy or on a GPU, so that there is no backend to choose.
         rows: What a protocol must say of how features are prepared.
         because: Why it must: a predicate for the error line.
         needs: Fields of a protocol that are this probe's own and must be there.

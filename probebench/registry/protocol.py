@@ -272,6 +272,16 @@ class ProtocolSpec(Versioned):
         """The relative gap to the optimum within which a fit has converged; None where there is no optimum to reach."""
         return TOLERANCES.get(self.solver.name) if PROBES[self.probe].loss else None
 
+    def selection(self, shots: Shots) -> Selection:
+        """Returns on what the value is chosen at a number of shots."""
+        return self.full if shots == "full" else self.few_shot
+
+    def folds(self, shots: Shots) -> int:
+        """Returns folds inside every draw; 1 where it has none, or has them only where validation images are few."""
+        chosen = self.selection(shots)
+        folds = (chosen.folds or 1) if chosen.method == "k-fold" else 1
+        return folds if shots == "full" else min(folds, shots)
+
     def refits(self, shots: Shots) -> bool:
         """Says whether the last fit at a number of shots takes the validation images too."""
         return self.refit is True or (self.refit == "full" and shots == "full")

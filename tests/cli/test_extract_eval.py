@@ -104,7 +104,7 @@ def test_default_data_sets_are_the_offline_suite(run: Run, monkeypatch: pytest.M
         (["eval", "--shots", "0"], "--shots takes positive numbers and full"),
         (["eval", "--protocol", "defualt"], "did you mean default"),
         (["eval", "--protocol", "mieb", "--backend", "torch"], "prescribes its own solver (lbfgs)"),
-        (["eval", "--probe", "knn", "--backend", "torch"], "knn is computed by NumPy"),
+        (["eval", "--probe", "knn", "--backend", "torch"], "knn is computed exactly"),
         (
             ["eval", "--probe", "knn", "--protocol", "default"],
             "protocol default is for the logistic probe, not for knn",

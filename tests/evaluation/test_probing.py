@@ -425,7 +425,7 @@ def test_splits_that_do_not_fit_into_memory_are_read_in_blocks(
     held, _ = evaluate(task(group, "full", protocol=protocol), tmp_path / "held")
     monkeypatch.setattr("probebench.evaluation.features.IN_MEMORY", 0)
     monkeypatch.setattr("probebench.probes.base.BLOCK_ROWS", 256)
-    monkeypatch.setattr("probebench.probes.logistic.SMALL", 0)
+    monkeypatch.setattr("probebench.probes.sizes.SMALL", 0)
     # What is solved whole is small, and read whole.
     monkeypatch.setattr("probebench.probes.direct.MOST", 0)
     for name in ("rows.BLOCK", "stream.BLOCK"):

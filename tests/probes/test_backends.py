@@ -44,7 +44,7 @@ def test_the_name_that_results_record(shipped: Registry) -> None:
     with pytest.raises(UsageError, match="prescribes its own solver"):
         backend_name(shipped.protocol("mieb"), "torch")
     assert {backend_name(shipped.protocol(name), "auto") for name in ("ridge", "knn", "big_vision_lsr")} == {"numpy"}
-    with pytest.raises(UsageError, match=r"--backend is for logistic probes; knn is computed by NumPy"):
+    with pytest.raises(UsageError, match=r"--backend is for logistic probes; knn is computed exactly"):
         backend_name(shipped.protocol("knn"), "sklearn")
 
 

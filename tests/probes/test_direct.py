@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from probebench.probes import direct, logistic_sweep
+from probebench.probes import direct, logistic_sweep, sizes
 from tests.probes.certificate import check
 from tests.probes.test_logistic import data
 
@@ -31,7 +31,7 @@ def test_it_finds_what_conjugate_gradients_find(
     assert taken == Cs.tolist() and whole.converged.all() and 0 < whole.work.newton
     # With some hundreds of coefficients, conjugate gradients are tried first.
     assert (whole.work.cg > 0) == ((classes, width) in {(3, 60), (6, 60), (6, 50)})
-    monkeypatch.setattr(direct, "MOST", 0)
+    monkeypatch.setattr(sizes, "MOST", 0)
     steps = logistic_sweep(X, y, [np.arange(count)], Cs, tol=1e-10, fit_intercept=fit_intercept)
     assert len(taken) == len(Cs)
     assert np.allclose(whole.objective, steps.objective, rtol=1e-9)
@@ -63,10 +63,10 @@ def test_what_it_cannot_solve_goes_to_conjugate_gradients(monkeypatch: pytest.Mo
 
 
 def test_only_small_draws_are_solved_whole() -> None:
-    assert direct.pays(1, 17, 569, 30, 2) and direct.pays(5, 17, 10, 1280, 10)
-    assert not direct.pays(1, 1, 500, 2048, 100) and not direct.pays(1, 1, 20_000, 256, 20)
-    assert not direct.pays(1000, 17, 569, 30, 2)
-    assert direct.pays(1, 1, 20_000, 256, 2) and not direct.pays(1, 17, 20_000, 256, 2)
+    assert sizes.pays(1, 17, 569, 30, 2) and sizes.pays(5, 17, 10, 1280, 10)
+    assert not sizes.pays(1, 1, 500, 2048, 100) and not sizes.pays(1, 1, 20_000, 256, 20)
+    assert not sizes.pays(1000, 17, 569, 30, 2)
+    assert sizes.pays(1, 1, 20_000, 256, 2) and not sizes.pays(1, 17, 20_000, 256, 2)
 
 
 def test_the_callers_rows_are_left_alone() -> None:

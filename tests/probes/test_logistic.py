@@ -159,7 +159,7 @@ def test_large_rows_in_blocks_reach_the_same_optimum(monkeypatch: pytest.MonkeyP
     Cs = np.logspace(-4, 3, 8)
     small = logistic_sweep(X, y, [np.arange(400)], Cs)
     given = X.copy()
-    monkeypatch.setattr("probebench.probes.logistic.SMALL", 0)
+    monkeypatch.setattr("probebench.probes.sizes.SMALL", 0)
     monkeypatch.setattr(stream, "BLOCK", 20 * 64)
     kept = logistic_sweep(X.astype(np.float32), y, [np.arange(400)], Cs)
     read = logistic_sweep(X.astype(np.float32), y, [np.arange(400)], Cs, memory=0)
@@ -188,7 +188,7 @@ class Blocks:
 
 
 def test_rows_from_disk_are_read_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("probebench.probes.logistic.SMALL", 0)
+    monkeypatch.setattr("probebench.probes.sizes.SMALL", 0)
     monkeypatch.setattr(stream, "BLOCK", 20 * 300)
     X, y = data(4, 900, 20)
     source = Blocks(X)
@@ -381,7 +381,7 @@ def test_wrong_use_is_a_clear_value_error(name: str, said: str) -> None:
 
 
 def test_nan_in_large_rows_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("probebench.probes.logistic.SMALL", 0)
+    monkeypatch.setattr("probebench.probes.sizes.SMALL", 0)
     X, y, draws, Cs = bad("nan")
     with pytest.raises(ValueError, match="NaN or infinite"):
         logistic_sweep(X, y, draws, Cs)

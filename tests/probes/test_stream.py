@@ -12,7 +12,8 @@ from probebench.probes.base import ArrayRows
 from probebench.probes.prepare import Preparation, PreparedRows
 from probebench.probes.problem import Problem
 from probebench.probes.rows import Rows
-from probebench.probes.stream import CHUNK, Feed, free_memory, room_for_rows, spans_of, streamed
+from probebench.probes.sizes import CHUNK
+from probebench.probes.stream import Feed, free_memory, room_for_rows, spans_of, streamed
 from tests.arithmetic import CUDA, FakeCuda, PlainCopies, Watched, fake_cuda, is_there
 from tests.probes.test_logistic import data
 
@@ -152,12 +153,11 @@ def test_half_precision_rows_stay_as_they_are_where_float32_does_not_fit(fake_cu
 def test_no_tensor_of_the_host_meets_one_of_the_device(
     kind: str, fake_cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from probebench.probes import logistic, rows
+    from probebench.probes import sizes
 
     X, y = data(4, 40 if kind == "few" else 400, 60 if kind == "few" else 12)
     if kind in ("kept", "streamed"):
-        monkeypatch.setattr(rows, "SMALL", 10)
-        monkeypatch.setattr(logistic, "SMALL", 10)
+        monkeypatch.setattr(sizes, "SMALL", 10)
     memory = 0 if kind == "streamed" else None
     draws, Cs = [np.arange(len(y)), np.arange(len(y))[::-1].copy()], [0.1, 10.0]
     there = logistic_sweep(X, y, draws, Cs, device="cuda", memory=memory)
