@@ -1,7 +1,14 @@
-"""The registry: checkpoints, data sets, protocols and suites as TOML files."""
+"""The registry: checkpoints, data sets, protocols, sources and suites as TOML files."""
 
 from probebench.registry.load import Registry, validate_path
-from probebench.registry.schema import CheckpointSpec, DatasetSpec, FinetuneProtocol, ProtocolSpec, SuiteSpec
+from probebench.registry.schema import (
+    CheckpointSpec,
+    DatasetSpec,
+    FinetuneProtocol,
+    ProtocolSpec,
+    SourceSpec,
+    SuiteSpec,
+)
 
 __all__ = [
     "CheckpointSpec",
@@ -9,6 +16,7 @@ __all__ = [
     "ProtocolSpec",
     "FinetuneProtocol",
     "Registry",
+    "SourceSpec",
     "SuiteSpec",
     "validate_path",
 ]

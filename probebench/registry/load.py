@@ -15,12 +15,21 @@ from probebench.outside import read_toml
 from probebench.registry.architectures import TABLE, read_architectures
 from probebench.registry.names import expand
 from probebench.registry.protocol import ZEROSHOT
-from probebench.registry.schema import CheckpointSpec, DatasetSpec, Entry, FinetuneProtocol, ProtocolSpec, SuiteSpec
+from probebench.registry.schema import (
+    CheckpointSpec,
+    DatasetSpec,
+    Entry,
+    FinetuneProtocol,
+    ProtocolSpec,
+    SourceSpec,
+    SuiteSpec,
+)
 
 KINDS: dict[str, type[Entry]] = {
     "checkpoints": CheckpointSpec,
     "datasets": DatasetSpec,
     "protocols": ProtocolSpec,
+    "sources": SourceSpec,
     "suites": SuiteSpec,
 }
 E_ = TypeVar("E_", bound=Entry)
@@ -138,6 +147,7 @@ class Registry:
     datasets: Mapping[str, DatasetSpec]
     protocols: Mapping[str, ProtocolSpec]
     finetune_protocols: Mapping[str, FinetuneProtocol]
+    sources: Mapping[str, SourceSpec]
     suites: Mapping[str, SuiteSpec]
     folders: tuple[Path, ...]
     problems: tuple[str, ...]
@@ -201,6 +211,10 @@ class Registry:
         """Returns the data set of that id; raises UsageError with the nearest names."""
         return _get("data set", self.datasets, name, "probebench datasets list")
 
+    def source(self, name: str) -> SourceSpec:
+        """Returns the source of that id; raises UsageError with the nearest names."""
+        return _get("source", self.sources, name, "probebench sources list")
+
     def protocol(self, name: str) -> ProtocolSpec:
         """Returns the protocol of that id; raises UsageError with the nearest names."""
         if name in self.finetune_protocols:
@@ -242,8 +256,8 @@ def _get(kind: str, entries: Mapping[str, E_], name: str, listing: str) -> E_:
 def validate_path(path: Path) -> list[str]:
     """Checks one entry file, or every entry under a folder, and returns one line per problem.
 
-    A file's kind follows from its folder (checkpoints, datasets, protocols, suites); elsewhere it is a checkpoint, or
-    by its name the table of architectures.
+    A file's kind follows from its folder (checkpoints, datasets, protocols, sources, suites); elsewhere it is a
+    checkpoint, or by its name the table of architectures.
 
     Raises:
         UsageError: There is nothing to check at ``path``.

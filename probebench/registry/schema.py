@@ -5,6 +5,7 @@ from probebench.registry.dataset import DatasetSpec, Splits, SuiteSpec
 from probebench.registry.entry import Entry
 from probebench.registry.finetune_protocol import Augment, FinetuneProtocol
 from probebench.registry.protocol import Grid, ProtocolSpec, Selection, Solver
+from probebench.registry.source import SourceSpec
 
 __all__ = [
     "Architecture",
@@ -21,6 +22,7 @@ __all__ = [
     "Selection",
     "Solver",
     "Source",
+    "SourceSpec",
     "Splits",
     "SuiteSpec",
     "Weights",

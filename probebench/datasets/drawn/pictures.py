@@ -1,0 +1,101 @@
+"""Reads packages of pictures: Debian's openclipart-png and oxygen-icon-theme."""
+
+import functools
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from probebench.datasets.drawn.drawing import Drawing, hash_share, reader
+from probebench.datasets.drawn.iconify import words
+from probebench.datasets.drawn.package import PackageError
+from probebench.datasets.drawn.render import draw_picture
+
+CLIPART, OXYGEN = "usr/share/openclipart/png", "usr/share/icons/oxygen/base"
+# Stars that differ in the number of their points alone, and folders that say nothing of what is in them.
+_STARS, _NO_CATEGORY = "shapes/stars", ("unsorted", "special")
+# Words by which a variant of a drawing is told from another.
+_VARIANT = {"bw", "small", "big", "large", "outline", "color", "colour", "colors", "black", "white", "grey", "gray"}
+# What a category needs to be a class.
+_FEWEST = 30
+# Sizes of icons, the wanted one first, then the next to be scaled.
+_SIZES = ("64x64", "128x128", "256x256", "48x48", "32x32", "22x22")
+
+
+def series_of(name: str) -> str:
+    """Returns a name without numbers, single letters and words of variants: equal for variants of one drawing."""
+    kept = [word for word in re.split(r"[^a-z]+", name.lower()) if len(word) > 1 and word not in _VARIANT]
+    return "-".join(kept) or name.lower()
+
+
+def _pictures(top: Path) -> Iterator[Path]:
+    """Yields the pictures below a folder; links are other names of pictures that are there already."""
+    if not top.is_dir():
+        raise PackageError(f"{top} is missing; remove the package's folder and run the same command again")
+    yield from (path for path in sorted(top.rglob("*.png")) if not path.is_symlink() and path.is_file())
+
+
+def _clipart(folders: Sequence[Path]) -> Iterator[tuple[Path, Path, str]]:
+    """Yields each picture of Open Clip Art, its name below the top folder, and its series."""
+    top = folders[0] / CLIPART
+    for path in _pictures(top):
+        yield path, path.relative_to(top), series_of(path.stem)
+
+
+def _is_source(name: Path, series: str) -> bool:
+    return name.as_posix().startswith(_STARS) or hash_share("openclipart half", series) < 0.5
+
+
+@reader("clipart")
+def clipart(folders: Sequence[Path]) -> list[Drawing]:
+    """Reads the half of Open Clip Art that is a source; the rule goes by series of names."""
+    return [
+        _drawing(path, name, series, " ".join(words(one) for one in name.parent.parts[:2]))
+        for path, name, series in _clipart(folders)
+        if _is_source(name, series)
+    ]
+
+
+@reader("clipart_set")
+def clipart_set(folders: Sequence[Path]) -> list[Drawing]:
+    """Reads the other half of Open Clip Art, by its upper folders."""
+    return _large_classes(
+        [
+            _drawing(path, name, series, words(name.parts[0]))
+            for path, name, series in _clipart(folders)
+            if not _is_source(name, series) and name.parts[0] not in _NO_CATEGORY
+        ]
+    )
+
+
+def _drawing(path: Path, name: Path, series: str, label: str) -> Drawing:
+    said = re.sub(r"\s*\d+[a-z]?$", "", words(name.stem)) or words(name.stem)
+    folders = " ".join(words(one) for one in name.parent.parts)
+    return Drawing(
+        name=name.with_suffix("").as_posix(),
+        caption=f"{said}, {folders}" if folders else said,
+        label=label,
+        series=series,
+        concepts=(series,),
+        draw=functools.partial(draw_picture, path),
+    )
+
+
+def _large_classes(drawings: Sequence[Drawing]) -> list[Drawing]:
+    counts = Counter(one.label for one in drawings)
+    return [one for one in drawings if counts[one.label] >= _FEWEST]
+
+
+@reader("oxygen")
+def oxygen(folders: Sequence[Path]) -> list[Drawing]:
+    """Reads the icons of Oxygen by their contexts, each in the size that is nearest to the wanted one."""
+    top, found = folders[0] / OXYGEN, dict[str, Drawing]()
+    if not top.is_dir():
+        raise PackageError(f"{top} is missing; remove the package's folder and run the same command again")
+    for size in _SIZES:
+        for path in _pictures(top / size):
+            name = Path(path.parent.name) / path.name
+            if name.with_suffix("").as_posix() not in found:
+                drawing = _drawing(path, name, series_of(path.stem), words(path.parent.name))
+                found[drawing.name] = drawing
+    return _large_classes(list(found.values()))

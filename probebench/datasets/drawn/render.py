@@ -1,0 +1,83 @@
+"""Draws SVG, pictures and characters as RGB images on white."""
+
+import importlib.util
+import warnings
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont, features
+
+from probebench.datasets.base import decode
+from probebench.errors import UsageError
+from probebench.registry.drawn import Drawn
+
+_RESVG = "resvg-py"
+_WHITE = (255, 255, 255)
+# Of the side: the size of a font, and what a character may take at most.
+_FONT, _ROOM = 0.7, 0.9
+
+
+def renderer_of(drawn: Drawn) -> str:
+    """Returns the library that draws an entry's images here, and its version.
+
+    Raises:
+        UsageError: It is not installed.
+    """
+    import PIL
+
+    if not drawn.renderer.startswith(_RESVG):
+        freetype = f", FreeType {features.version_module('freetype2')}" if "FreeType" in drawn.renderer else ""
+        return f"Pillow {PIL.__version__}{freetype}"
+    if importlib.util.find_spec("resvg_py") is None:
+        raise UsageError("drawing SVG needs resvg-py: pip install 'probebench[pretrain]'")
+    import resvg_py
+
+    return f"{_RESVG} {resvg_py.__version__}"
+
+
+def draw_svg(text: str, side: int) -> Image.Image:
+    """Draws an SVG of any shape into a square."""
+    import resvg_py
+
+    png = bytes(
+        resvg_py.svg_to_bytes(svg_string=text, background="white", width=side, height=side, skip_system_fonts=True)
+    )
+    return Image.open(BytesIO(png)).convert("RGB")
+
+
+def draw_picture(path: Path, side: int) -> Image.Image:
+    """Scales a picture, whatever its shape, into the middle of a white square; transparent parts become white.
+
+    Raises:
+        DatasetError: It cannot be read.
+    """
+    with warnings.catch_warnings():
+        # Some clip art is large.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        picture = decode(path, str(path)).convert("RGBA")
+    scale = side / max(picture.size)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    # White first: the colour of what is transparent means nothing.
+    flat = Image.alpha_composite(Image.new("RGBA", picture.size, (*_WHITE, 255)), picture).convert("RGB")
+    square = Image.new("RGB", (side, side), _WHITE)
+    square.paste(flat.resize(size, Image.Resampling.LANCZOS), ((side - size[0]) // 2, (side - size[1]) // 2))
+    return square
+
+
+@lru_cache(maxsize=8)
+def _font(path: Path, size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
+
+
+def draw_character(path: Path, character: str, side: int) -> Image.Image:
+    """Draws a character of a font in black, in the middle; smaller where it would not fit."""
+    size = round(_FONT * side)
+    box = _font(path, size).getbbox(character)
+    if (large := max(box[2] - box[0], box[3] - box[1])) > _ROOM * side:
+        size = max(1, int(size * _ROOM * side / large))
+        box = _font(path, size).getbbox(character)
+    image = Image.new("L", (side, side), 255)
+    place = ((side - box[2] - box[0]) / 2, (side - box[3] - box[1]) / 2)
+    ImageDraw.Draw(image).text(tuple(map(round, place)), character, fill=0, font=_font(path, size))
+    return image.convert("RGB")
