@@ -7,6 +7,7 @@ from itertools import combinations
 from typing import Any
 
 from probebench.results.cells import beside, counted, gather, shots_text, size_text
+from probebench.results.overlap import Sources, overlap, shared_concepts
 from probebench.results.schema import Result
 from probebench.results.short import on_too_few
 from probebench.study import checkpoints, contrasts, sides, sizes, sources
@@ -117,6 +118,8 @@ def study(
     chance: Mapping[str, float] | None = None,
     versions: Mapping[str, int] | None = None,
     size_tolerance: float = SAME_SIZE,
+    entries: Sources | None = None,
+    shared_share: float = 1.0,
 ) -> Study:
     """Asks every question of measured results, and of published ones, never of both.
 
@@ -126,16 +129,19 @@ def study(
         chance: Score of guessing, by data set.
         versions: The present version of each protocol.
         size_tolerance: Sizes within this factor are one size.
+        entries: Sources by id, whose entries say what of a data set each holds; such pairs are left out.
+        shared_share: Pairs are left out too where the source shows what more than this share of the test images show.
     """
     leading: list[Claim] = []
     others: list[Claim] = []
     dropped: list[Dropped] = []
     asked: list[Asked] = []
     for name, held in sorted(group_by(results, lambda result: result.provenance).items()):
+        part = _Part(name, PanelMaker(Noise(read), chance or {}), size_tolerance)
+        held = _unseen(held, entries or {}, shared_share, part)
         found = observations(held)
         if not found:
             continue
-        part = _Part(name, PanelMaker(Noise(read), chance or {}), size_tolerance)
         if few := sum(on_too_few(result) for result in held):
             part.drop(counted(few, "result"), "fewer than half of the classes have that many images, or a trial run")
         first, rest = _ask(found, part)
@@ -266,6 +272,20 @@ def _across(tracks: Mapping[Track, list[Observation]], by_track: dict[Track, lis
 
 
 # ---------------------------------------------------------------- what takes no part
+
+
+def _unseen(held: Sequence[Result], entries: Sources, share: float, part: _Part) -> list[Result]:
+    """Leaves out results of checkpoints on data sets that they have seen in pre-training."""
+    kept = []
+    for result in held:
+        names = "+".join(sorted(source.name for source in result.checkpoint.sources))
+        if overlap(result.checkpoint, result.dataset, entries) == "yes":
+            part.drop(f"{names} on {result.dataset}", "seen before: the source holds test images")
+        elif (shared := shared_concepts(result.checkpoint, result.dataset, entries)) > share:
+            part.drop(f"{names} on {result.dataset}", f"the source shows what {shared:.0%} of the test images show")
+        else:
+            kept.append(result)
+    return kept
 
 
 def _newest(found: Sequence[Observation], part: _Part) -> list[Observation]:

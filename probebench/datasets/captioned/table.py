@@ -34,6 +34,11 @@ class Row:
     concepts: tuple[str, ...] = ()
     split: str | None = None
 
+    @property
+    def id(self) -> str:
+        """The image's id in a drawn data set: its file without the ending."""
+        return str(PurePosixPath(self.file).with_suffix(""))
+
 
 def write_table(path: Path, rows: Iterable[Row]) -> None:
     """Writes a table whole; columns that no row needs are left out."""

@@ -2,20 +2,26 @@
 
 import functools
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from PIL import Image
 
 from probebench.datasets.drawn.drawing import Drawing, hash_share, reader
 from probebench.datasets.drawn.iconify import words
 from probebench.datasets.drawn.package import PackageError
 from probebench.datasets.drawn.render import draw_picture
+from probebench.errors import one_line
 
 CLIPART, OXYGEN = "usr/share/openclipart/png", "usr/share/icons/oxygen/base"
 # Stars that differ in the number of their points alone, and folders that say nothing of what is in them.
 _STARS, _NO_CATEGORY = "shapes/stars", ("unsorted", "special")
 # Words by which a variant of a drawing is told from another.
 _VARIANT = {"bw", "small", "big", "large", "outline", "color", "colour", "colors", "black", "white", "grey", "gray"}
+# Pixels: seventeen drawings are so large that decoding them would take gigabytes.
+_HUGE = 10_000_000
 # What a category needs to be a class.
 _FEWEST = 30
 # Sizes of icons, the wanted one first, then the next to be scaled.
@@ -39,7 +45,22 @@ def _clipart(folders: Sequence[Path]) -> Iterator[tuple[Path, Path, str]]:
     """Yields each picture of Open Clip Art, its name below the top folder, and its series."""
     top = folders[0] / CLIPART
     for path in _pictures(top):
-        yield path, path.relative_to(top), series_of(path.stem)
+        if not _is_huge(path):
+            yield path, path.relative_to(top), series_of(path.stem)
+
+
+def _is_huge(path: Path) -> bool:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            with Image.open(path) as picture:
+                return picture.width * picture.height > _HUGE
+        except Image.DecompressionBombError:
+            return True
+        except OSError as error:
+            raise PackageError(
+                f"{path} cannot be read ({one_line(error, 80)}); remove its package and run the same command again"
+            ) from error
 
 
 def _is_source(name: Path, series: str) -> bool:

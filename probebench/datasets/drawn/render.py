@@ -1,7 +1,6 @@
 """Draws SVG, pictures and characters as RGB images on white."""
 
 import importlib.util
-import warnings
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -13,7 +12,6 @@ from probebench.errors import UsageError
 from probebench.registry.drawn import Drawn
 
 _RESVG = "resvg-py"
-_WHITE = (255, 255, 255)
 # Of the side: the size of a font, and what a character may take at most.
 _FONT, _ROOM = 0.7, 0.9
 
@@ -52,17 +50,14 @@ def draw_picture(path: Path, side: int) -> Image.Image:
     Raises:
         DatasetError: It cannot be read.
     """
-    with warnings.catch_warnings():
-        # Some clip art is large.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        picture = decode(path, str(path)).convert("RGBA")
+    picture = decode(path, str(path)).convert("RGBA")
     scale = side / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    # White first: the colour of what is transparent means nothing.
-    flat = Image.alpha_composite(Image.new("RGBA", picture.size, (*_WHITE, 255)), picture).convert("RGB")
-    square = Image.new("RGB", (side, side), _WHITE)
-    square.paste(flat.resize(size, Image.Resampling.LANCZOS), ((side - size[0]) // 2, (side - size[1]) // 2))
-    return square
+    # Pillow weighs colours by their opacity: the colour of what is transparent means nothing.
+    small = picture.resize(size, Image.Resampling.LANCZOS)
+    square = Image.new("RGBA", (side, side), (255, 255, 255, 255))
+    square.alpha_composite(small, ((side - size[0]) // 2, (side - size[1]) // 2))
+    return square.convert("RGB")
 
 
 @lru_cache(maxsize=8)
