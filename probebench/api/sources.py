@@ -1,11 +1,14 @@
 """Sources of pre-training: captioned images by id, or a user's own."""
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probebench.api.session import Folders, listed, open_registry
+from probebench.api.session import Folders, Path_, listed, open_registry
 from probebench.errors import DatasetError, UnfinishedError
 from probebench.files import home
+from probebench.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from probebench.datasets.captioned.captioned import Captioned
@@ -43,8 +46,13 @@ def list_sources(*, registry: Folders = ()) -> list[dict[str, Any]]:
     ]
 
 
-def show_source(source: str, *, registry: Folders = ()) -> dict[str, Any]:
+def show_source(source: str, *, registry: Folders = (), sheet: Path_ | None = None) -> dict[str, Any]:
     """Returns what is known of a source: its entry, and what was found where it is on this machine.
+
+    Args:
+        source: As ``load_source`` takes it.
+        registry: Folders of your own entries.
+        sheet: A picture to write, of some images of each label.
 
     Raises:
         UsageError: There is no such source.
@@ -58,7 +66,14 @@ def show_source(source: str, *, registry: Folders = ()) -> dict[str, Any]:
     try:
         found = open_source(source, opened_registry, home() / "datasets")
     except NotPreparedError as error:
+        if sheet is not None:
+            raise
         return facts | {"not_on_this_machine": error.mend}
+    if sheet is not None:
+        from probebench.datasets.sheet import write_sheet
+
+        shown = write_sheet(Path(sheet), found.images, found.ids, found.labels, found.class_names)
+        facts["sheet"] = f"{os.fspath(sheet)} ({shown} images)"
     return facts | {
         "id": found.id,
         "images": len(found),
@@ -101,3 +116,55 @@ def prepare_sources(sources: str | Sequence[str], *, registry: Folders = ()) -> 
     if problems:
         raise UnfinishedError(done, problems)
     return done
+
+
+def compare_sources(
+    sources: str | Sequence[str],
+    datasets: str | Sequence[str],
+    *,
+    registry: Folders = (),
+    commit: bool = False,
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Counts test images of data sets that are in sources: the same pixels, alike, or of the same thing.
+
+    Args:
+        sources: Ids, globs, comma lists, and sources of your own.
+        datasets: Ids, suites, globs and comma lists.
+        registry: Folders of your own entries.
+        commit: Whether to write what was found into the sources' entries.
+        progress: Hears how far it is; None: nobody.
+
+    Returns:
+        A line for each pair: source, dataset, exact, near, concepts, and how many test images there are.
+
+    Raises:
+        UsageError: There is no such source or data set; or a source without an entry was to be committed.
+        DatasetError: One is not on this machine, or is wrong.
+    """
+    from probebench.datasets.captioned.open import open_source
+    from probebench.datasets.captioned.overlap import concepts_of, shared_with
+    from probebench.datasets.named.layout import Layout
+    from probebench.datasets.open import open_dataset
+    from probebench.registry.names import expand_datasets, expand_sources
+    from probebench.registry.write import write_shared
+
+    opened, root = open_registry(registry), home() / "datasets"
+    names = expand_sources(opened, listed(sources))
+    if commit:
+        for name in names:
+            opened.source(name)
+    wanted = expand_datasets(opened, listed(datasets), sources=False)
+    compared = {
+        name: (open_dataset(name, opened, root), concepts_of(Layout(opened.dataset(name), root))) for name in wanted
+    }
+    found = []
+    for name in names:
+        source = open_source(name, opened, root)
+        shared = {}
+        for dataset, (images, concepts) in compared.items():
+            shared[dataset] = shared_with(source, images, concepts, progress or Silent())
+            found.append({"source": source.id, "dataset": dataset, **shared[dataset].model_dump()})
+        if commit:
+            write_shared(opened.entry_file("sources", name), shared)
+    return found

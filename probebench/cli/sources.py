@@ -1,12 +1,13 @@
 """``probebench sources``: captioned images to pre-train on."""
 
+from pathlib import Path
 from typing import Any
 
 import click
 
-from probebench.api.sources import list_sources, prepare_sources, show_source
-from probebench.cli.console import print_json, print_table
-from probebench.cli.options import json_option, registry_folders, registry_option
+from probebench.api.sources import compare_sources, list_sources, prepare_sources, show_source
+from probebench.cli.console import ProgressLines, print_json, print_table
+from probebench.cli.options import json_option, max_pixels_option, registry_folders, registry_option, sheet_option
 from probebench.errors import UnfinishedError
 
 _PLAIN = ("title", "url", "license", "captions", "labels", "images", "distinct", "classes", "fingerprint")
@@ -43,11 +44,13 @@ def list_command(as_json: bool) -> None:
 
 @command.command()
 @click.argument("source")
+@sheet_option
+@max_pixels_option
 @registry_option
 @json_option
-def show(source: str, as_json: bool) -> None:
+def show(source: str, sheet: Path | None, as_json: bool) -> None:
     """Show what is known of a source: an id, a folder with captions.csv, wds:SHARDS or hf:NAME."""
-    facts = show_source(source, registry=registry_folders())
+    facts = show_source(source, registry=registry_folders(), sheet=sheet)
     if as_json:
         print_json(facts)
         return
@@ -72,8 +75,33 @@ def _print_facts(facts: dict[str, Any]) -> None:
         )
     for caption in facts.get("examples", ()):
         click.echo(f"caption: {caption}")
+    if "sheet" in facts:
+        click.echo(f"sheet: {facts['sheet']}")
     if "not_on_this_machine" in facts:
         click.echo(f"not on this machine: {facts['not_on_this_machine']}")
+
+
+@command.command()
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.option("--dataset", "datasets", multiple=True, required=True, help="Id, suite, glob or comma list; repeats.")
+@click.option("--commit", is_flag=True, help="Write what was found into the sources' entries.")
+@registry_option
+@json_option
+def overlap(sources: tuple[str, ...], datasets: tuple[str, ...], commit: bool, as_json: bool) -> None:
+    """Count test images of data sets that are in sources: the same pixels, alike, or of the same thing.
+
+    SOURCE is an id, a glob or a comma list, or a source of your own.
+    """
+    with ProgressLines("images") as progress:
+        found = compare_sources(sources, datasets, registry=registry_folders(), commit=commit, progress=progress)
+    if as_json:
+        print_json(found)
+        return
+    numbers = ("exact", "near", "concepts", "test")
+    print_table(
+        [("source", "left"), ("data set", "left"), *((name, "right") for name in numbers)],
+        [[one["source"], one["dataset"], *(str(one[name]) for name in numbers)] for one in found],
+    )
 
 
 @command.command()

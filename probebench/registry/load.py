@@ -203,6 +203,10 @@ class Registry:
         specs = (*self.protocols.values(), *self.finetune_protocols.values(), ZEROSHOT)
         return {spec.id: spec.version for spec in specs}
 
+    def entry_file(self, kind: str, name: str) -> Path:
+        """Returns the file of an entry that is there."""
+        return next(path for folder in self.folders if (path := folder / kind / f"{name}.toml").is_file())
+
     def checkpoint(self, name: str) -> CheckpointSpec:
         """Returns the checkpoint of that id; raises UsageError with the nearest names."""
         return _get("model", self.checkpoints, name, "probebench models list")
