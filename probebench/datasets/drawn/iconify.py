@@ -65,8 +65,11 @@ class _IconSet:
             ) from error
 
     def _box(self, icon: Mapping[str, Any]) -> str:
+        """Returns the square around an icon, which would be stretched to one."""
         width, height = (icon.get(name, side) for name, side in zip(("width", "height"), self._side, strict=True))
-        return f"{icon.get('left', 0)} {icon.get('top', 0)} {width} {height}"
+        side = max(width, height)
+        left, top = icon.get("left", 0) - (side - width) / 2, icon.get("top", 0) - (side - height) / 2
+        return f"{left:g} {top:g} {side:g} {side:g}"
 
     def svg(self, name: str) -> str:
         """Returns the whole SVG of an icon."""

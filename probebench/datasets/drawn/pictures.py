@@ -16,8 +16,10 @@ from probebench.datasets.drawn.render import draw_picture
 from probebench.errors import one_line
 
 CLIPART, OXYGEN = "usr/share/openclipart/png", "usr/share/icons/oxygen/base"
-# Stars that differ in the number of their points alone, and folders that say nothing of what is in them.
-_STARS, _NO_CATEGORY = "shapes/stars", ("unsorted", "special")
+# A fifth of all pictures are stars that differ in the number of their points alone: of these some are kept.
+_STARS, _STARS_KEPT = "shapes/stars", 0.02
+# Folders that say nothing of what is in them.
+_NO_CATEGORY = ("unsorted", "special")
 # Words by which a variant of a drawing is told from another.
 _VARIANT = {"bw", "small", "big", "large", "outline", "color", "colour", "colors", "black", "white", "grey", "gray"}
 # Pixels: seventeen drawings are so large that decoding them would take gigabytes.
@@ -45,8 +47,10 @@ def _clipart(folders: Sequence[Path]) -> Iterator[tuple[Path, Path, str]]:
     """Yields each picture of Open Clip Art, its name below the top folder, and its series."""
     top = folders[0] / CLIPART
     for path in _pictures(top):
-        if not _is_huge(path):
-            yield path, path.relative_to(top), series_of(path.stem)
+        name = path.relative_to(top).with_suffix("")
+        star = name.as_posix().startswith(_STARS) and hash_share("stars", name.as_posix()) >= _STARS_KEPT
+        if not star and not _is_huge(path):
+            yield path, name, series_of(path.stem)
 
 
 def _is_huge(path: Path) -> bool:
@@ -63,8 +67,8 @@ def _is_huge(path: Path) -> bool:
             ) from error
 
 
-def _is_source(name: Path, series: str) -> bool:
-    return name.as_posix().startswith(_STARS) or hash_share("openclipart half", series) < 0.5
+def _is_source(series: str) -> bool:
+    return hash_share("openclipart half", series) < 0.5
 
 
 @reader("clipart")
@@ -73,7 +77,7 @@ def clipart(folders: Sequence[Path]) -> list[Drawing]:
     return [
         _drawing(path, name, series, " ".join(words(one) for one in name.parent.parts[:2]))
         for path, name, series in _clipart(folders)
-        if _is_source(name, series)
+        if _is_source(series)
     ]
 
 
@@ -84,16 +88,16 @@ def clipart_set(folders: Sequence[Path]) -> list[Drawing]:
         [
             _drawing(path, name, series, words(name.parts[0]))
             for path, name, series in _clipart(folders)
-            if not _is_source(name, series) and name.parts[0] not in _NO_CATEGORY
+            if not _is_source(series) and name.parts[0] not in _NO_CATEGORY
         ]
     )
 
 
 def _drawing(path: Path, name: Path, series: str, label: str) -> Drawing:
-    said = re.sub(r"\s*\d+[a-z]?$", "", words(name.stem)) or words(name.stem)
+    said = re.sub(r"\s*\d+[a-z]?$", "", words(name.name)) or words(name.name)
     folders = " ".join(words(one) for one in name.parent.parts)
     return Drawing(
-        name=name.with_suffix("").as_posix(),
+        name=name.as_posix(),
         caption=f"{said}, {folders}" if folders else said,
         label=label,
         series=series,
@@ -115,8 +119,7 @@ def oxygen(folders: Sequence[Path]) -> list[Drawing]:
         raise PackageError(f"{top} is missing; remove the package's folder and run the same command again")
     for size in _SIZES:
         for path in _pictures(top / size):
-            name = Path(path.parent.name) / path.name
-            if name.with_suffix("").as_posix() not in found:
-                drawing = _drawing(path, name, series_of(path.stem), words(path.parent.name))
-                found[drawing.name] = drawing
+            name = Path(path.parent.name) / path.stem
+            if name.as_posix() not in found:
+                found[name.as_posix()] = _drawing(path, name, series_of(path.stem), words(path.parent.name))
     return _large_classes(list(found.values()))
