@@ -5,7 +5,7 @@ from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont, features
+from PIL import Image, ImageDraw, ImageFont, ImageOps, features
 
 from probebench.datasets.base import decode
 from probebench.errors import UsageError
@@ -66,13 +66,18 @@ def _font(path: Path, size: int) -> ImageFont.FreeTypeFont:
 
 
 def draw_character(path: Path, character: str, side: int) -> Image.Image:
-    """Draws a character of a font in black, in the middle; smaller where it would not fit."""
-    size = round(_FONT * side)
-    box = _font(path, size).getbbox(character)
-    if (large := max(box[2] - box[0], box[3] - box[1])) > _ROOM * side:
-        size = max(1, int(size * _ROOM * side / large))
-        box = _font(path, size).getbbox(character)
-    image = Image.new("L", (side, side), 255)
-    place = ((side - box[2] - box[0]) / 2, (side - box[3] - box[1]) / 2)
-    ImageDraw.Draw(image).text(tuple(map(round, place)), character, fill=0, font=_font(path, size))
-    return image.convert("RGB")
+    """Draws a character of a font in black, its ink in the middle; smaller where it would not fit."""
+    ink = _ink(path, character, round(_FONT * side))
+    if (large := max(ink.size)) > _ROOM * side:
+        ink = _ink(path, character, max(1, int(_FONT * side * _ROOM * side / large)))
+    image = Image.new("L", (side, side), 0)
+    image.paste(ink, ((side - ink.width) // 2, (side - ink.height) // 2))
+    return ImageOps.invert(image).convert("RGB")
+
+
+def _ink(path: Path, character: str, size: int) -> Image.Image:
+    """Returns a character in white on black, cut to its ink."""
+    # Some characters reach far out of their box.
+    canvas = Image.new("L", (8 * size, 8 * size), 0)
+    ImageDraw.Draw(canvas).text((3 * size, 3 * size), character, fill=255, font=_font(path, size))
+    return canvas.crop(canvas.getbbox() or (0, 0, 1, 1))
