@@ -5,6 +5,7 @@
 - ``pb.extract``, ``pb.load_features``: features of a checkpoint, or a module of yours, on a data set, cached once;
 - ``pb.evaluate``, ``pb.zeroshot``, ``pb.finetune``: results on fixed draws, with intervals;
 - ``pb.load_results``, ``pb.compare``, ``pb.run_study``, ``pb.build_leaderboard``: what results say;
+- ``pb.prepare_sources``, ``pb.load_source``: captioned images to pre-train on, in nested sizes;
 - ``pb.LogisticProbe``, ``pb.logistic_sweep``: the solver, on arrays of your own.
 
 Each error that a user can mend is a ``pb.ProbebenchError`` of one line; where some of several things could not be done,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from probebench.api.features import Features
     from probebench.api.finetune import finetune
     from probebench.api.report import build_leaderboard, compare, load_results, run_study
+    from probebench.api.sources import load_source, prepare_sources
     from probebench.api.tables import Results
     from probebench.errors import ProbebenchError, ProbebenchWarning, UnfinishedError, UsageError
     from probebench.probes.estimator import LogisticProbe
@@ -35,6 +37,8 @@ _PLACES = {
     "evaluate": "api.evaluate",
     "zeroshot": "api.evaluate",
     "finetune": "api.finetune",
+    "load_source": "api.sources",
+    "prepare_sources": "api.sources",
     "Results": "api.tables",
     "compare": "api.report",
     "load_results": "api.report",
@@ -63,7 +67,9 @@ __all__ = [
     "finetune",
     "load_features",
     "load_results",
+    "load_source",
     "logistic_sweep",
+    "prepare_sources",
     "run_study",
     "zeroshot",
 ]

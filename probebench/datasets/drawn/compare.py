@@ -3,7 +3,7 @@
 import warnings
 from pathlib import Path
 
-from probebench.datasets.drawn.package import other_version, package_folder
+from probebench.datasets.drawn.package import other_version, where_packages_are
 from probebench.datasets.drawn.render import renderer_of
 from probebench.errors import DatasetError, ProbebenchWarning
 from probebench.registry.drawn import Drawn
@@ -44,6 +44,5 @@ def check_pixels(name: str, drawn: Drawn, pixels: str, root: Path) -> None:
 
 def redraw(drawn: Drawn, root: Path) -> str:
     """Says how to begin again from whole packages."""
-    folders = [str(package_folder(package, root)) for package in drawn.packages]
-    what = folders[0] if len(folders) == 1 else f"the {len(folders)} packages in {Path(folders[0]).parent}"
-    return f"remove {what}, which may be half unpacked or changed, and run the same command again"
+    packages = where_packages_are(drawn, root)
+    return f"remove {packages}, which may be half unpacked or changed, and run the same command again"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from probebench.errors import DatasetError, describe_os_error, one_line
 from probebench.fingerprint import file_sha256
-from probebench.registry.drawn import Package
+from probebench.registry.drawn import Drawn, Package
 
 # Debian's packages lie below it where they are installed.
 SYSTEM = Path("/")
@@ -76,6 +76,12 @@ def by_hand(package: Package, root: Path) -> str:
         else (f"apt-get download {package.name}", "deb")
     )
     return f"place the .{ending} of `{get}`, run on any machine, in {place.parent}"
+
+
+def where_packages_are(drawn: Drawn, root: Path) -> str:
+    """Says where the packages of an entry lie unpacked."""
+    folders = [package_folder(package, root) for package in drawn.packages]
+    return str(folders[0]) if len(folders) == 1 else f"the {len(folders)} packages in {folders[0].parent}"
 
 
 def other_version(package: Package, root: Path) -> str | None:

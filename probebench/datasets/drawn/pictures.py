@@ -20,8 +20,14 @@ CLIPART, OXYGEN = "usr/share/openclipart/png", "usr/share/icons/oxygen/base"
 _STARS, _STARS_KEPT = "shapes/stars", 0.02
 # Folders that say nothing of what is in them.
 _NO_CATEGORY = ("unsorted", "special")
+# Folders of variants of one thing, all of them in the part that is a source.
+_VARIANTS = ("computer/icons", "computer/buttons", "recreation/games/cards", "signs_and_symbols/flags")
 # Words by which a variant of a drawing is told from another.
-_VARIANT = {"bw", "small", "big", "large", "outline", "color", "colour", "colors", "black", "white", "grey", "gray"}
+_VARIANT = {
+    *("bw", "small", "big", "large", "outline", "simple", "plain", "color", "colour", "colors", "dark", "light"),
+    *("black", "white", "grey", "gray", "red", "green", "blue", "yellow", "orange", "purple", "cyan", "pink", "brown"),
+    *("left", "right", "up", "down", "open", "new", "the", "by", "of", "clipart", "icon"),
+}
 # Pixels: seventeen drawings are so large that decoding them would take gigabytes.
 _HUGE = 10_000_000
 # What a category needs to be a class.
@@ -44,13 +50,16 @@ def _pictures(top: Path) -> Iterator[Path]:
 
 
 def _clipart(folders: Sequence[Path]) -> Iterator[tuple[Path, Path, str]]:
-    """Yields each picture of Open Clip Art, its name below the top folder, and its series."""
+    """Yields each picture of Open Clip Art, its name below the top folder, and its series.
+
+    The first word that is no variant's makes the series, because artists' names behind it are cut off anywhere.
+    """
     top = folders[0] / CLIPART
     for path in _pictures(top):
         name = path.relative_to(top).with_suffix("")
         star = name.as_posix().startswith(_STARS) and hash_share("stars", name.as_posix()) >= _STARS_KEPT
         if not star and not _is_huge(path):
-            yield path, name, series_of(path.stem)
+            yield path, name, series_of(path.stem).partition("-")[0]
 
 
 def _is_huge(path: Path) -> bool:
@@ -67,28 +76,28 @@ def _is_huge(path: Path) -> bool:
             ) from error
 
 
-def _is_source(series: str) -> bool:
-    return hash_share("openclipart half", series) < 0.5
+def _is_source(name: Path, series: str) -> bool:
+    return name.as_posix().startswith(_VARIANTS) or hash_share("openclipart half", series) < 0.5
 
 
 @reader("clipart")
 def clipart(folders: Sequence[Path]) -> list[Drawing]:
-    """Reads the half of Open Clip Art that is a source; the rule goes by series of names."""
+    """Reads the part of Open Clip Art that is a source; the rule goes by series of names."""
     return [
         _drawing(path, name, series, " ".join(words(one) for one in name.parent.parts[:2]))
         for path, name, series in _clipart(folders)
-        if _is_source(series)
+        if _is_source(name, series)
     ]
 
 
 @reader("clipart_set")
 def clipart_set(folders: Sequence[Path]) -> list[Drawing]:
-    """Reads the other half of Open Clip Art, by its upper folders."""
+    """Reads the other part of Open Clip Art, by its upper folders."""
     return _large_classes(
         [
             _drawing(path, name, series, words(name.parts[0]))
             for path, name, series in _clipart(folders)
-            if not _is_source(series) and name.parts[0] not in _NO_CATEGORY
+            if not _is_source(name, series) and name.parts[0] not in _NO_CATEGORY
         ]
     )
 

@@ -45,12 +45,14 @@ def draw_svg(text: str, side: int) -> Image.Image:
 
 
 def draw_picture(path: Path, side: int) -> Image.Image:
-    """Scales a picture, whatever its shape, into the middle of a white square; transparent parts become white.
+    """Scales a picture, less its transparent border, into the middle of a white square.
 
     Raises:
         DatasetError: It cannot be read.
     """
     picture = decode(path, str(path)).convert("RGBA")
+    # Many a page is empty but for a corner.
+    picture = picture.crop(picture.getbbox(alpha_only=True))
     scale = side / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     # Pillow weighs colours by their opacity: the colour of what is transparent means nothing.

@@ -18,7 +18,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     top = tmp_path_factory.mktemp("clipart")
     for folder in ("animals/birds", "animals", "food/fruit", "food", "unsorted"):
         for number in range(45):
-            word = "".join(chr(97 + (number // 26**place) % 26) for place in range(3)) + folder[:3]
+            word = "".join(chr(97 + (number // 26**place) % 26) for place in range(3)) + folder[:3] + folder[-2:]
             for variant in ("", "_01", "_bw"):
                 picture(top / CLIPART / folder / f"{word}{variant}.png", number, (6, 6))
     for number in range(100):
@@ -33,7 +33,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         (("apple_01", "apple_02", "apple_bw", "apple", "Apple_2_outline"), "apple"),
         (("star_05pt02step", "star_99pt01step"), "star-pt-step"),
-        (("crawfish1_bw_ganson", "crawfish2_ganson"), "crawfish-ganson"),
+        (("crawfish1_bw_ganson", "crawfish2_ganson", "red_crawfish_ganson"), "crawfish-ganson"),
         (("ornamental_h_7", "ornamental_c_k"), "ornamental"),
         (("301", "301"), "301"),
     ],
@@ -68,7 +68,7 @@ def test_no_series_is_in_two_splits(package: Path) -> None:
 
 def test_captions_are_the_name_and_its_folders(package: Path) -> None:
     captions = {one.name: one.caption for one in (*clipart([package]), *clipart_set([package]))}
-    assert captions["animals/birds/aaaani_01"] == captions["animals/birds/aaaani"] == "aaaani, animals birds"
+    assert captions["animals/birds/aaaanids_01"] == captions["animals/birds/aaaanids"] == "aaaanids, animals birds"
 
 
 def test_huge_pictures_are_left_out(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,17 +79,27 @@ def test_huge_pictures_are_left_out(package: Path, monkeypatch: pytest.MonkeyPat
 
 def test_a_picture_stands_in_the_middle_on_white(tmp_path: Path) -> None:
     pixels = np.zeros((8, 16, 4), np.uint8)
-    # Red, and a half whose colour means nothing because it is transparent.
-    pixels[:, 8:] = (255, 0, 0, 255)
-    pixels[:, :8] = (0, 255, 0, 0)
+    # Red at both ends; between them colours mean nothing because they are transparent.
+    pixels[:] = (0, 255, 0, 0)
+    pixels[:, :4] = pixels[:, 12:] = (255, 0, 0, 255)
     Image.fromarray(pixels, "RGBA").save(tmp_path / "wide.png")
     drawn = np.asarray(draw_picture(tmp_path / "wide.png", 32))
     assert drawn.shape == (32, 32, 3)
     assert (drawn[:8] == 255).all() and (drawn[24:] == 255).all()
     # Scaling rings a little at the edge.
-    assert (drawn[8:24, :14] > 240).all() and (np.abs(drawn[9:23, 18:].astype(int) - (255, 0, 0)) < 15).all()
+    red = drawn[9:23, [*range(6), *range(26, 32)]].astype(int)
+    assert (drawn[8:24, 10:22] > 240).all() and (np.abs(red - (255, 0, 0)) < 15).all()
     # No green shines through at the edge.
     assert (drawn[..., 1] <= drawn[..., 0]).all()
+
+
+def test_an_empty_border_is_cut_off(tmp_path: Path) -> None:
+    pixels = np.zeros((100, 60, 4), np.uint8)
+    pixels[10:20, 5:15] = (0, 0, 0, 255)
+    Image.fromarray(pixels, "RGBA").save(tmp_path / "page.png")
+    Image.fromarray(0 * pixels, "RGBA").save(tmp_path / "empty.png")
+    assert (np.asarray(draw_picture(tmp_path / "page.png", 16)) == 0).all()
+    assert (np.asarray(draw_picture(tmp_path / "empty.png", 16)) == 255).all()
 
 
 def test_an_icon_is_taken_in_the_size_that_is_nearest(tmp_path: Path) -> None:
