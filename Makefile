@@ -66,6 +66,7 @@ docs: $(STAMP)
 	$(call written,parameter_table,probebench/leaderboard/parameters.json)
 	$(call written,layer_table,registry/layers.json)
 	$(BIN)/python -m probebench.tools.dataset_table docs/datasets.md
+	$(BIN)/python -m probebench.tools.source_table docs/sources.md
 
 # The documentation with the leaderboard in it, at site/docs/index.html. A warning or a broken link fails.
 site: $(STAMP) $(SITE_STAMP)

@@ -7,7 +7,7 @@ from pathlib import Path
 from probebench.registry.dataset import DatasetSpec
 from probebench.registry.load import Registry
 
-_BEGIN, _END = "<!-- made by `make docs` from registry/datasets -->\n", "<!-- end -->"
+_BEGIN, _END = "<!-- made by `make docs` from {} -->\n", "<!-- end -->"
 
 
 def dataset_table(specs: Iterable[DatasetSpec]) -> str:
@@ -23,10 +23,11 @@ def dataset_table(specs: Iterable[DatasetSpec]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def with_table(page: str, table: str) -> str:
+def with_table(page: str, table: str, made_from: str = "registry/datasets") -> str:
     """Returns the page with the table between its two marks."""
-    before, _, rest = page.partition(_BEGIN)
-    return f"{before}{_BEGIN}{table}{_END}{rest.partition(_END)[2]}"
+    begin = _BEGIN.format(made_from)
+    before, _, rest = page.partition(begin)
+    return f"{before}{begin}{table}{_END}{rest.partition(_END)[2]}"
 
 
 if __name__ == "__main__":

@@ -74,8 +74,8 @@ class Layout:
         if self.spec.drawn:
             packages = where_packages_are(self.spec.drawn, self.place.parent)
             return DatasetError(
-                f"data set {self.spec.id}: {fault}; remove {self.place} and {packages}, which may be half unpacked, and "
-                f"run probebench datasets prepare {self.spec.id}"
+                f"data set {self.spec.id}: {fault}; remove {self.place} and {packages}, which may be half unpacked, "
+                f"and run probebench datasets prepare {self.spec.id}"
             )
         # A folder that several entries share holds more than this set.
         remove = "" if self.spec.folder else f"remove {self.place} and "

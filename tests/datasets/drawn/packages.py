@@ -34,7 +34,11 @@ EMOJI = {
 def icon_set(names: Mapping[str, str], **changes: Any) -> dict[str, Any]:
     """icons.json, metadata.json and chars.json of a set whose drawings are circles, each another."""
     icons = {
-        name: {"body": CIRCLE.format(x=2 + number % 12, r=2 + number % 5, fill=f"#{(number * 81649 + 4096) % 0x1000000:06x}")}
+        name: {
+            "body": CIRCLE.format(
+                x=2 + number % 12, r=2 + number % 5, fill=f"#{(number * 81649 + 4096) % 0x1000000:06x}"
+            )
+        }
         for number, name in enumerate(names)
     }
     icons["old-drawing"] = {"body": "<path d='M0 0h9v9z'/>", "hidden": True}
@@ -87,7 +91,12 @@ def npm_package(archive: Path, version: str = "1.0.0") -> Package:
 
 
 def source_spec(packages: Sequence[Package], images: int, classes: int, **changes: Any) -> SourceSpec:
-    drawn = {"reader": "emoji", "side": 16, "renderer": "resvg-py 0.5.0", "packages": [one.model_dump() for one in packages]}
+    drawn = {
+        "reader": "emoji",
+        "side": 16,
+        "renderer": "resvg-py 0.5.0",
+        "packages": [one.model_dump() for one in packages],
+    }
     drawn |= changes.pop("drawn", {})
     values = {
         "id": "tiny",

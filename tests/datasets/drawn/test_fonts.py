@@ -79,9 +79,10 @@ def test_letters_of_scripts_and_none_of_plain_latin(scripts: Path) -> None:
     alpha = next(one for one in found if one.name == "u03b1")
     assert alpha.caption == "greek small letter alpha" and alpha.concepts == ("u03b1",)
     # Of two fonts Sans comes first.
-    assert alpha.draw(32).tobytes() == draw_character(
-        scripts / FONTS / "truetype" / "NotoSans-Regular.ttf", "α", 32
-    ).tobytes()
+    assert (
+        alpha.draw(32).tobytes()
+        == draw_character(scripts / FONTS / "truetype" / "NotoSans-Regular.ttf", "α", 32).tobytes()
+    )
 
 
 def test_a_character_is_black_on_white_in_the_middle(scripts: Path) -> None:
