@@ -7,13 +7,13 @@ from itertools import combinations
 from typing import Any
 
 from probebench.results.cells import beside, counted, gather, shots_text, size_text
-from probebench.results.overlap import Sources, overlap, shared_concepts
+from probebench.results.overlap import Sources
 from probebench.results.schema import Result
 from probebench.results.short import on_too_few
 from probebench.study import checkpoints, contrasts, sides, sizes, sources
 from probebench.study.claims import Claim
 from probebench.study.noise import Noise, Read
-from probebench.study.observations import SAME_SIZE, Observation, Track, group_by, observations, same_sizes
+from probebench.study.observations import SAME_SIZE, Observation, Track, group_by, observations, same_sizes, unseen
 from probebench.study.panel import IMAGES, level_of
 from probebench.study.panels import PanelMaker
 
@@ -138,7 +138,9 @@ def study(
     asked: list[Asked] = []
     for name, held in sorted(group_by(results, lambda result: result.provenance).items()):
         part = _Part(name, PanelMaker(Noise(read), chance or {}), size_tolerance)
-        held = _unseen(held, entries or {}, shared_share, part)
+        held, seen = unseen(held, entries or {}, shared_share)
+        for what, why in seen:
+            part.drop(what, why)
         found = observations(held)
         if not found:
             continue
@@ -272,20 +274,6 @@ def _across(tracks: Mapping[Track, list[Observation]], by_track: dict[Track, lis
 
 
 # ---------------------------------------------------------------- what takes no part
-
-
-def _unseen(held: Sequence[Result], entries: Sources, share: float, part: _Part) -> list[Result]:
-    """Leaves out results of checkpoints on data sets that they have seen in pre-training."""
-    kept = []
-    for result in held:
-        names = "+".join(sorted(source.name for source in result.checkpoint.sources))
-        if overlap(result.checkpoint, result.dataset, entries) == "yes":
-            part.drop(f"{names} on {result.dataset}", "seen before: the source holds test images")
-        elif (shared := shared_concepts(result.checkpoint, result.dataset, entries)) > share:
-            part.drop(f"{names} on {result.dataset}", f"the source shows what {shared:.0%} of the test images show")
-        else:
-            kept.append(result)
-    return kept
 
 
 def _newest(found: Sequence[Observation], part: _Part) -> list[Observation]:
