@@ -1,7 +1,5 @@
 """Draws the images of an entry into a folder, once: PNG files and a table of them, there whole or not at all."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,6 +8,7 @@ from probebench.datasets.drawn.drawing import Drawing, hash_share, read_drawings
 from probebench.datasets.drawn.package import obtain
 from probebench.datasets.drawn.render import renderer_of
 from probebench.errors import DatasetError, one_line
+from probebench.files import replacing_folder
 from probebench.progress import heard
 from probebench.registry.drawn import Drawn
 
@@ -39,14 +38,8 @@ def draw(drawn: Drawn, place: Path, root: Path, *, splits: bool) -> None:
     """
     renderer_of(drawn)
     drawings = read_drawings(drawn, [obtain(package, root) for package in drawn.packages])
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{place.name}-", dir=place.parent) as scratch:
-        # A folder in it: nobody else may look into the scratch folder itself.
-        folder = Path(scratch) / place.name
+    with replacing_folder(place) as folder:
         write_table(folder / TABLE, [_drawn(one, folder, drawn.side, splits) for one in _told(drawings)])
-        if place.exists():
-            shutil.rmtree(place)
-        folder.replace(place)
 
 
 def _told(drawings: Sequence[Drawing]) -> Iterator[Drawing]:

@@ -6,11 +6,11 @@ import re
 import shutil
 import subprocess
 import tarfile
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from probebench.errors import DatasetError, describe_os_error, one_line
+from probebench.files import replacing_folder
 from probebench.fingerprint import file_sha256
 from probebench.registry.drawn import Drawn, Package
 
@@ -50,20 +50,17 @@ def obtain(package: Package, root: Path) -> Path:
     folder, mend = package_folder(package, root), by_hand(package, root)
     if folder.is_dir():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
     # What is half unpacked is never in its place.
-    with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=folder.parent) as scratch:
-        unpacked = Path(scratch) / "unpacked"
+    with replacing_folder(folder) as unpacked:
         archive = _placed(package, folder.parent)
         if archive is None and (files := _installed(package)):
             for file in files:
                 (unpacked / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(SYSTEM / file, unpacked / file, follow_symlinks=False)
         else:
-            archive = archive or _fetch(package, Path(scratch), mend)
+            archive = archive or _fetch(package, unpacked.parent, mend)
             _check(package, archive, mend)
             _unpack(archive, unpacked, mend)
-        unpacked.replace(folder)
     return folder
 
 

@@ -54,7 +54,16 @@ def test_an_interrupted_drawing_leaves_nothing(
     monkeypatch.setattr(drawing, "_drawn", stops)
     with pytest.raises(error):
         draw(drawn, place, root, splits=False)
-    assert not place.exists() and not list(place.parent.iterdir())
+    assert [path.name for path in place.parent.iterdir()] == [".tiny.lock"]
+
+
+def test_what_a_killed_drawing_left_goes_with_the_next(drawn: Drawn, root: Path) -> None:
+    left = root / ".tiny~abc" / "tiny" / "images"
+    left.mkdir(parents=True)
+    other = root / ".tiny~abc".replace("tiny", "tinytoo")
+    other.mkdir()
+    draw(drawn, root / "tiny", root, splits=False)
+    assert not left.exists() and other.exists() and read_table(root / "tiny")
 
 
 def test_a_drawing_that_cannot_be_drawn_is_named(root: Path) -> None:
