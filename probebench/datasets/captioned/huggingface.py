@@ -44,9 +44,7 @@ def open_hf_captions(text: str, root: Path) -> Captioned:
     image, caption = image_column(source, features), _caption_column(source, features)
     key = [source.place, source.config, split, image]
     ids, images = table_images(rows, image, "all", source, root / "hf" / f"{fingerprint(key)[:32]}.npz")
-    class_names, labels = (), None
-    if source.label:
-        class_names, labels = number_labels(_labels(source, rows))
+    class_names, labels = number_labels(_labels(source, rows)) if source.label else ((), None)
     title = Path(source.place).name if source.local else "-".join(filter(None, (source.place, commit[:8])))
     return check_captioned(
         Captioned(

@@ -91,8 +91,9 @@ def _alike(source: Captioned) -> dict[int, set[int]]:
 def _add_equal(found: dict[int, set[int]], digests: npt.NDArray[np.generic]) -> None:
     _, first, place = np.unique(digests, return_index=True, return_inverse=True)
     groups: dict[int, list[int]] = defaultdict(list)
-    for position in np.flatnonzero(np.bincount(place.reshape(-1), minlength=len(first))[place.reshape(-1)] > 1):
-        groups[int(place.reshape(-1)[position])].append(int(position))
+    place = place.reshape(-1)
+    for position in np.flatnonzero(np.bincount(place, minlength=len(first))[place] > 1).tolist():
+        groups[int(place[position])].append(position)
     for group in groups.values():
         for position in group:
             found[position] |= {*group} - {position}

@@ -33,7 +33,7 @@ EMOJI = {
 
 def icon_set(names: Mapping[str, str], **changes: Any) -> dict[str, Any]:
     """icons.json, metadata.json and chars.json of a set whose drawings are circles, each another."""
-    icons = {
+    icons: dict[str, dict[str, Any]] = {
         name: {
             "body": CIRCLE.format(
                 x=2 + number % 12, r=2 + number % 5, fill=f"#{(number * 81649 + 4096) % 0x1000000:06x}"

@@ -43,7 +43,7 @@ def test_an_interrupted_drawing_leaves_nothing(
     drawn: Drawn, root: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
     place = root / "sources" / "tiny"
-    whole, done = drawing._drawn, []
+    whole, done = drawing._drawn, list[int]()
 
     def stops(*arguments: object) -> object:
         if len(done) == 3:
