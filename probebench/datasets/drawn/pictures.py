@@ -76,8 +76,11 @@ def _is_huge(path: Path) -> bool:
             ) from error
 
 
-def _is_source(name: Path, series: str) -> bool:
-    return name.as_posix().startswith(_VARIANTS) or hash_share("openclipart half", series) < 0.5
+def _cut_clipart(folders: Sequence[Path], *, source: bool) -> list[tuple[Path, Path, str]]:
+    """Returns the pictures of one of the two parts; those named as one in a folder of variants go with that."""
+    found = list(_clipart(folders))
+    variants = {name.name for _, name, _ in found if name.as_posix().startswith(_VARIANTS)}
+    return [one for one in found if source == (one[1].name in variants or hash_share("openclipart half", one[2]) < 0.5)]
 
 
 @reader("clipart")
@@ -85,8 +88,7 @@ def clipart(folders: Sequence[Path]) -> list[Drawing]:
     """Reads the part of Open Clip Art that is a source; the rule goes by series of names."""
     return [
         _drawing(path, name, series, " ".join(words(one) for one in name.parent.parts[:2]))
-        for path, name, series in _clipart(folders)
-        if _is_source(name, series)
+        for path, name, series in _cut_clipart(folders, source=True)
     ]
 
 
@@ -96,8 +98,8 @@ def clipart_set(folders: Sequence[Path]) -> list[Drawing]:
     return _large_classes(
         [
             _drawing(path, name, series, words(name.parts[0]))
-            for path, name, series in _clipart(folders)
-            if not _is_source(name, series) and name.parts[0] not in _NO_CATEGORY
+            for path, name, series in _cut_clipart(folders, source=False)
+            if name.parts[0] not in _NO_CATEGORY
         ]
     )
 
