@@ -17,7 +17,8 @@ def seconds(typed: str) -> float:
 
 def main() -> None:
     """Prints each, the slowest first."""
-    found = sorted(((seconds(typed), typed) for typed in WRONG), reverse=True)
+    # The best of three: what else the machine does takes cycles from each.
+    found = sorted(((min(seconds(typed) for _ in range(3)), typed) for typed in WRONG), reverse=True)
     for took, typed in found:
         print(f"{took:5.2f} s  probebench {typed}")
 

@@ -4,6 +4,7 @@
 
 - ``pb.extract``, ``pb.load_features``: features of a checkpoint, or a module of yours, on a data set, cached once;
 - ``pb.evaluate``, ``pb.zeroshot``, ``pb.finetune``: results on fixed draws, with intervals;
+- ``pb.run_experiment``: all of that, of what a file declares;
 - ``pb.load_results``, ``pb.compare``, ``pb.run_study``, ``pb.build_leaderboard``: what results say;
 - ``pb.prepare_sources``, ``pb.load_source``: captioned images to pre-train on, in nested sizes;
 - ``pb.LogisticProbe``, ``pb.logistic_sweep``: the solver, on arrays of your own.
@@ -17,13 +18,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from probebench.api.evaluate import evaluate, zeroshot
+    from probebench.api.evaluate import evaluate
+    from probebench.api.experiment import run_experiment
     from probebench.api.extract import extract, load_features
     from probebench.api.features import Features
     from probebench.api.finetune import finetune
     from probebench.api.report import build_leaderboard, compare, load_results, run_study
     from probebench.api.sources import load_source, prepare_sources
     from probebench.api.tables import Results
+    from probebench.api.zeroshot import zeroshot
     from probebench.errors import ProbebenchError, ProbebenchWarning, UnfinishedError, UsageError
     from probebench.probes.estimator import LogisticProbe
     from probebench.probes.logistic import logistic_sweep
@@ -35,10 +38,11 @@ _PLACES = {
     "load_features": "api.extract",
     "Features": "api.features",
     "evaluate": "api.evaluate",
-    "zeroshot": "api.evaluate",
+    "zeroshot": "api.zeroshot",
     "finetune": "api.finetune",
     "load_source": "api.sources",
     "prepare_sources": "api.sources",
+    "run_experiment": "api.experiment",
     "Results": "api.tables",
     "compare": "api.report",
     "load_results": "api.report",
@@ -70,6 +74,7 @@ __all__ = [
     "load_source",
     "logistic_sweep",
     "prepare_sources",
+    "run_experiment",
     "run_study",
     "zeroshot",
 ]

@@ -87,3 +87,10 @@ def home() -> Path:
     if path.exists() and not path.is_dir():
         raise UsageError(f"PROBEBENCH_HOME {path} is a file; name a folder")
     return path.absolute()
+
+
+def free_space(folder: Path) -> int:
+    """Returns the bytes that are free where a folder is, or is to be."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free

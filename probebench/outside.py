@@ -11,7 +11,7 @@ from typing import Any
 # Bytes of an entry, a table or a map, and values and nested keys in one. The longest entry has 32 kB and 2,000 values.
 TOML_BYTES, _TOML_VALUES, _TOML_DEPTH = 1 << 20, 20_000, 16
 # Bytes of one result or manifest, and values in it: what parses it keeps an error of each.
-JSON_BYTES, _JSON_VALUES = 64 << 20, 50_000
+JSON_BYTES, JSON_VALUES = 64 << 20, 50_000
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -69,13 +69,16 @@ def read_toml(path: Path, most: int = TOML_BYTES) -> dict[str, Any]:
         ValueError: It is not TOML, or holds more values or deeper keys than any entry has.
     """
     text = read_bytes(path, most).decode()
-    bare = _TEXTS.sub("s", text)
-    # The parser's memory grows with the square of a key's parts.
-    parts = max((piece.count(".") for piece in re.split(r"[^\w.\-\t ]", bare)), default=0)
-    if parts > _TOML_DEPTH:
-        raise ValueError(f"nested too deeply: a key of {parts + 1} parts")
-    if (values := bare.count(",") + bare.count("=")) > _TOML_VALUES:
-        raise ValueError(f"{values:,} values, where {_TOML_VALUES:,} are the most")
+    # Texts and comments can only hold more of these, and a key ends with its line: most files need no closer look.
+    dots = max(line.count(".") for line in text.split("\n"))
+    if dots > _TOML_DEPTH or text.count(",") + text.count("=") > _TOML_VALUES:
+        bare = _TEXTS.sub("s", text)
+        # The parser's memory grows with the square of a key's parts.
+        parts = max((piece.count(".") for piece in re.split(r"[^\w.\-\t ]", bare)), default=0)
+        if parts > _TOML_DEPTH:
+            raise ValueError(f"nested too deeply: a key of {parts + 1} parts")
+        if (values := bare.count(",") + bare.count("=")) > _TOML_VALUES:
+            raise ValueError(f"{values:,} values, where {_TOML_VALUES:,} are the most")
     try:
         return tomllib.loads(text)
     except RecursionError:
@@ -90,6 +93,6 @@ def read_json(path: Path, most: int = JSON_BYTES) -> bytes:
         ValueError: It holds more values than any result has.
     """
     content = read_bytes(path, most)
-    if (values := content.count(b",")) > _JSON_VALUES:
-        raise ValueError(f"{values:,} values, where {_JSON_VALUES:,} are the most")
+    if (values := content.count(b",")) > JSON_VALUES:
+        raise ValueError(f"{values:,} values, where {JSON_VALUES:,} are the most")
     return content

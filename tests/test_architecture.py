@@ -130,7 +130,9 @@ def test_no_command_imports_another() -> None:
     assert not found
 
 
-@pytest.mark.parametrize("name", ["extract", "eval", "zeroshot", "finetune", "quickstart", "results", "study", "steps"])
+@pytest.mark.parametrize(
+    "name", ["extract", "eval", "zeroshot", "finetune", "run", "quickstart", "results", "study", "steps"]
+)
 def test_a_command_that_has_a_function_of_the_front_door_calls_it(name: str) -> None:
     tree = ast.parse((ROOT / "cli" / f"{name}.py").read_text())
     used = {*imported(tree)}

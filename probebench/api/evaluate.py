@@ -1,6 +1,6 @@
-"""From features in the cache to results: probes, and class names in words."""
+"""From features in the cache to results: probes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -25,8 +25,8 @@ from probebench.progress import Progress
 
 if TYPE_CHECKING:
     from probebench.cache.index import FeatureGroup
+    from probebench.engine import Ray
     from probebench.evaluation.probe_task import ProbeTask
-    from probebench.evaluation.zeroshot import Prompts
     from probebench.registry import Registry
     from probebench.results.schema import Result
 
@@ -82,38 +82,90 @@ def evaluate(
         UsageError: There is no such checkpoint, data set or protocol, or options do not fit together.
         UnfinishedError: Something that was asked for could not be evaluated; all else is done, written and in ``done``.
     """
+    entries = open_registry(registry)
+    asked, repeats = shots_of(shots), _draws(draws)
+    groups, problems = groups_of(entries, features, dataset, input_size, layer)
+    # Once checkpoints are known: it loads NumPy and HDF5.
+    from probebench.evaluation.plan import choose_protocols
+
+    protocols = choose_protocols(entries, probe, listed(protocol))
+    # Features were chosen with their layer; of checkpoints by id, a protocol may choose.
+    given = listed(features)
+    named = bool(listed(layer)) or (bool(given) and all(isinstance(one, Features) for one in given))
+    with started(engine) as cluster, watched(progress, "%") as told:
+        done, more = evaluate_groups(
+            entries,
+            groups,
+            protocols,
+            shots=asked,
+            draws=repeats,
+            backend=backend,
+            any_layer=named,
+            out=Path(out),
+            cluster=cluster,
+            told=told,
+        )
+    return finished(Results(done), [*problems, *more])
+
+
+def evaluate_groups(
+    registry: "Registry",
+    groups: "Sequence[FeatureGroup]",
+    protocols: Sequence[str],
+    *,
+    shots: Sequence[Shots] | None,
+    draws: int | None,
+    out: Path,
+    cluster: "Ray | None",
+    told: Progress,
+    backend: str = "auto",
+    any_layer: bool = True,
+    go_on: bool = False,
+) -> "tuple[list[tuple[Path, Result]], list[str | ProbebenchError]]":
+    """Evaluates extractions under protocols.
+
+    Args:
+        registry: Entries.
+        groups: Cached extractions.
+        protocols: Ids.
+        shots: Numbers of shots; None: each protocol's own.
+        draws: Draws to average over, likewise.
+        out: The results folder.
+        cluster: The engine; None computes here.
+        told: Hears of percent of the work.
+        backend: As in ``evaluate``.
+        any_layer: Whether the layers are those that were asked for, so that no protocol chooses among them.
+        go_on: What does not fit together is a problem among others; shots beyond the data are passed over.
+
+    Returns:
+        Results with their files, and what could not be done.
+
+    Raises:
+        UsageError: What was asked for does not fit together, unless ``go_on``.
+    """
     from probebench.evaluation import evaluate_all
     from probebench.evaluation.notes import failure, notes
-    from probebench.evaluation.plan import choose_protocols, plan_probes
+    from probebench.evaluation.plan import plan_probes
 
-    entries, folder = open_registry(registry), Path(out)
-    protocols = choose_protocols(entries, probe, listed(protocol))
-    asked, repeats = shots_of(shots), _draws(draws)
+    plan = plan_probes(registry, groups, protocols, shots=shots, draws=draws, backend=backend, any_layer=any_layer)
     done: list[tuple[Path, Result]] = []
-    with started(engine) as cluster, watched(progress, "%") as told:
-        groups, problems = _groups(entries, features, dataset, input_size, layer)
-        # Features were chosen with their layer; of checkpoints by id, a protocol may choose.
-        given = listed(features)
-        named = bool(listed(layer)) or (bool(given) and all(isinstance(one, Features) for one in given))
-        plan = plan_probes(entries, groups, protocols, shots=asked, draws=repeats, backend=backend, any_layer=named)
-        problems += plan.problems
-        share = _Share(told, plan.tasks)
-        for task, result in zip(plan.tasks, evaluate_all(plan.tasks, folder, share.fits, cluster), strict=True):
-            share.over()
-            if isinstance(result, UsageError):
-                raise result
-            if isinstance(result, TooFewImagesError) and asked is None:
-                warn(f"{result}; passed over")
-                continue
-            if isinstance(result, ProbebenchError):
-                problems.append(result)
-                continue
-            done.append((task.path(folder), result))
+    problems: list[str | ProbebenchError] = list(plan.problems)
+    share = _Share(told, plan.tasks)
+    for task, result in zip(plan.tasks, evaluate_all(plan.tasks, out, share.fits, cluster), strict=True):
+        share.over()
+        if isinstance(result, UsageError) and not go_on:
+            raise result
+        if isinstance(result, TooFewImagesError) and (go_on or shots is None):
+            warn(f"{result}; passed over")
+        elif isinstance(result, ProbebenchError):
+            problems.append(result)
+        else:
+            done.append((task.path(out), result))
             for note in notes(result, prescribed=task.selection.method == "fixed"):
                 warn(note)
             problems += failure(result)
-        told.finish()
-    return finished(Results(done), problems)
+    told.finish()
+    return done, problems
 
 
 class _Share:
@@ -164,7 +216,7 @@ def _draws(draws: int | None) -> int | None:
     return draws
 
 
-def _groups(
+def groups_of(
     registry: "Registry",
     features: FeaturesLike | None,
     dataset: DataName | None,
@@ -173,7 +225,7 @@ def _groups(
 ) -> "tuple[list[FeatureGroup], list[str | ProbebenchError]]":
     """Returns the extractions that were asked for, and a line for each that is not there."""
     from probebench.api.models import model_id
-    from probebench.evaluation.extractions import choose_extractions
+    from probebench.registry.names import expand
 
     given = listed(features)
     groups = [one.group for one in given if isinstance(one, Features)]
@@ -184,88 +236,14 @@ def _groups(
         if dataset is not None or input_size is not None or layer is not None:
             raise UsageError("dataset=, layer= and input_size= are for checkpoints by id; features are of one each")
         return groups, []
+    folder = home() / "features"
+    cached = [place.name for place in folder.iterdir()] if folder.is_dir() else []
+    expand("model", models, {*registry.checkpoints, *cached}, "probebench models list")
+    from probebench.evaluation.extractions import choose_extractions
+
     found = choose_extractions(
         registry, home(), models, [place_of(registry, one) for one in listed(dataset)], input_size, listed(layer)
     )
     for warning in found.warnings:
         warn(warning)
     return [*groups, *found.groups], list(found.problems)
-
-
-def zeroshot(
-    features: FeaturesLike,
-    *,
-    dataset: DataName | None = None,
-    templates: str | Sequence[str] | None = None,
-    input_size: int | None = None,
-    registry: Folders = (),
-    out: Path_ = "results",
-) -> Results:
-    """Classifies cached test features by class names in words, through the checkpoint's own text tower.
-
-    Only open_clip checkpoints have one. Nothing is trained and nothing is chosen.
-
-    Args:
-        features: As in ``evaluate``; projected ones.
-        dataset: As in ``evaluate``.
-        templates: Prompts with {} for the class name, which are averaged; None: the data set's own, else
-            "a photo of a {}.".
-        input_size: As in ``evaluate``.
-        registry: Folders of your own entries.
-        out: The results folder.
-
-    Raises:
-        UsageError: There is no such checkpoint or data set, or a template has no place for the name.
-        UnfinishedError: Something that was asked for could not be evaluated; all else is done, written and in ``done``.
-    """
-    texts = tuple(listed(templates))
-    for text in texts:
-        if text.count("{}") != 1 or text.count("{") != 1 or text.count("}") != 1:
-            raise UsageError(f"template {text!r} needs {{}} once, in the place of the class name")
-    entries, folder = open_registry(registry), Path(out)
-    groups, problems = _groups(entries, features, dataset, input_size)
-    names = _names(entries, features, dataset)
-    # Once all names are known: these load torch, which takes seconds.
-    from probebench.evaluation.extractions import projected_only
-    from probebench.evaluation.zeroshot import ZeroshotTask
-    from probebench.evaluation.zeroshot import zeroshot as classify
-
-    done: list[tuple[Path, Result]] = []
-    for group in projected_only(groups):
-        try:
-            prompts = _prompts(entries, group.dataset, names, texts)
-            known = entries.datasets.get(group.dataset)
-            metric = known.metric if known else "accuracy"
-            task = ZeroshotTask(group, entries.checkpoint(group.model), prompts, metric, home())
-            done.append((task.path(folder), classify(task, folder)[0]))
-        except ProbebenchError as error:
-            problems.append(error)
-    return finished(Results(done), problems)
-
-
-def _names(registry: "Registry", features: FeaturesLike, dataset: DataName | None) -> dict[str, tuple[str, ...]]:
-    """Returns the class names of data sets without an entry, as far as they are at hand."""
-    from probebench.datasets.open import open_dataset
-    from probebench.registry.names import is_source, split_list
-
-    given = [one for one in listed(features) if isinstance(one, Features)]
-    names = {one.dataset: one.class_names for one in given if one.class_names is not None}
-    for place in split_list([place_of(registry, one) for one in listed(dataset)]):
-        if is_source(place):
-            opened = open_dataset(place, registry, home() / "datasets")
-            names[opened.id] = opened.class_names
-    return names
-
-
-def _prompts(
-    registry: "Registry", dataset: str, names: Mapping[str, tuple[str, ...]], templates: tuple[str, ...]
-) -> "Prompts":
-    from probebench.evaluation.zeroshot import Prompts
-
-    spec = registry.datasets.get(dataset)
-    if spec is None and dataset not in names:
-        raise ProbebenchError(
-            f"{dataset}: its class names are not in the cache; name it by where it lies (folder:PATH, wds: or hf:), or "
-            "pass what extract returned"
-        )
-    return Prompts.of(spec, names.get(dataset, ()), templates)

@@ -34,6 +34,7 @@ def extract(
     on_error: Literal["stop", "skip"] = "stop",
     compile: Literal["auto", "on", "off"] = "auto",
     engine: EngineName = "local",
+    limit: int | None = None,
     registry: Folders = (),
     progress: bool | Progress = False,
     **facts: Unpack[Facts],
@@ -68,6 +69,7 @@ def extract(
         compile: torch.compile; auto tries it on runs of three minutes or more.
         engine: Compute here, or on Ray: the cluster of RAY_ADDRESS, else this machine's cores and GPUs. A module of
             yours is computed here.
+        limit: At most so many images of each split, for a trial run under an id of its own, which is never ranked.
         registry: Folders of your own entries; a new entry goes to the first, or of $PROBEBENCH_REGISTRY, or the home.
         progress: Whether to show a bar, or what hears how far it is.
         **facts: Of a checkpoint without an entry: ``method``, ``source``, ``samples``, ... (``api.facts.Facts``).
@@ -79,8 +81,12 @@ def extract(
         FeatureError: A module or its transform failed, or gives features that cannot be used.
     """
     from probebench.api.models import build, note_change
+    from probebench.datasets.part import part_of
 
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 2):
+        raise UsageError(f"limit= takes a whole number of images from 2 on, not {limit!r}")
     data = open_data(open_registry(registry), dataset, ids, dataset_name)
+    data = data if limit is None else part_of(data, limit)
     backbone = build(
         model, transform=transform, name=name, layer=layer, input_size=input_size, facts=facts, registry=registry
     )

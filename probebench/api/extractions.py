@@ -119,10 +119,6 @@ def prepare(
         WeightsError: Weights are missing or damaged.
         DatasetError: A data set is missing or incomplete.
     """
-    from probebench.backbones.locate import check_given
-    from probebench.backbones.user_weights import require_weights
-    from probebench.datasets.open import default_suite, open_dataset
-    from probebench.datasets.part import part_of
     from probebench.registry.layers import check_offered, check_patterns
     from probebench.registry.names import expand_datasets
     from probebench.registry.own import known_files
@@ -131,13 +127,16 @@ def prepare(
     specs = tuple(entries.checkpoint(name) for name in ids)
     if weights is not None and len(specs) != 1:
         raise UsageError(f"--weights is for one model, and {len(specs)} were named")
-    patterns = [place_of(entries, one) for one in datasets] or [default_suite(entries, home() / "datasets")]
-    names = expand_datasets(entries, patterns)
+    names = expand_datasets(entries, [place_of(entries, one) for one in datasets])
     wanted = tuple(check_patterns(layers))
     for spec in specs if wanted else ():
         check_offered(spec, wanted)
-    # What is missing is told before torch is loaded, which takes seconds.
+    # What is missing is told before torch is loaded, which takes seconds, and before NumPy and Pillow are.
+    from probebench.backbones.user_weights import require_weights
+
     if weights is not None:
+        from probebench.backbones.locate import check_given
+
         check_given(specs[0], weights)
         known = known_files(entries, weights)
         if known and specs[0].id not in known:
@@ -146,6 +145,10 @@ def prepare(
             )
     elif len(specs) == 1:
         require_weights(specs[0], home())
+    from probebench.datasets.open import default_suite, open_dataset
+    from probebench.datasets.part import part_of
+
+    names = names or expand_datasets(entries, [default_suite(entries, home() / "datasets")])
     opened = tuple(open_dataset(name, entries, home() / "datasets") for name in names)
     if limit is not None:
         opened = tuple(part_of(one, limit) for one in opened)

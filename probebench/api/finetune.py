@@ -1,8 +1,8 @@
 """Whole networks trained on the draws of the probes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from probebench.api.data import place_of
 from probebench.api.evaluate import DataName, Shots
@@ -24,8 +24,18 @@ from probebench.files import home
 from probebench.progress import Progress, duration
 
 if TYPE_CHECKING:
+    from probebench.datasets.base import Dataset
+    from probebench.engine import Ray
     from probebench.finetuning import FinetuneTask
+    from probebench.finetuning.plan import Planned, Request
+    from probebench.finetuning.task import Head
+    from probebench.registry import CheckpointSpec, DatasetSpec, Registry
     from probebench.results.schema import Result
+
+    # A checkpoint and the data sets that it is trained on, each with its entry if it has one.
+    Pair = tuple[CheckpointSpec, Sequence[tuple[Dataset, DatasetSpec | None]]]
+
+Mode = Literal["full", "lp-ft", "scratch", "linear"]
 
 
 def finetune(
@@ -34,7 +44,7 @@ def finetune(
     *,
     shots: Shots | Sequence[Shots] | None = None,
     protocol: str = "quick",
-    mode: Literal["full", "lp-ft", "scratch", "linear"] = "full",
+    mode: Mode = "full",
     head: Literal["zero", "probe", "text"] | None = None,
     alphas: float | Sequence[float] = 1.0,
     draws: int | None = None,
@@ -79,30 +89,90 @@ def finetune(
         UsageError: There is no such checkpoint, data set or protocol, or options do not fit together.
         UnfinishedError: Something could not be trained; all else is done, written and in ``done``.
     """
-    from probebench.backbones.user_weights import require_weights
-    from probebench.datasets.open import open_dataset
-    from probebench.evaluation.notes import failure, notes
+    folder = Path(out)
+    entries, pairs, request_of = _prepared(
+        model,
+        dataset,
+        shots=shots,
+        protocol=protocol,
+        mode=mode,
+        head=head,
+        alphas=alphas,
+        draws=draws,
+        input_size=input_size,
+        dtype=dtype,
+        device=device,
+        batch_size=batch_size,
+        workers=workers,
+        registry=registry,
+    )
+    with started(engine) as cluster, watched(progress or dry_run, "images") as told:
+        request = request_of(cluster.gpus if cluster else None)
+        if dry_run:
+            tell_cost(_planned(request, pairs, folder), told)
+            return Results([])
+        # With an engine, the work is not done on this machine, and timing it here would say nothing.
+        done, problems = finetune_pairs(
+            entries, request, pairs, out=folder, cluster=cluster, told=told, tell=bool(progress) and cluster is None
+        )
+    return finished(Results(done), problems)
+
+
+def plan_finetune(
+    model: str | Sequence[str], dataset: DataName, *, registry: Folders = (), out: Path_ = "results", **asked: Any
+) -> "list[Planned]":
+    """Returns what each training that is not there yet would take on this machine; the arguments are ``finetune``'s.
+
+    Raises:
+        ProbebenchError: Something is missing, or does not fit together.
+    """
+    _, pairs, request_of = _prepared(model, dataset, registry=registry, **asked)
+    return _planned(request_of(None), pairs, Path(out))
+
+
+def _prepared(
+    model: str | Sequence[str],
+    dataset: DataName,
+    *,
+    shots: Shots | Sequence[Shots] | None,
+    protocol: str,
+    mode: Mode,
+    head: "Head | None",
+    alphas: float | Sequence[float],
+    draws: int | None,
+    input_size: int | None,
+    dtype: Literal["auto", "fp32", "bf16"],
+    device: Literal["auto", "cpu", "cuda"],
+    batch_size: int | None,
+    workers: int | None,
+    registry: Folders,
+) -> "tuple[Registry, list[Pair], Callable[[int | None], Request]]":
+    """Finds what was named, before torch is loaded, which takes seconds.
+
+    Returns:
+        Entries, checkpoints with their data sets, and what says how to train, given an engine's GPUs.
+    """
     from probebench.registry.names import expand_datasets, is_source
 
-    folder, (entries, models) = Path(out), with_entries(registry, listed(model))
+    entries, models = with_entries(registry, listed(model))
     spec, asked = entries.finetune_protocol(protocol), shots_of(shots)
     names = expand_datasets(entries, [place_of(entries, one) for one in listed(dataset)])
-    # All that is missing is told before torch is loaded, which takes seconds.
+    # Once all names are known: these load NumPy and Pillow.
+    from probebench.backbones.user_weights import require_weights
+    from probebench.datasets.open import open_dataset
+
     for one in models if mode != "scratch" else ():
         require_weights(entries.checkpoint(one), home())
     sets = [
         (open_dataset(name, entries, home() / "datasets"), None if is_source(name) else entries.dataset(name))
         for name in names
     ]
-    from probebench.finetuning.finetune import finetune_all
-    from probebench.finetuning.plan import Request, tasks_of
-    from probebench.training.options import TrainingOptions
 
-    done: list[tuple[Path, Result]] = []
-    problems: list[object] = []
-    with started(engine) as cluster, watched(progress or dry_run, "images") as told:
-        options = TrainingOptions.resolve(device, dtype, batch_size, workers, cluster.gpus if cluster else None)
-        request = Request(
+    def request_of(gpus: int | None) -> "Request":
+        from probebench.finetuning.plan import Request
+        from probebench.training.options import TrainingOptions
+
+        return Request(
             protocol=spec,
             mode=mode,
             head=head,
@@ -110,47 +180,97 @@ def finetune(
             draws=draws,
             alphas=listed(alphas),
             input_size=input_size,
-            options=options,
+            options=TrainingOptions.resolve(device, dtype, batch_size, workers, gpus),
         )
-        tasks = [task for one in models for task in tasks_of(request, entries.checkpoint(one), sets, home())]
-        # With an engine, the work is not done on this machine, and timing it here would say nothing.
-        if (progress or dry_run) and (cluster is None or dry_run):
-            _tell_cost(tasks, folder, told)
-        if dry_run:
-            return Results([])
-        probe = entries.protocol("default") if any(task.head == "probe" for task in tasks) else None
-        for task, found in zip(tasks, finetune_all(tasks, folder, probe, told, cluster), strict=True):
-            if isinstance(found, UsageError):
-                raise found
-            if isinstance(found, TooFewImagesError) and asked is None:
-                warn(f"{found}; passed over")
-                continue
-            if isinstance(found, ProbebenchError):
-                problems.append(f"{task.model} on {task.dataset.id}: {found}")
-                continue
+
+    return entries, [(entries.checkpoint(one), sets) for one in models], request_of
+
+
+def finetune_pairs(
+    registry: "Registry",
+    request: "Request",
+    pairs: "Sequence[Pair]",
+    *,
+    out: Path,
+    cluster: "Ray | None",
+    told: Progress,
+    tell: bool = False,
+    go_on: bool = False,
+) -> "tuple[list[tuple[Path, Result]], list[object]]":
+    """Trains checkpoints on data sets.
+
+    Args:
+        registry: Entries.
+        request: How to train.
+        pairs: Checkpoints, each with the data sets that it is trained on.
+        out: The results folder.
+        cluster: The engine; None computes here.
+        told: Hears of images.
+        tell: Whether it hears first what this will take.
+        go_on: What does not fit together is a problem among others; shots beyond the data are passed over.
+
+    Returns:
+        Results with their files, and what could not be done.
+
+    Raises:
+        ProbebenchError: Something is missing, or does not fit together, unless ``go_on``.
+    """
+    from probebench.evaluation.notes import failure, notes
+    from probebench.finetuning.finetune import finetune_all
+    from probebench.finetuning.plan import tasks_of
+
+    done: list[tuple[Path, Result]] = []
+    problems: list[object] = []
+    tasks: list[FinetuneTask] = []
+    for checkpoint, sets in pairs:
+        try:
+            tasks += tasks_of(request, checkpoint, sets, home())
+        except ProbebenchError as error:
+            if not go_on:
+                raise
+            problems.append(f"{checkpoint.id}: {error}")
+    if tell:
+        tell_cost(_costs(tasks, out), told)
+    probe = registry.protocol("default") if any(task.head == "probe" for task in tasks) else None
+    for task, found in zip(tasks, finetune_all(tasks, out, probe, told, cluster), strict=True):
+        if isinstance(found, UsageError) and not go_on:
+            raise found
+        if isinstance(found, TooFewImagesError) and (go_on or request.shots is None):
+            warn(f"{found}; passed over")
+        elif isinstance(found, ProbebenchError):
+            problems.append(f"{task.model} on {task.dataset.id}: {found}")
+        else:
             for alpha, result in zip(task.alphas, found, strict=True):
-                done.append((task.path(folder, alpha), result))
+                done.append((task.path(out, alpha), result))
                 problems += failure(result)
                 for note in notes(result):
                     warn(note)
-    return finished(Results(done), problems)
+    return done, problems
 
 
-def _tell_cost(tasks: "Sequence[FinetuneTask]", out: Path, told: Progress) -> None:
-    """Tells what the trainings that are not there yet will take."""
-    from probebench.finetuning.plan import estimate
+def _planned(request: "Request", pairs: "Sequence[Pair]", out: Path) -> "list[Planned]":
+    from probebench.finetuning.plan import tasks_of
+
+    return _costs([task for checkpoint, sets in pairs for task in tasks_of(request, checkpoint, sets, home())], out)
+
+
+def _costs(tasks: "Sequence[FinetuneTask]", out: Path) -> "list[Planned]":
+    """Returns what the trainings that are not there yet will take."""
+    from probebench.finetuning.plan import planned
+
+    return [planned(task) for task in tasks if not all(task.path(out, alpha).exists() for alpha in task.alphas)]
+
+
+def tell_cost(plan: "Sequence[Planned]", told: Progress) -> None:
+    """Tells what trainings will take."""
     from probebench.results.cells import shots_text
 
-    missing = [task for task in tasks if not all(task.path(out, alpha).exists() for alpha in task.alphas)]
-    seconds = 0.0
-    for task in missing:
-        cost = estimate(task)
-        seconds += cost.seconds
+    for one in plan:
         told.note(
-            f"{task.model} on {task.dataset.id}, {shots_text(task.shots)}, {task.mode}: {cost.trainings} trainings of "
-            f"{cost.epochs} epochs, {cost.images} images at {cost.rate:.0f} images/s: about {duration(cost.seconds)}"
+            f"{one.model} on {one.dataset}, {shots_text(one.shots)}, {one.mode}: {one.trainings} trainings of "
+            f"{one.epochs} epochs, {one.images} images at {one.rate:.0f} images/s: about {duration(one.seconds)}"
         )
-    if len(missing) > 1:
-        told.note(f"in all about {duration(seconds)}")
-    if not missing:
+    if len(plan) > 1:
+        told.note(f"in all about {duration(sum(one.seconds for one in plan))}")
+    if not plan:
         told.note("nothing to train: all results are there")

@@ -3,7 +3,8 @@
 import contextlib
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +22,8 @@ Path_ = str | os.PathLike[str]
 # Folders of a user's own entries, one or several.
 Folders = Path_ | Sequence[Path_]
 EngineName = Literal["local", "ray"]
+# Whether to show a bar, what hears how far work is, or what makes such a hearer of a unit that is counted.
+Watching = bool | Progress | Callable[[str], AbstractContextManager[Progress]]
 
 
 def entry_folders(registry: Folders = ()) -> tuple[Path, ...]:
@@ -142,8 +145,12 @@ class _Bar(Silent):
 
 
 @contextlib.contextmanager
-def watched(progress: bool | Progress, unit: str) -> Iterator[Progress]:
+def watched(progress: Watching, unit: str) -> Iterator[Progress]:
     """Gives what hears how far a piece of work is; a bar of ours is closed after an error too."""
+    if callable(progress):
+        with progress(unit) as told:
+            yield told
+        return
     if not isinstance(progress, bool):
         yield progress
         return

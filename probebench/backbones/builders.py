@@ -56,7 +56,7 @@ def build_language_image(spec: CheckpointSpec, home: Path, input_size: int | Non
         WeightsError: The weights are missing, damaged, out of reach or of another architecture.
         RegistryError: open_clip does not know the architecture.
     """
-    if spec.architecture.library != "open_clip" or spec.weights.keys == "open-clip-visual":
+    if not spec.has_text_tower:
         raise UsageError(f"{spec.id} has no text tower to compare images with; zero-shot takes open_clip checkpoints")
     module, digest = _with_weights(spec, home, input_size)
     return module.eval().requires_grad_(False), digest

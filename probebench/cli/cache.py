@@ -85,12 +85,14 @@ def list_files(as_json: bool) -> None:
 @command.command()
 @_model_option
 @_dataset_option
-def verify(models: tuple[str, ...], datasets: tuple[str, ...]) -> None:
+@json_option
+def verify(models: tuple[str, ...], datasets: tuple[str, ...], as_json: bool) -> None:
     """Read every feature file, complete or interrupted, and check every row against its checksum."""
     from probebench.cache.listing import list_files
     from probebench.cache.verify import verify as verify_file
 
-    entries, problems = list_files(home(), _patterns("--model", models), _patterns("--dataset", datasets)), 0
+    entries = list_files(home(), _patterns("--model", models), _patterns("--dataset", datasets))
+    problems: list[str] = []
     for entry in entries:
         try:
             damage = verify_file(entry.path)
@@ -98,9 +100,13 @@ def verify(models: tuple[str, ...], datasets: tuple[str, ...]) -> None:
         except OSError as error:
             said = f"feature file {entry.path} cannot be read: {error.strerror}"
         if said:
-            problems += 1
+            problems.append(said)
             click.echo(f"error: {said}", err=True)
-    click.echo(f"{len(entries) - problems} of {len(entries)} feature files are whole")
+    whole = len(entries) - len(problems)
+    if as_json:
+        print_json({"files": len(entries), "whole": whole, "problems": problems})
+    else:
+        click.echo(f"{whole} of {len(entries)} feature files are whole")
     if problems:
         raise click.exceptions.Exit(1)
 
@@ -111,12 +117,14 @@ def verify(models: tuple[str, ...], datasets: tuple[str, ...]) -> None:
 @click.option("--older-than", metavar="AGE", help="Only files not written to for so long, such as 30d or 12h.")
 @click.option("--larger-than", metavar="SIZE", help="Only files that take more than this, such as 500MB or 2GB.")
 @click.option("--dry-run", is_flag=True, help="Say what would go, and remove nothing.")
+@json_option
 def remove(
     models: tuple[str, ...],
     datasets: tuple[str, ...],
     older_than: str | None,
     larger_than: str | None,
     dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Remove the feature files, whole, damaged or interrupted, for which all that is asked holds."""
     from probebench.cache.listing import list_files, older_and_larger, parse_age, parse_size, remove_files
@@ -130,6 +138,10 @@ def remove(
     size = parse_size(larger_than) if larger_than is not None else None
     entries = list_files(home(), _patterns("--model", models), _patterns("--dataset", datasets))
     removal = remove_files(older_and_larger(entries, age, size), dry_run)
+    if as_json:
+        files = {name: [entry.path for entry in getattr(removal, name)] for name in ("gone", "busy")}
+        print_json({"dry_run": dry_run, "bytes": sum(entry.bytes for entry in removal.gone), **files})
+        return
     for entry in removal.busy:
         click.echo(f"{entry.path} is being written by another process and stays", err=True)
     if dry_run:

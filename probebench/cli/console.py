@@ -180,6 +180,24 @@ class ProgressLines:
             self._bar = None
 
 
+class EpochLines(ProgressLines):
+    """Of training, with a line for an epoch at most every few seconds."""
+
+    def __init__(self, unit: str) -> None:
+        """Takes the unit of what is counted."""
+        super().__init__(unit)
+        self._said = float("-inf")
+
+    def note(self, message: str) -> None:
+        """Writes one line beside the progress."""
+        if "epoch " in message:
+            now = time.monotonic()
+            if now - self._said < 10.0:
+                return
+            self._said = now
+        super().note(message)
+
+
 def done_of(call: Callable[[], T]) -> tuple[T, tuple[str, ...]]:
     """Returns what a call did, and a line for each thing that it could not do."""
     try:

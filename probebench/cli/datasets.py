@@ -160,7 +160,8 @@ def _in_short(value: Any) -> str:
 @command.command()
 @click.argument("datasets", nargs=-1, required=True, metavar="DATASET...")
 @registry_option
-def prepare(datasets: tuple[str, ...]) -> None:
+@json_option
+def prepare(datasets: tuple[str, ...], as_json: bool) -> None:
     """Download data sets, or say exactly what to place where; then check that they are whole.
 
     DATASET is an id, a glob, or a suite such as study. Each image is read once, so that later changes are noticed.
@@ -171,17 +172,24 @@ def prepare(datasets: tuple[str, ...]) -> None:
 
     registry, root = open_registry(registry_folders()), home() / "datasets"
     failed: dict[str, DatasetError] = {}
+    facts: list[dict[str, Any]] = []
     names = expand_datasets(registry, datasets, sources=False)
     for name in names:
         spec = registry.dataset(name)
         try:
             opened = prepare_dataset(spec, root)
         except DatasetError as error:
-            click.echo(f"{name} is not ready: {error}\n{placement(spec, root)}")
             failed[name] = error
+            facts.append({"dataset": name, "ready": False, "why": str(error), "mend": placement(spec, root)})
+            if not as_json:
+                click.echo(f"{name} is not ready: {error}\n{placement(spec, root)}")
             continue
-        counts = ", ".join(f"{split} {len(images)}" for split, images in opened.splits.items())
-        click.echo(f"{name} is ready: {counts}")
+        images = {split: len(one) for split, one in opened.splits.items()}
+        facts.append({"dataset": name, "ready": True, "images": images})
+        if not as_json:
+            click.echo(f"{name} is ready: {', '.join(f'{split} {count}' for split, count in images.items())}")
+    if as_json:
+        print_json(facts)
     if len(names) == 1 and failed:
         raise failed[names[0]]
     if failed:

@@ -21,7 +21,7 @@ from probebench.cli.options import (
     registry_option,
 )
 from probebench.cli.steps import run_extract
-from probebench.files import bytes_text, home
+from probebench.files import bytes_text, free_space, home
 from probebench.progress import duration
 from probebench.registry.names import laid_out
 
@@ -135,7 +135,7 @@ def print_plan(extractions: "Extractions", *, as_json: bool) -> None:
     Raises:
         CacheError: The disk is too small for it.
     """
-    from probebench.extraction.space import free_space, require_space
+    from probebench.extraction.space import require_space
 
     rows, needed, seconds = [], 0, 0.0
     options, plans = extractions.plan()

@@ -1,13 +1,13 @@
 """``probebench finetune``: whole networks trained on the draws of the probes."""
 
-import time
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import click
 
-from probebench.api.finetune import finetune
-from probebench.cli.console import ProgressLines, done_of, print_json, raise_all
+from probebench.api.finetune import finetune, plan_finetune, tell_cost
+from probebench.cli.console import EpochLines, done_of, print_json, raise_all
 from probebench.cli.options import (
     device_option,
     engine_option,
@@ -117,29 +117,32 @@ def command(
     Draws are those of the probes. The learning rate, and the epoch where the protocol says so, are chosen on validation
     images only. Results that are there already are kept, and a training that was cut off goes on from its last epoch.
     """
-    with _Lines() as progress:
-        results, failures = done_of(
-            lambda: finetune(
-                models,
-                laid_out(datasets, layout),
-                shots=parse_shots(shots) if shots else None,
-                protocol=protocol,
-                mode=mode,
-                head=head,
-                alphas=alphas,
-                draws=draws,
-                input_size=input_size,
-                dtype=dtype,
-                device=device,
-                batch_size=batch_size,
-                workers=workers,
-                engine=engine,
-                registry=registry_folders(),
-                out=out,
-                dry_run=dry_run,
-                progress=_Plan() if dry_run else progress,
-            )
-        )
+    asked: dict[str, Any] = {
+        "model": models,
+        "dataset": laid_out(datasets, layout),
+        "shots": parse_shots(shots) if shots else None,
+        "protocol": protocol,
+        "mode": mode,
+        "head": head,
+        "alphas": alphas,
+        "draws": draws,
+        "input_size": input_size,
+        "dtype": dtype,
+        "device": device,
+        "batch_size": batch_size,
+        "workers": workers,
+        "registry": registry_folders(),
+        "out": out,
+    }
+    if dry_run:
+        plan = plan_finetune(**asked)
+        if as_json:
+            print_json([dataclasses.asdict(one) for one in plan])
+        else:
+            tell_cost(plan, _Plan())
+        return
+    with EpochLines("images") as progress:
+        results, failures = done_of(lambda: finetune(**asked, engine=engine, progress=progress))
     if as_json:
         print_json([result.model_dump(mode="json") for result in results])
     elif results:
@@ -153,19 +156,3 @@ class _Plan(Silent):
 
     def note(self, message: str) -> None:
         click.echo(message)
-
-
-class _Lines(ProgressLines):
-    """Progress in images, with a line for an epoch at most every few seconds."""
-
-    def __init__(self) -> None:
-        super().__init__("images")
-        self._said = float("-inf")
-
-    def note(self, message: str) -> None:
-        if "epoch " in message:
-            now = time.monotonic()
-            if now - self._said < 10.0:
-                return
-            self._said = now
-        super().note(message)

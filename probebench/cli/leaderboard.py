@@ -11,7 +11,7 @@ from probebench.cli.console import print_json
 from probebench.cli.options import json_option, registry_folders, registry_option, results_folders_option
 from probebench.errors import UsageError
 from probebench.files import home
-from probebench.leaderboard.rules import board_of
+from probebench.leaderboard.rules import board_of, require_board
 
 if TYPE_CHECKING:
     from probebench.leaderboard.reproduce import Rerun
@@ -37,9 +37,14 @@ def page_options(function: Any) -> Any:
 
 @command.command()
 @page_options
-def build(folders: tuple[Path, ...], out: Path) -> None:
+@json_option
+def build(folders: tuple[Path, ...], out: Path, as_json: bool) -> None:
     """Write the page: one file with table, plots and cards; open it from disk, no network needed."""
-    click.echo(f"wrote {build_leaderboard(folders, out=out, registry=registry_folders())}; open it in a browser")
+    page = build_leaderboard(folders, out=out, registry=registry_folders())
+    if as_json:
+        print_json({"page": page})
+    else:
+        click.echo(f"wrote {page}; open it in a browser")
 
 
 @command.command()
@@ -75,6 +80,8 @@ def verify(path: Path, base: str | None, count: int, seed: str | None, write: bo
     precision, 3 points for the one trial of a fine-tune) or two test images of its mean, and in the recorded setting
     give the same predictions. Few-shot probes are run on two further draws, which may not be far worse.
     """
+    # Told before the entries are read.
+    require_board(path)
     from probebench.leaderboard.verify import verify as verify_all
 
     if count and not (seed and seed.strip()):

@@ -107,7 +107,8 @@ def _plain(value: object) -> str:
 @command.command()
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 @registry_option
-def validate(path: Path | None) -> None:
+@json_option
+def validate(path: Path | None, as_json: bool) -> None:
     """Check one entry, a folder of entries, or (without PATH) the whole registry; list every problem."""
     from probebench.registry import Registry, validate_path
 
@@ -116,11 +117,15 @@ def validate(path: Path | None) -> None:
         problems = list(registry.problems)
         done = (
             f"{len(registry.checkpoints)} checkpoints, {len(registry.datasets)} data sets, "
-            f"{len(registry.protocols)} protocols"
+            f"{len(registry.protocols) + len(registry.finetune_protocols)} protocols, "
+            f"{len(registry.experiments)} experiments"
         )
     else:
         problems = validate_path(path)
         done = str(path)
+    if as_json:
+        print_json({"checked": done, "valid": not problems, "problems": problems})
+        raise click.exceptions.Exit(int(bool(problems)))
     for problem in problems:
         click.echo(f"error: {problem}", err=True)
     if problems:
@@ -272,16 +277,21 @@ def _tell_added(added: "Added") -> None:
 @command.command()
 @click.argument("model")
 @registry_option
-def remove(model: str) -> None:
+@json_option
+def remove(model: str, as_json: bool) -> None:
     """Remove an entry of your own and its weights; its features and results stay.
 
     ``cache remove`` removes features.
     """
     from probebench.backbones.user_weights import UserWeights
 
-    own_entry(open_registry(registry_folders()), model).unlink()
+    entry = own_entry(open_registry(registry_folders()), model)
+    entry.unlink()
     if (kept := UserWeights.find(home(), model)) is not None:
         kept.forget()
+    if as_json:
+        print_json({"removed": model, "entry": entry, "weights": kept.path if kept else None})
+        return
     click.echo(f"{model} is removed; its cached features, if any: probebench cache remove --model {model}")
 
 
@@ -289,7 +299,8 @@ def remove(model: str) -> None:
 @click.argument("model")
 @click.argument("name")
 @registry_option
-def rename(model: str, name: str) -> None:
+@json_option
+def rename(model: str, name: str, as_json: bool) -> None:
     """Give an entry of your own, MODEL, another NAME; its weights go with it.
 
     Features and results say which id they are of and stay under the older one.
@@ -307,4 +318,7 @@ def rename(model: str, name: str) -> None:
     if weights.is_dir():
         weights.rename(home() / "weights" / name)
     before.unlink()
+    if as_json:
+        print_json({"renamed": model, "id": name, "entry": path})
+        return
     click.echo(f"{model} is {name} now, in {path}; features and results of {model} stay under that id")

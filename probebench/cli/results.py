@@ -178,7 +178,8 @@ def _paper(results: "Sequence[Result]", form: str, intervals: bool, out: Path) -
     help="What columns and words mean: a TOML file, or entezari2023 (docs/study.md).",
 )
 @out_option
-def import_results(file: Path, map_name: str, out: Path) -> None:
+@json_option
+def import_results(file: Path, map_name: str, out: Path, as_json: bool) -> None:
     """Turn a table of published figures into results, one a row and number of shots.
 
     They are marked as published: never ranked, and never mixed with measured ones.
@@ -190,6 +191,10 @@ def import_results(file: Path, map_name: str, out: Path) -> None:
     write_imported(results, out)
     failed = sum(result.mean is None for result in results)
     models, datasets = ({getattr(result, name) for result in results} for name in ("model", "dataset"))
+    if as_json:
+        counts = {"results": len(results), "checkpoints": len(models), "datasets": len(datasets), "failed": failed}
+        print_json({"out": out, **counts})
+        return
     click.echo(
         f"wrote {len(results)} published results of {len(models)} checkpoints on {len(datasets)} data sets to {out}"
         + (f"; {failed} of them failed and have no score" if failed else "")

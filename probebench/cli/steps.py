@@ -24,6 +24,7 @@ def run_extract(extractions: "Extractions", *, as_json: bool = False) -> None:
     """
     checkpoints = len(extractions.checkpoints)
     failures: list[ProbebenchError] = []
+    failed: set[str] = set()
     facts: list[dict[str, Any]] = []
     with ProgressLines("images") as progress:
         for done in extractions.run(progress):
@@ -34,14 +35,17 @@ def run_extract(extractions: "Extractions", *, as_json: bool = False) -> None:
                     _tell(done, named=bool(extractions.layers))
                 continue
             spec, error = done
-            if checkpoints == 1:
-                raise error
             failures.append(error)
-            click.echo(f"error: {spec.id}: {error}", err=True)
+            failed.add(spec.id)
+            if checkpoints > 1 or len(failures) > 1:
+                click.echo(f"error: {spec.id}: {error}", err=True)
     if as_json:
         print_json(facts)
+    if checkpoints == 1 and failures:
+        # The one of one checkpoint is told as it is; of several, the first, last.
+        raise failures[0]
     if failures:
-        summary = f"{len(failures)} of {checkpoints} models failed; the lines above say why, the others are cached"
+        summary = f"{len(failed)} of {checkpoints} models failed; the lines above say why, the others are cached"
         raise type(max(failures, key=lambda failure: failure.exit_code))(summary)
 
 

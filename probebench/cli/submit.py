@@ -5,8 +5,15 @@ from pathlib import Path
 import click
 
 from probebench.api.session import open_registry
-from probebench.cli.console import warn
-from probebench.cli.options import input_size_option, layer_option, registry_folders, registry_option, results_option
+from probebench.cli.console import print_json, warn
+from probebench.cli.options import (
+    input_size_option,
+    json_option,
+    layer_option,
+    registry_folders,
+    registry_option,
+    results_option,
+)
 from probebench.errors import UsageError
 from probebench.files import home
 from probebench.registry.names import expand_datasets, is_source, split_list
@@ -38,6 +45,7 @@ from probebench.registry.names import expand_datasets, is_source, split_list
 )
 @layer_option
 @input_size_option
+@json_option
 @registry_option
 def command(
     model: str,
@@ -47,6 +55,7 @@ def command(
     protocols: tuple[str, ...],
     layers: tuple[str, ...],
     input_size: int | None,
+    as_json: bool,
 ) -> None:
     """Gather a checkpoint's entry, results, draws and predictions into OUT/MODEL, and verify them.
 
@@ -70,6 +79,10 @@ def command(
     covered = tuple(registry.dataset(name).id for name in expand_datasets(registry, datasets or (SUITE,)))
     asked = SubmissionRequest(entry, covered, names, input_size, tuple(check_patterns(layers)))
     folder, gathered = submit(asked, results, out, registry, home() / "datasets")
+    if as_json:
+        told = {"notes": list(gathered.notes), "problems": list(gathered.problems)}
+        print_json({"folder": folder, "results": len(gathered.results), **told})
+        raise click.exceptions.Exit(int(folder is None))
     for note in gathered.notes:
         warn(note)
     for problem in gathered.problems:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from probebench.api.evaluate import zeroshot
+from probebench.api.zeroshot import zeroshot
 from probebench.cli.console import done_of, print_json, raise_all
 from probebench.cli.options import (
     input_size_option,

@@ -60,6 +60,16 @@ class TrainingSplit:
         """The train fingerprint."""
         return part_fingerprint(*(self.whole or (self.ids, self.labels)))
 
+    @cached_property
+    def _orders(self) -> dict[int | str, dict[int, Positions]]:
+        return {}
+
+    def _order(self, salt: int | str) -> dict[int, Positions]:
+        """Returns each class's positions in a seed's hash order, which draws of any number of shots begin with."""
+        if salt not in self._orders:
+            self._orders[salt] = order_within_classes(self.ids, self.labels, self.fingerprint, salt)
+        return self._orders[salt]
+
     def draw(self, rule: DrawRule, seed: int | None) -> Draw:
         """Draws by a protocol's rule; the seed is None at full data, where there is one draw."""
         if rule.shots == "full":
@@ -76,7 +86,7 @@ class TrainingSplit:
         training first.
         """
         train, held, short = [], [], []
-        for label, positions in order_within_classes(self.ids, self.labels, self.fingerprint, seed).items():
+        for label, positions in self._order(seed).items():
             count = len(positions)
             chosen = min(shots, count)
             left = min(validation, count - chosen)
@@ -89,7 +99,7 @@ class TrainingSplit:
     def few_shot_held_inside(self, shots: int, fraction: float, seed: int) -> Draw:
         """Draws ``shots`` of each class and validates on the last ``fraction`` of them, at least one of two or more."""
         train, held, short = [], [], []
-        for label, positions in order_within_classes(self.ids, self.labels, self.fingerprint, seed).items():
+        for label, positions in self._order(seed).items():
             chosen = positions[:shots]
             left = min(max(1, share(len(chosen), fraction)), len(chosen) - 1)
             train.append(chosen[: len(chosen) - left])
@@ -110,7 +120,7 @@ class TrainingSplit:
     def full(self, holdout: float) -> Draw:
         """Takes everything, less a fixed share of each class for validation (0: none, where a data set has its own)."""
         train, held, short = [], [], []
-        for label, positions in order_within_classes(self.ids, self.labels, self.fingerprint, "validation").items():
+        for label, positions in self._order("validation").items():
             count = len(positions)
             left = share(count, holdout)
             train.append(positions[: count - left])

@@ -1,5 +1,6 @@
 """What is remembered of a user's own data sets: where each was found under its id, and what it was found to share."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from pydantic import BaseModel, ValidationError
 from probebench.datasets.base import Dataset
 from probebench.files import write_whole
 from probebench.fingerprint import fingerprint
+
+_NOTHING = hashlib.sha256().hexdigest()
 
 
 class Opened(BaseModel):
@@ -47,7 +50,8 @@ def shared_images(dataset: Dataset) -> tuple[int, str]:
     if not isinstance(train.images, Digested) or not isinstance(test.images, Digested):
         return 0, ""
     known, asked = np.asarray(train.images.digests), np.asarray(test.images.digests)
-    shared = np.flatnonzero(np.isin(asked, known))
+    # A sample without an image has the digest of no bytes, and shares nothing.
+    shared = np.flatnonzero(np.isin(asked, np.setdiff1d(known, np.array([_NOTHING], dtype=known.dtype))))
     if not len(shared):
         return 0, ""
     twin = int(np.flatnonzero(known == asked[shared[0]])[0])

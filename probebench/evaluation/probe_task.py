@@ -24,6 +24,21 @@ _ANY_FIT = 500_000
 EVALUATOR_VERSION = 2
 
 
+def folds_of(protocol: ProtocolSpec, shots: Shots) -> int:
+    """Returns the folds inside every draw; 1 where it has none, or has them only where validation images are few."""
+    selection = protocol.full if shots == "full" else protocol.few_shot
+    folds = (selection.folds or 1) if selection.method == "k-fold" else 1
+    return folds if shots == "full" else min(folds, shots)
+
+
+def fits_a_draw(protocol: ProtocolSpec, shots: Shots) -> int:
+    """Returns the fits that one draw takes, less those of a widened grid."""
+    selection = protocol.full if shots == "full" else protocol.few_shot
+    if selection.method == "fixed":
+        return 1
+    return fits_planned(protocol, folds_of(protocol, shots), protocol.refits(shots))
+
+
 @dataclass(frozen=True, kw_only=True)
 class ProbeTask(CachedTask):
     """One number of the final table.
@@ -67,8 +82,7 @@ class ProbeTask(CachedTask):
     @property
     def folds(self) -> int:
         """Folds inside every draw; 1 where it has none, or has them only where validation images are few."""
-        folds = (self.selection.folds or 1) if self.selection.method == "k-fold" else 1
-        return folds if self.shots == "full" else min(folds, self.shots)
+        return folds_of(self.protocol, self.shots)
 
     @property
     def refit(self) -> bool:
@@ -78,7 +92,7 @@ class ProbeTask(CachedTask):
     @property
     def fits_a_draw(self) -> int:
         """Fits that one draw takes, less those of a widened grid: what progress is counted in."""
-        return 1 if self.selection.method == "fixed" else fits_planned(self.protocol, self.folds, self.refit)
+        return fits_a_draw(self.protocol, self.shots)
 
     @property
     def cost(self) -> float:

@@ -56,7 +56,9 @@ def extract_many(
     progress: Progress | None = None,
     engine: Ray | None = None,
 ) -> Iterator[Extraction | tuple[CheckpointSpec, ProbebenchError]]:
-    """Yields each extraction as it is done, or the checkpoint that failed, with its error; the next one then goes on.
+    """Yields each extraction as it is done, or a checkpoint with the error that it, or one data set, ended in.
+
+    All others go on.
 
     ``layers`` are names and globs of layers; none: each entry's own.
 
@@ -67,19 +69,24 @@ def extract_many(
     for spec in checkpoints:
         try:
             backbone = build_backbone(spec, home, input_size, layers)
-            for dataset in datasets:
-                began = time.perf_counter()
-                files = extract(backbone, dataset, home, options, progress, engine)
-                yield Extraction(
-                    model=spec.id,
-                    dataset=dataset.id,
-                    input_size=backbone.input.size,
-                    layers=tuple(backbone.layers),
-                    files=tuple(files),
-                    seconds=time.perf_counter() - began,
-                )
         except ProbebenchError as error:
             yield spec, error
+            continue
+        for dataset in datasets:
+            began = time.perf_counter()
+            try:
+                files = extract(backbone, dataset, home, options, progress, engine)
+            except ProbebenchError as error:
+                yield spec, error
+                continue
+            yield Extraction(
+                model=spec.id,
+                dataset=dataset.id,
+                input_size=backbone.input.size,
+                layers=tuple(backbone.layers),
+                files=tuple(files),
+                seconds=time.perf_counter() - began,
+            )
 
 
 @dataclass(frozen=True)

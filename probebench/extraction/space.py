@@ -1,13 +1,12 @@
 """Is there room for the features? Asked before hours are spent."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from probebench.cache.store import partial_path
 from probebench.cache.writer import bytes_needed
 from probebench.errors import CacheError
-from probebench.files import bytes_text
+from probebench.files import bytes_text, free_space
 
 
 def space_needed(path: Path, ids: Sequence[str], width: int, dtype: str) -> int:
@@ -16,13 +15,6 @@ def space_needed(path: Path, ids: Sequence[str], width: int, dtype: str) -> int:
     # An interrupted file has its full length, but rows that were never written take no room.
     there = partial.stat().st_blocks * 512 if partial.exists() else 0
     return max(0, bytes_needed(ids, width, dtype) - there)
-
-
-def free_space(folder: Path) -> int:
-    """Returns the bytes that are free where a folder is, or is to be."""
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
 
 
 def require_space(needed: int, home: Path) -> None:

@@ -122,11 +122,15 @@ def tasks_of(
     return tasks
 
 
-@dataclass(frozen=True)
-class Cost:
+@dataclass(frozen=True, kw_only=True)
+class Planned:
     """What a task will take.
 
     Attributes:
+        model: Checkpoint id.
+        dataset: Data set id.
+        shots: Images a class.
+        mode: What is trained, and from where.
         trainings: Rates times draws or training seeds.
         epochs: Of each.
         images: That are trained on, over all of them.
@@ -134,6 +138,10 @@ class Cost:
         seconds: In all, looks at validation and test images included.
     """
 
+    model: str
+    dataset: str
+    shots: Shots
+    mode: Mode
     trainings: int
     epochs: int
     images: int
@@ -154,7 +162,7 @@ class _Stopwatch(Silent):
         return sum(count for _, count in others) / max(others[-1][0] - first, 1e-9)
 
 
-def estimate(task: FinetuneTask) -> Cost:
+def planned(task: FinetuneTask) -> Planned:
     """Times a few steps and returns what the whole task would take; nothing that it trains is kept.
 
     Raises:
@@ -163,15 +171,25 @@ def estimate(task: FinetuneTask) -> Cost:
     trials = task.trials(task.train_split)
     starts = Starts.of(task)
     images, looks = task.planned(trials)
-    epochs = task.epochs(len(trials[0][0].train))
-    trainings = len(trials) * len(task.learning_rates)
     if task.mode == "linear":
         # Features are computed once, and the head trains in no time beside that.
         each = sum(len(draw.train) + len(draw.validation) for draw, _ in trials) + len(task.dataset.splits["test"])
         rate = _looks_a_second(task, starts)
-        return Cost(trainings, epochs, images, rate, each / rate)
-    rate = _trained_a_second(task, starts)
-    return Cost(trainings, epochs, images, rate, (images + _LOOK * looks) / rate)
+        seconds = each / rate
+    else:
+        rate = _trained_a_second(task, starts)
+        seconds = (images + _LOOK * looks) / rate
+    return Planned(
+        model=task.model,
+        dataset=task.dataset.id,
+        shots=task.shots,
+        mode=task.mode,
+        trainings=len(trials) * len(task.learning_rates),
+        epochs=task.epochs(len(trials[0][0].train)),
+        images=images,
+        rate=rate,
+        seconds=seconds,
+    )
 
 
 def _trained_a_second(task: FinetuneTask, starts: Starts) -> float:

@@ -9,6 +9,8 @@ from probebench.errors import UsageError, one_line
 from probebench.leaderboard.findings import Findings
 from probebench.leaderboard.rules import MANIFEST, REPRODUCTIONS, board_of
 
+# Modes of plain files, and of one that is gone.
+_PLAIN = ("100644", "000000")
 # Paths that lie outside are told one by one, up to so many.
 _TOLD = 20
 
@@ -34,7 +36,9 @@ def check_base(path: Path, base: str, findings: Findings) -> None:
     submissions: dict[str, dict[PurePosixPath, str]] = defaultdict(dict)
     reproductions: dict[PurePosixPath, str] = {}
     outside: list[PurePosixPath] = []
-    for status, changed in _changes(top, start, board):
+    for status, mode, changed in _changes(top, start, board):
+        if mode not in _PLAIN:
+            findings.fail(top / changed, f"has mode {mode}: an executable, a link or a repository, and no plain file")
         parts = changed.relative_to(board).parts if changed.is_relative_to(board) else ()
         if len(parts) > 2 and parts[0] == "submissions":
             submissions[parts[1]][changed] = status
@@ -90,15 +94,17 @@ def _check_changed(top: Path, folder: Path, start: str, files: dict[PurePosixPat
     )
 
 
-def _changes(top: Path, start: str, board: Path) -> Iterator[tuple[str, PurePosixPath]]:
-    """Yields every file that differs from a commit, with a letter: A added, D gone, M and others changed."""
-    diff = ("diff", "--name-status", "--no-renames", "--no-ext-diff", "--no-textconv", "-z", start, "--")
+def _changes(top: Path, start: str, board: Path) -> Iterator[tuple[str, str, PurePosixPath]]:
+    """Yields every file that differs from a commit, after a letter (A added, D gone, M others) and its mode."""
+    diff = ("diff", "--raw", "--no-renames", "--no-ext-diff", "--no-textconv", "-z", start, "--")
     fields = _git(top, *diff).split("\0")
-    for status, name in zip(fields[::2], fields[1::2], strict=False):
-        yield status[:1], PurePosixPath(name)
+    for told, name in zip(fields[::2], fields[1::2], strict=False):
+        _, mode, _, _, status = told.split(" ")
+        yield status[:1], mode, PurePosixPath(name)
     for name in _git(top, "ls-files", "--others", "--exclude-standard", "-z", "--", str(board)).split("\0"):
         if name:
-            yield "A", PurePosixPath(name)
+            # What is no plain file of these, verify finds itself.
+            yield "A", _PLAIN[0], PurePosixPath(name)
 
 
 def _git(place: Path, *command: str, base: str | None = None) -> str:

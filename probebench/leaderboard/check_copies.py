@@ -4,6 +4,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from probebench.leaderboard.check_across import ResultFile
@@ -22,11 +23,12 @@ _UNLIKE = 3
 _ALIKE: dict[int, str] = str.maketrans(
     dict(
         "аa еe оo рp сc уy хx іi кk ѕs һh ԁd ԛq ԝw мm тt вb нh гr пn αa οo ρp ιi νv τt υu κk ηn ωw χx εe βb "
-        "0o 1l 5s 2z 8b |l !l".split()  # type: ignore[arg-type]
+        "ıi łl øo đd ħh ŧt ðd þp 0o 1l 5s 2z 8b |l !l".split()  # type: ignore[arg-type]
     )
 )
 
 
+@lru_cache(maxsize=10_000)
 def reads_as(text: str) -> str:
     """Returns what a name looks like at a glance: without case, accents, signs, and differences that fonts hide."""
     folded = unicodedata.normalize("NFKD", text).casefold().translate(_ALIKE)

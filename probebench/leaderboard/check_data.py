@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from probebench.errors import DatasetError
+from probebench.leaderboard.check_published import check_short_classes
 from probebench.registry.draws import DrawRule, takes_own_validation
 from probebench.registry.load import Registry
 from probebench.registry.schema import CheckpointSpec, DatasetSpec, FinetuneProtocol, ProtocolSpec
@@ -35,6 +36,7 @@ class DataHere:
     registry: Registry
     root: Path
     _opened: "dict[str, Dataset | str]" = field(default_factory=dict)
+    _parts: "dict[str, TrainingSplit]" = field(default_factory=dict)
 
     def open(self, name: str) -> "Dataset | str":
         """Returns a data set of the registry, or why it cannot be read here."""
@@ -47,6 +49,17 @@ class DataHere:
                 self._opened[name] = str(error)
         return self._opened[name]
 
+    def part(self, result: Result, dataset: "Dataset") -> "TrainingSplit":
+        """Returns what could be drawn for a result: one object for all that skipped no image, since draws take time."""
+        from probebench.datasets.draws import TrainingSplit
+
+        train, skipped = dataset.splits["train"], set(result.skipped_ids)
+        if skipped.isdisjoint(train.ids):
+            return self._parts.setdefault(dataset.id, TrainingSplit(train.ids, train.labels))
+        kept = np.array([name not in skipped for name in train.ids], dtype=bool)
+        ids = [name for name in train.ids if name not in skipped]
+        return TrainingSplit(ids, train.labels[kept], (train.ids, train.labels))
+
 
 def evaluator_version() -> int:
     """Returns the evaluator's version now."""
@@ -55,7 +68,9 @@ def evaluator_version() -> int:
     return EVALUATOR_VERSION
 
 
-def check_against_data(result: Result, predictions: Predictions, dataset: "Dataset") -> Iterator[str]:
+def check_against_data(
+    result: Result, predictions: Predictions, dataset: "Dataset", part: "TrainingSplit"
+) -> Iterator[str]:
     """Yields where a result's images, labels and train fingerprint are not the data set's, whatever its kind."""
     if result.dataset_fingerprint != dataset.fingerprint:
         yield f"its data set's fingerprint is not that of the {dataset.id} on this machine"
@@ -68,8 +83,9 @@ def check_against_data(result: Result, predictions: Predictions, dataset: "Datas
         yield "test ids are not those of the data set's whole test part"
     elif not np.array_equal(predictions.y_true, test.labels[kept]):
         yield f"{int((predictions.y_true != test.labels[kept]).sum())} test labels are not the data set's"
-    if result.train_fingerprint is not None and result.train_fingerprint != _part(result, dataset).fingerprint:
+    if result.train_fingerprint is not None and result.train_fingerprint != part.fingerprint:
         yield f"its train fingerprint is not that of the {dataset.id} on this machine"
+    yield from check_short_classes(result, np.bincount(part.labels, minlength=len(dataset.class_names)).tolist())
     yield from _check_skipped(skipped, dataset)
 
 
@@ -94,6 +110,7 @@ def check_probe(
     entry: CheckpointSpec,
     protocol: ProtocolSpec,
     dataset: "Dataset",
+    part: "TrainingSplit",
     named: DatasetSpec | None,
 ) -> Iterator[str]:
     """Yields where a probe's draws are not the registry's, or its features or evaluation not those of its entry.
@@ -103,7 +120,7 @@ def check_probe(
     """
     cell = cell_of_result(result, entry, protocol, dataset, named)
     own = "val" in dataset.splits and takes_own_validation(protocol, result.shots)
-    yield from _check_draws(result, DrawRule.of(protocol, result.shots, own), own, dataset)
+    yield from _check_draws(result, DrawRule.of(protocol, result.shots, own), own, dataset, part)
     for name, told in sorted((result.feature_key or {}).items()):
         if cell.group.key.model_copy(update={"split": name}).digest != told:
             yield f"its {name} features are not those of the entry {entry.id} on these images: extract and eval again"
@@ -111,16 +128,20 @@ def check_probe(
         yield "its name's digest is not that of this cell: made by an older evaluator or otherwise; eval again"
 
 
-def check_finetune(result: Result, protocol: FinetuneProtocol, dataset: "Dataset") -> Iterator[str]:
+def check_finetune(
+    result: Result, protocol: FinetuneProtocol, dataset: "Dataset", part: "TrainingSplit"
+) -> Iterator[str]:
     """Yields where a fine-tune's draws are not the registry's: they are those of the default probes."""
     own = "val" in dataset.splits and takes_own_validation(protocol, result.shots)
     rule = DrawRule.of(protocol, result.shots, own)
-    yield from _check_draws(result, rule, own or protocol.selection == "test", dataset)
+    yield from _check_draws(result, rule, own or protocol.selection == "test", dataset, part)
 
 
-def _check_draws(result: Result, rule: DrawRule, elsewhere: bool, dataset: "Dataset") -> Iterator[str]:
+def _check_draws(
+    result: Result, rule: DrawRule, elsewhere: bool, dataset: "Dataset", part: "TrainingSplit"
+) -> Iterator[str]:
     """Compares each trial's draw with its rule's; validation images may be ``elsewhere`` than in the training part."""
-    part, test = _part(result, dataset), set(dataset.splits["test"].ids)
+    test = set(dataset.splits["test"].ids)
     for trial in result.trials:
         if (trial.draw_seed is None) != (result.shots == "full"):
             continue
@@ -137,18 +158,6 @@ def _check_draws(result: Result, rule: DrawRule, elsewhere: bool, dataset: "Data
 
 def _ids(part: "TrainingSplit", draw: "Draw") -> list[str]:
     return [part.ids[position] for position in np.concatenate([draw.train, draw.validation]).tolist()]
-
-
-def _part(result: Result, dataset: "Dataset") -> "TrainingSplit":
-    """Returns what could be drawn, less the images that the result skipped."""
-    from probebench.datasets.draws import TrainingSplit
-
-    train, skipped = dataset.splits["train"], set(result.skipped_ids)
-    kept = np.array([name not in skipped for name in train.ids], dtype=bool)
-    if kept.all():
-        return TrainingSplit(train.ids, train.labels)
-    ids = [name for name in train.ids if name not in skipped]
-    return TrainingSplit(ids, train.labels[kept], (train.ids, train.labels))
 
 
 def cell_of_result(

@@ -1,6 +1,6 @@
 """What a result must satisfy against the digests that its data set's entry publishes, for data that are not here."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from probebench.fingerprint import fingerprint
 from probebench.leaderboard.rules import AnyProtocol, in_words_of
@@ -29,6 +29,9 @@ def check_published(
     part = {"ids": list(predictions.test_ids), "labels": predictions.y_true.tolist()}
     if not result.skipped_ids and fingerprint(part) != digests.test:
         yield f"its test ids or labels are not those of {named.id}: another digest than the registry publishes"
+    if not result.skipped_ids and (counts := named.class_counts.train) != "unknown":
+        each = [counts] * len(named.classes) if isinstance(counts, int) else counts
+        yield from check_short_classes(result, each)
     if result.skipped_ids or protocol is None or isinstance(protocol, ZeroshotProtocol):
         return
     own = named.splits.val > 0 and takes_own_validation(protocol, result.shots)
@@ -39,6 +42,31 @@ def check_published(
             yield f"{in_words_of(trial)} is not the one that the registry publishes of {named.id}"
 
 
+def check_short_classes(result: Result, counts: Sequence[int]) -> Iterator[str]:
+    """Yields classes that are told to have fewer images than the shots and have not, or the other way round.
+
+    A result of which most classes lack images is not ranked, so this is not its author's to say.
+
+    Args:
+        result: What is checked.
+        counts: Training images of each class that could be drawn.
+    """
+    labels = [one.label for one in result.short_classes]
+    if len(set(labels)) < len(labels):
+        yield "short_classes name a class twice"
+    if any(one.train + one.validation > counts[one.label] for one in result.short_classes if one.label < len(counts)):
+        yield "short_classes tell of more images than their classes have"
+    if result.classes not in (None, len(counts)):
+        yield f"{result.classes} classes, and {result.dataset} has {len(counts)}"
+    if result.shots in (0, "full"):
+        return
+    shots = int(result.shots)
+    told = {one.label for one in result.short_classes if one.train + one.validation < shots}
+    if odd := told ^ {label for label, count in enumerate(counts) if count < shots}:
+        there = f"{counts[min(odd)]} training images" if min(odd) < len(counts) else "no such class"
+        yield f"short_classes are not the data set's: class {min(odd)} has {there}"
+
+
 def not_verifiable(result: Result, named: DatasetSpec) -> str | None:
     """Says why nobody without the data can verify a result, so that it is not ranked; None where everybody can."""
     if not named.verifiable:
@@ -46,9 +74,19 @@ def not_verifiable(result: Result, named: DatasetSpec) -> str | None:
             f"not verifiable, so not ranked: the registry publishes no digests of {named.id} "
             f"(who has the data runs probebench datasets show {named.id} --commit)"
         )
+    if result.shots not in (0, "full") and not _has_draws(named, int(result.shots)):
+        return (
+            f"not verifiable without the data: the registry publishes no draws of {result.shots} shots of {named.id}, "
+            "so they may have been chosen"
+        )
     if result.skipped_ids:
         return (
             f"not verifiable without the data: {len(result.skipped_ids)} images of {named.id} were left out, so the "
             "published digests say nothing of the others"
         )
     return None
+
+
+def _has_draws(named: DatasetSpec, shots: int) -> bool:
+    draws = named.published.draws if named.published is not None else {}
+    return any(name.startswith((f"{shots}+", f"{shots} less ")) for name in draws)

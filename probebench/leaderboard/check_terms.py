@@ -98,6 +98,8 @@ def _check_layer(result: Result, spec: AnyProtocol, entry: CheckpointSpec | None
 
 def _check_keys(result: Result, spec: AnyProtocol) -> Iterator[str]:
     keys = set(result.feature_key or ())
+    if result.train_fingerprint is None and not isinstance(spec, ZeroshotProtocol):
+        yield "train_fingerprint is missing, and training images were drawn"
     if isinstance(spec, FinetuneProtocol):
         if result.feature_key is not None:
             yield "feature keys of a fine-tune, which takes no features"

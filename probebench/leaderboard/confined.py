@@ -1,9 +1,16 @@
-"""Runs a module's work in a process of its own, which has no network and limited memory and time."""
+"""Runs a module's work in a process of its own, which has no network and limited memory and time.
 
+Linux gives the process a network of its own with nothing in it, which native code cannot leave either; where the kernel
+refuses that, Python alone keeps it, and the answer says so.
+"""
+
+import contextlib
+import ctypes
 import errno
 import json
 import os
 import resource
+import runpy
 import signal
 import subprocess
 import sys
@@ -21,10 +28,15 @@ _LOCAL = (str, bytes, type(None))
 _NAMES = ("socket.getaddrinfo", "socket.gethostby")
 _PROCESSES = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn")
 _ANSWER = "answer.json"
+# What the answer says it by, with the kernel's reason.
+OPEN_NETWORK = "open_network"
+# linux/sched.h: CLONE_NEWUSER lets anybody have CLONE_NEWNET.
+_OWN_NETWORK = 0x10000000 | 0x40000000
+_refused: str | None = None
 
 
 def run_confined(module: str, request: Mapping[str, Any], folder: Path, seconds: float = SECONDS) -> dict[str, Any]:
-    """Runs ``python -m MODULE FOLDER`` on a request and returns its answer, both plain JSON.
+    """Runs ``python -m MODULE FOLDER`` on a request, out of the network, and returns its answer, both plain JSON.
 
     Args:
         module: Calls ``answer_request`` with what it does.
@@ -40,7 +52,7 @@ def run_confined(module: str, request: Mapping[str, Any], folder: Path, seconds:
     (folder / "request.json").write_text(json.dumps(request))
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
     child = subprocess.Popen(
-        [sys.executable, "-m", module, str(folder)],
+        [sys.executable, "-m", __name__, module, str(folder)],
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -68,6 +80,38 @@ def _end(child: "subprocess.Popen[bytes]") -> None:
     if child.poll() is None:
         os.killpg(child.pid, signal.SIGKILL)
         child.wait()
+
+
+def leave_network() -> str | None:
+    """Gives this process a network of its own without any way out; returns the system's reason where it refuses.
+
+    It must have a single thread, so libraries that compute are loaded later.
+    """
+    # Identities outside are read before: inside there are none until they are written.
+    maps = [
+        ("setgroups", "deny"),
+        ("uid_map", f"{os.getuid()} {os.getuid()} 1"),
+        ("gid_map", f"{os.getgid()} {os.getgid()} 1"),
+    ]
+    try:
+        refused = ctypes.CDLL(None, use_errno=True).unshare(_OWN_NETWORK)
+    except (AttributeError, OSError):
+        return "only Linux can"
+    if refused:
+        return os.strerror(ctypes.get_errno())
+    for name, text in maps:
+        # Without them files are still its owner's, under the name of nobody.
+        with contextlib.suppress(OSError):
+            Path(f"/proc/self/{name}").write_text(text)
+    return None
+
+
+def start(module: str, folder: str) -> None:
+    """Runs a module in this process, once it has left the network."""
+    global _refused
+    _refused = leave_network()
+    sys.argv = [module, folder]
+    runpy.run_module(module, run_name="__main__")
 
 
 def confine() -> None:
@@ -102,4 +146,12 @@ def answer_request(folder: Path, work: Any) -> None:
         found = {"error": error.strerror or one_line(error)}
     except ProbebenchError as error:
         found = {"error": one_line(error)}
-    (folder / _ANSWER).write_text(json.dumps(found))
+    said = {} if _refused is None else {OPEN_NETWORK: _refused}
+    (folder / _ANSWER).write_text(json.dumps({**found, **said}))
+
+
+if __name__ == "__main__":
+    # What the module imports is this one by its name, and not __main__.
+    from probebench.leaderboard import confined
+
+    confined.start(*sys.argv[1:])

@@ -14,7 +14,7 @@ import numpy as np
 from probebench.errors import ProbebenchError, UsageError
 from probebench.files import write_whole
 from probebench.leaderboard.check_across import ResultFile
-from probebench.leaderboard.confined import run_confined
+from probebench.leaderboard.confined import OPEN_NETWORK, run_confined
 from probebench.leaderboard.findings import plain
 from probebench.leaderboard.reproduction import (
     FreshDraw,
@@ -34,6 +34,7 @@ from probebench.results.schema import Result
 from probebench.results.store import Predictions, read_predictions, read_result
 
 _MODULE = "probebench.leaderboard.rerun"
+_UNKEPT = "native code not kept from the network"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,9 +84,12 @@ def reproduce(
                 yield Rerun(entered=one, why_not=plain(why))
                 continue
             try:
-                yield _compare(one, seed, *_run(one, seed, verified, home, folder))
+                rerun = _compare(one, seed, *_run(one, seed, verified, home, folder))
             except (ProbebenchError, OSError) as error:
-                yield Rerun(entered=one, why_not=plain(str(error)))
+                rerun = Rerun(entered=one, why_not=plain(str(error)))
+            if _UNKEPT in rerun.device:
+                note(f"note: this system gives the process no network of its own: {rerun.device}")
+            yield rerun
 
 
 def _order(seed: str, one: ResultFile) -> tuple[str, Path]:
@@ -111,6 +115,12 @@ def _why_not(result: Result, verified: Verified) -> str | None:
         return f"model {result.model} has no entry"
     if entry.weights.scheme == "file" and result.model not in registry.checkpoints:
         return "its entry names a file of its author's machine"
+    if (
+        entry.weights.scheme in ("hf", "https")
+        and not is_public(entry.weights)
+        and result.model not in registry.checkpoints
+    ):
+        return f"its entry names no public file with a sha256 ({entry.weights.uri})"
     dataset = verified.here.open(result.dataset)
     return dataset if isinstance(dataset, str) else None
 
@@ -139,7 +149,8 @@ def _run(
     answer = run_confined(_MODULE, request, folder)
     found = [read_result(Path(path)) for path in answer["paths"]]
     made = [(again, read_predictions(Path(path), again)) for path, again in zip(answer["paths"], found, strict=True)]
-    return made, str(answer["device"])
+    kept = f", {_UNKEPT} ({answer[OPEN_NETWORK]})" if OPEN_NETWORK in answer else ""
+    return made, f"{answer['device']}{kept}"
 
 
 def _has_fresh(result: Result) -> bool:

@@ -1,5 +1,7 @@
 """Reproductions: what somebody ran again, in files of their own, and which results that makes count as reproduced."""
 
+import datetime
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,8 +30,11 @@ IMAGES = 2
 # Training multiplies every difference of rounding, so one trial of a fine-tune may move by this.
 TRAINED_POINTS = 0.03
 
+# A name of the domain name system, and no number or name of one network.
+_PUBLIC_HOST = re.compile(r"https://(?:[a-z0-9-]+\.)+[a-z][a-z0-9-]*(?::\d+)?/", re.ASCII | re.IGNORECASE)
+
 Line = Annotated[str, StringConstraints(pattern=r"^[ -~\u00a0-\u024f]{1,200}$")]
-Moment = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+Moment = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")]
 Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 Count = Annotated[int, Field(ge=0)]
 
@@ -124,6 +129,8 @@ def is_public(weights: Weights) -> bool:
     """Says whether anybody can get the same weights: a package, a seed, a library's tag, or a file with its sha256."""
     if weights.scheme in ("pkg", "random", "recipe", "timm", "open_clip"):
         return True
+    if weights.scheme == "https" and not _PUBLIC_HOST.match(weights.uri):
+        return False
     return weights.scheme in ("hf", "https") and weights.sha256 not in ("unknown", "none")
 
 
@@ -157,6 +164,8 @@ def check_reproduction(path: Path, one: Reproduction, results: Mapping[str, Resu
         yield f"must be called {one.file}"
     if not one.cells:
         yield "no cell was run again"
+    if not _has_been(one.when):
+        yield f"{one.when} is no time that has been"
     if not is_public(one.weights):
         yield f"the weights of {one.model} are not public ({one.weights.uri}), so nobody else can run it"
     ordered = sorted(one.covers, key=lambda place: order_of(one.seed, one.model, place, one.covers[place]))
@@ -169,6 +178,15 @@ def check_reproduction(path: Path, one: Reproduction, results: Mapping[str, Resu
         if result is not None and _predictions(result) == cell.predictions:
             for fault in _check_cell(one, place, cell, result):
                 yield f"{place}: {fault}"
+
+
+def _has_been(when: str) -> bool:
+    """Says whether a moment is one, and past; clocks of other machines may be a day ahead."""
+    try:
+        found = datetime.datetime.fromisoformat(when)
+    except ValueError:
+        return False
+    return found <= datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)
 
 
 def _check_cell(one: Reproduction, place: str, cell: RerunCell, result: Result) -> Iterator[str]:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from probebench.errors import UsageError
 from probebench.registry.entry import Id, Shots
 from probebench.registry.load import Registry
 from probebench.registry.protocol import ZEROSHOT, ZeroshotProtocol
@@ -79,6 +80,18 @@ def lacking(
             elif have < needed:
                 found.append((dataset, shots, f"has {have} of {needed} draws"))
     return found
+
+
+def require_board(path: Path) -> None:
+    """Checks that a path can hold results.
+
+    Raises:
+        UsageError: There is no such folder, or it is a link.
+    """
+    if path.is_symlink():
+        raise UsageError(f"{path} is a symbolic link; name the folder itself")
+    if not path.is_dir():
+        raise UsageError(f"{path} is no folder; name a leaderboard, its submissions/ or results/, or one submission")
 
 
 def board_of(path: Path) -> Path:

@@ -1,5 +1,6 @@
 """Which files of strangers may be read: plain ones of known names, kinds, sizes and contents."""
 
+import json
 import os
 import pickletools
 import re
@@ -8,9 +9,14 @@ from pathlib import Path
 
 from probebench.leaderboard.findings import Findings
 from probebench.leaderboard.rules import LARGEST
+from probebench.outside import JSON_VALUES
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,199}", re.ASCII)
 _MOST_FILES = 10_000
+# Marks of direction and signs of no width; joiners inside emoji are none of these.
+_HIDDEN = tuple(
+    map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200B, 0x200E, 0x200F, 0x2060, 0x61C, 0xFEFF))
+)
 # What a pickle of letters can call by.
 _CALLS = ("GLOBAL", "INST", "REDUCE", "OBJ", "BUILD")
 
@@ -23,6 +29,10 @@ def sound_files(folder: Path, findings: Findings) -> list[Path]:
             path = Path(place, name)
             if fault := _name_fault(name) or ("is a symbolic link" if path.is_symlink() else None):
                 findings.fail(path, f"{fault}; submissions hold plain files and folders")
+                folders.remove(name)
+            elif path.suffix in LARGEST:
+                # What looks for the file would take it for missing.
+                findings.fail(path, "is a folder, and no file")
                 folders.remove(name)
         for name in files:
             path = Path(place, name)
@@ -68,7 +78,32 @@ def _content_fault(suffix: str, content: bytes) -> str | None:
         return "is no text by its content"
     if any(ord(one) < 32 and one not in "\t\n\r" or ord(one) == 127 for one in set(text)):
         return "is no text by its content: it holds control characters"
+    if hidden := next((one for one in _HIDDEN if one in text), None):
+        return f"holds invisible signs or such as turn the direction of reading: {ascii(hidden)}"
+    if suffix == ".json" and (name := _said_twice(text)) is not None:
+        return f"says {ascii(name)[:80]} twice"
     return "is a pickle by its content, which could run code" if _is_pickle(content) else None
+
+
+def _said_twice(text: str) -> str | None:
+    """Returns a key that an object of a JSON text holds twice: a reader sees the one, and programs take the other."""
+    twice: list[str] = []
+
+    def keys(pairs: list[tuple[str, object]]) -> None:
+        seen: set[str] = set()
+        for name, _ in pairs:
+            twice.extend([name] if name in seen else ())
+            seen.add(name)
+
+    if text.count(",") > JSON_VALUES:
+        # Who reads it refuses it for that.
+        return None
+    try:
+        json.loads(text, object_pairs_hook=keys)
+    except (ValueError, RecursionError):
+        # What reads it says where it is damaged.
+        return None
+    return twice[0] if twice else None
 
 
 def _is_pickle(content: bytes) -> bool:

@@ -1,5 +1,8 @@
 """Shows the built page to browsers of this machine, and nothing else."""
 
+import contextlib
+import socket
+import threading
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,8 +14,8 @@ from probebench.outside import read_bytes
 
 _ADDRESS = "127.0.0.1"
 _PAGE_BYTES = 1 << 30
-# Seconds that a browser may be silent before its connection is closed.
-_SILENT = 10.0
+# Seconds that a browser may be silent, and may take in all, before its connection is closed.
+_SILENT, _LONGEST = 10.0, 60.0
 
 
 class _Page(BaseHTTPRequestHandler):
@@ -28,6 +31,22 @@ class _Page(BaseHTTPRequestHandler):
     def __init__(self, page: bytes, *arguments: Any) -> None:
         self._page = page
         super().__init__(*arguments)
+
+    def setup(self) -> None:
+        """Sets when the connection ends at the latest: who sends a letter at a time is never silent."""
+        super().setup()
+        self._end = threading.Timer(_LONGEST, self._hang_up)
+        self._end.daemon = True
+        self._end.start()
+
+    def finish(self) -> None:
+        """Ends the connection."""
+        self._end.cancel()
+        super().finish()
+
+    def _hang_up(self) -> None:
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     def do_GET(self) -> None:
         """Sends the page."""

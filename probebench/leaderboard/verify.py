@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from probebench.errors import ResultError, UsageError
+from probebench.errors import ResultError
 from probebench.leaderboard.check_across import ResultFile, check_across, check_same_data
 from probebench.leaderboard.check_base import check_base
 from probebench.leaderboard.check_copies import check_copies, check_names, check_repeats
@@ -21,9 +21,10 @@ from probebench.leaderboard.check_result import (
     read_checked,
 )
 from probebench.leaderboard.check_submission import check_entry, check_files, check_manifest, read_manifest
+from probebench.leaderboard.check_words import check_environment, check_words
 from probebench.leaderboard.findings import Findings
 from probebench.leaderboard.reproduction import check_reproduction, place_of, read_reproduction
-from probebench.leaderboard.rules import MANIFEST, REPRODUCTIONS, is_older, protocol_of
+from probebench.leaderboard.rules import MANIFEST, REPRODUCTIONS, is_older, protocol_of, require_board
 from probebench.leaderboard.safe import file_fault, sound_files
 from probebench.leaderboard.sketch import Sketch
 from probebench.registry.layers import is_layer
@@ -73,10 +74,7 @@ def verify(path: Path, registry: Registry, datasets: Path, base: str | None = No
     Raises:
         UsageError: There is no such folder, it is a link, or there is no such commit.
     """
-    if path.is_symlink():
-        raise UsageError(f"{path} is a symbolic link; name the folder itself")
-    if not path.is_dir():
-        raise UsageError(f"{path} is no folder; name a leaderboard, its submissions/ or results/, or one submission")
+    require_board(path)
     run = _Verification(path, registry, DataHere(registry, datasets))
     if base is not None:
         check_base(path, base, run.findings)
@@ -237,6 +235,7 @@ class _Verification:
             return None
         faults = [
             *check_trials(result, protocol_of(self.registry, result.protocol)),
+            *check_environment(result.environment),
             *(check_facts(result, entry) if entry else ()),
         ]
         for fault in faults:
@@ -280,7 +279,8 @@ class _Verification:
         if isinstance(dataset, str):
             self._check_published(path, result, predictions, named, dataset)
             return
-        for fault in check_against_data(result, predictions, dataset):
+        part = self.here.part(result, dataset)
+        for fault in check_against_data(result, predictions, dataset, part):
             self.findings.fail(path, fault)
         protocol = protocol_of(self.registry, result.protocol)
         if entry is None or protocol is None or protocol.version != result.protocol_version:
@@ -290,9 +290,9 @@ class _Verification:
             return
         faults: Iterable[str] = ()
         if isinstance(protocol, FinetuneProtocol):
-            faults = check_finetune(result, protocol, dataset)
+            faults = check_finetune(result, protocol, dataset, part)
         elif isinstance(protocol, ProtocolSpec):
-            faults = check_probe(path, result, entry, protocol, dataset, named)
+            faults = check_probe(path, result, entry, protocol, dataset, part, named)
         for fault in faults:
             self.findings.fail(path, fault)
 
@@ -318,7 +318,9 @@ class _Verification:
         for path, fault in (*check_across(measured), *check_same_data(elsewhere), *check_copies(measured)):
             self.findings.fail(path, fault)
         for name, toml in self.submitted.items():
-            for fault in check_names(self.entries[name], self.entries):
+            spec = self.entries[name]
+            words = () if name in self.registry.checkpoints else check_words(spec, self.registry.checkpoints.values())
+            for fault in (*check_names(spec, self.entries), *words):
                 self.findings.fail(toml, fault)
 
     def _is_elsewhere(self, one: ResultFile) -> bool:

@@ -11,12 +11,11 @@ as the coefficients V of least norm sum to zero over the classes: those of all c
 has blocks Z' diag(p_a (1 - p_a)) Z + lambda M_aa on the diagonal and -Z' diag(p_a p_b) Z + lambda M_ab elsewhere. The
 certificate is problem.py's.
 
-Rows lie last in arrays of scores, (classes, N), so that sums over few classes are sums of long vectors.
+Rows lie last in arrays of scores, (classes, N), as in direct_loss.py.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -24,12 +23,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from probebench.probes.direct_loss import Labels, Loss, Matrix, loss_of_many, loss_of_two
 from probebench.probes.fits import FittedDraw
 from probebench.probes.problem import Work, noise
 from probebench.probes.regularization_path import Solution
 
-Matrix = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.integer[Any]]
+Features = npt.NDArray[np.floating[Any]]
 
 HALVINGS = 40
 # Multiplications of one Newton step of all draws of a shape up to which whole systems pay. torch's solver takes the
@@ -40,11 +39,16 @@ ALONE = 5
 # Its system is solved whole up to so many multiplications; beyond them conjugate gradients or torch's solver have it.
 MOST_WHOLE = 2e9
 # Conjugate gradients stop at this share of the gradient's norm, or at this share of what the certificate allows.
-FORCING, MARGIN = 0.1, 0.1
+FORCING, MARGIN = 0.2, 0.1
 # One of their steps takes as long as so many multiplications an entry of rows and classes, and so many more for calls.
 STEP_COST, CALLS = 16, 2e5
-# They are not tried where they have fewer steps than this; and of the first, without a preconditioner, so many.
-FEW, EASY = 4, 8
+# They are not tried where they have fewer steps than this; and of the first, without a preconditioner, so many, or
+# twice as many where rows and unknowns are so few that calls cost more than arithmetic.
+FEW, EASY, TINY = 4, 8, 5e4
+# Conjugate gradients multiply more entries of rows than this in float32.
+SINGLE = 1 << 18
+# Products of all pairs of up to so many features are kept.
+NARROW = 12
 
 
 def pays(draws: int, strengths: int, count: int, width: int, classes: int) -> bool:
@@ -59,47 +63,21 @@ def _whole_cost(count: int, unknowns: int) -> float:
     return count * unknowns**2 + unknowns**3 / 3
 
 
-@dataclass(frozen=True)
-class _Loss:
-    """The summed loss at some scores; residual P - Y (K - 1, N), and P (K, N); of two classes p (1 - p), (1, N)."""
-
-    value: float
-    residual: Matrix
-    spread: Matrix
-
-
-def _of_two(sign: Matrix, scores: Matrix) -> _Loss:
-    """Evaluates scores (1, N) of the first class of two; ``sign`` is 1 for its rows and -1 for others."""
-    margin = sign * scores
-    small = np.exp(-np.abs(margin))
-    total = 1.0 + small
-    loss = np.log1p(small) - np.minimum(margin, 0.0)
-    wrong = np.where(margin < 0, 1.0, small) / total
-    return _Loss(float(loss.sum()), -sign * wrong, small / (total * total))
-
-
-def _of_many(own: tuple[Labels, Labels], scores: Matrix) -> _Loss:
-    """Evaluates scores (K - 1, N); ``own`` points at each row's class."""
-    relative = np.concatenate([scores, np.zeros_like(scores[:1])])
-    relative -= relative[own]
-    top = relative.max(0)
-    shares = np.exp(relative - top)
-    shares[own] = 0.0
-    others, mine = shares.sum(0), np.exp(-top)
-    total = others + mine
-    loss = np.where(top == 0, np.log1p(others), top + np.log(total))
-    shares /= total
-    residual = shares.copy()
-    residual[own] = -others / total
-    shares[own] = mine / total
-    return _Loss(float(loss.sum()), residual[:-1], shares)
+def _rms(features: Matrix) -> float:
+    """Returns the root of the mean squared norm of rows (N, D), and one where all are zero."""
+    square = float(np.einsum("nd,nd->", features, features)) / len(features)
+    if 1e-200 < square < 1e200:
+        return math.sqrt(square)
+    # The square of 1e-200 is zero, and that of 1e200 no number: the largest entry first.
+    peak = float(np.abs(features).max()) or 1.0
+    return peak * math.sqrt(float(np.square(features / peak).sum()) / len(features)) or 1.0
 
 
 class DirectPath:
     """One draw, solved at one strength after another.
 
     Args:
-        features: (N, D) float64, overwritten.
+        features: (N, D).
         labels: Positions of the classes, (N,).
         classes: K.
         tol: Relative gap of the objective to certify.
@@ -108,31 +86,30 @@ class DirectPath:
     """
 
     def __init__(
-        self, features: Matrix, labels: Labels, classes: int, tol: float, fit_intercept: bool, max_iter: int
+        self, features: Features, labels: Labels, classes: int, tol: float, fit_intercept: bool, max_iter: int
     ) -> None:
         """Centres and scales the rows, and takes them into their own span where that is narrower."""
         count, width = features.shape
         self._classes, self._tol, self._max_iter, self._intercept = classes, tol, max_iter, fit_intercept
         self.work = Work()
-        self.mean = features.mean(0) if fit_intercept else np.zeros(width)
-        features -= self.mean
-        # The largest entry first: the square of 1e-200 is zero.
-        peak = float(np.abs(features).max()) or 1.0
-        features /= peak
-        rms = math.sqrt(float(np.einsum("nd,nd->", features, features)) / count) or 1.0
-        features /= rms
-        self.scale = peak * rms
+        self.mean = features.mean(0, dtype=np.float64) if fit_intercept else np.zeros(width)
+        # Where rows are narrow, each feature lies in one piece: loops over eight entries take long.
+        whole = np.empty((count, width + fit_intercept), order="F" if width < NARROW else "C")
+        whole[:, width:] = 1.0
+        centred = np.subtract(features, self.mean, out=whole[:, :width])
+        self.scale = _rms(centred)
+        centred /= self.scale
         self.expand: Matrix | None = None
         if count < width:
-            basis, upper = np.linalg.qr(features.T)
-            self.expand, features = basis.T, upper.T
-        self._rank = features.shape[1]
-        self._rows = (np.hstack([features, np.ones((count, 1))]) if fit_intercept else features).T
-        self._loss: Callable[[Matrix], _Loss]
+            basis, upper = np.linalg.qr(centred.T)
+            self.expand, whole = basis.T, np.hstack([upper.T, whole[:, width:]])
+        self._rank = whole.shape[1] - fit_intercept
+        self._rows: Matrix = whole.T
+        self._loss: Callable[[Matrix], Loss]
         if classes == 2:
-            self._loss = partial(_of_two, np.where(labels == 0, 1.0, -1.0)[None])
+            self._loss = partial(loss_of_two, np.where(labels == 0, 1.0, -1.0)[None])
         else:
-            self._loss = partial(_of_many, (labels, np.arange(count)))
+            self._loss = partial(loss_of_many, (labels, np.arange(count)))
         self._w = np.zeros((classes - 1, len(self._rows)))
         cost = _whole_cost(count, self._w.size)
         self._affordable, self._easy = cost <= MOST_WHOLE, True
@@ -203,14 +180,14 @@ class DirectPath:
         total = inner.sum(0)
         return 0.5 * penalty * float((inner * inner).sum() - (total * total).sum() / self._classes)
 
-    def _gradient(self, loss: _Loss, w: Matrix, penalty: float) -> Matrix:
+    def _gradient(self, loss: Loss, w: Matrix, penalty: float) -> Matrix:
         """Returns the gradient in w, (K - 1, r + 1); but for the constants, it is that in V of all classes but one."""
         gradient: Matrix = loss.residual @ self._rows.T
         inner = w[:, : self._rank]
         gradient[:, : self._rank] += penalty * (inner - inner.sum(0) / self._classes)
         return gradient
 
-    def _gap(self, loss: _Loss, gradient: Matrix, penalty: float, enough: float) -> float:
+    def _gap(self, loss: Loss, gradient: Matrix, penalty: float, enough: float) -> float:
         """Returns the certificate at a gradient; without the intercept's part where it is above ``enough`` anyway."""
         square = self._square(gradient)
         gap = square / (2 * penalty)
@@ -222,26 +199,20 @@ class DirectPath:
     def _square(self, gradient: Matrix) -> float:
         """Returns the squared norm of the gradient in V, whose last class has what makes the sum zero."""
         inner = gradient[:, : self._rank]
-        last = inner.sum(0)
-        return float((inner * inner).sum() + (last * last).sum())
+        last = np.add.reduce(inner)
+        return float(np.einsum("kd,kd->", inner, inner) + last @ last)
 
-    def _left_in_intercept(self, loss: _Loss, slope: Matrix) -> float:
+    def _left_in_intercept(self, loss: Loss, slope: Matrix) -> float:
         """Returns g' B^-1 g for the gradient g in the constants and the curvature B there."""
-        if self._classes == 2:
-            return float(slope[0] ** 2 / max(float(loss.spread.sum()), 1e-300))
-        curvature = -(loss.spread @ loss.spread.T)
-        np.fill_diagonal(curvature, 0.0)
-        np.fill_diagonal(curvature, -curvature.sum(1))
-        scale = max(float(np.trace(curvature)) / self._classes, 1e-30)
-        inner = curvature[:-1, :-1] / scale + 1e-13 * np.eye(self._classes - 1)
-        return max(float(slope @ np.linalg.solve(inner, slope)), 0.0) / scale
+        return max(float(slope @ loss.constants @ slope), 0.0)
 
-    def _along_gradients(self, loss: _Loss, gradient: Matrix, penalty: float, goal: float) -> Matrix | None:
+    def _along_gradients(self, loss: Loss, gradient: Matrix, penalty: float, goal: float) -> Matrix | None:
         """Solves for the Newton step by conjugate gradients; None where that would take longer than the Hessian.
 
-        Under strong regularisation few steps do; where they do not, all later ones are preconditioned.
+        Under strong regularisation few steps do; where they do not, all later ones are preconditioned. Many rows are
+        multiplied in float32: directions only steer.
         """
-        rows, spread = self._rows, loss.spread
+        rows, spread = self._steering, loss.spread.astype(self._steering.dtype, copy=False)
         preconditioned = self._preconditioner(loss, penalty)
         if preconditioned is None:
             return None
@@ -249,20 +220,23 @@ class DirectPath:
         towards = preconditioned(residual)
         energy = float(np.vdot(residual, towards))
         near = FORCING**2 * float(np.vdot(gradient, gradient))
-        for _ in range(EASY if self._easy else self._patience):
-            weighted = (towards @ rows) * spread[: len(towards)]
+        easy = EASY if rows.shape[1] * step.size > TINY else 2 * EASY
+        for _ in range(easy if self._easy else self._patience):
+            weighted = towards.astype(rows.dtype, copy=False) @ rows
+            weighted *= spread[: len(towards)]
             if self._classes > 2:
-                weighted -= spread[:-1] * weighted.sum(0)
-            bent = weighted @ rows.T
+                weighted -= spread[:-1] * np.add.reduce(weighted)
+            bent = (weighted @ rows.T).astype(np.float64, copy=False)
             ahead = towards[:, : self._rank]
-            bent[:, : self._rank] += penalty * (ahead - ahead.sum(0) / self._classes)
+            bent[:, : self._rank] += penalty * (ahead - np.add.reduce(ahead) / self._classes)
             along = float(np.vdot(towards, bent))
             if not along > 0:
                 return None
             step += energy / along * towards
             residual -= energy / along * bent
             self.work.cg += 1
-            self.work.float64 += 2
+            self.work.float64 += 2 * (rows.dtype == np.float64)
+            self.work.float32 += 2 * (rows.dtype == np.float32)
             if np.vdot(residual, residual) <= near or self._gap(loss, residual, penalty, goal) <= goal:
                 return step
             ahead = preconditioned(residual)
@@ -274,7 +248,7 @@ class DirectPath:
         self._easy = False
         return self._along_gradients(loss, gradient, penalty, goal)
 
-    def _preconditioner(self, loss: _Loss, penalty: float) -> Callable[[Matrix], Matrix] | None:
+    def _preconditioner(self, loss: Loss, penalty: float) -> Callable[[Matrix], Matrix] | None:
         """Returns what nearly solves with the Hessian; None where rounding leaves it no factor.
 
         Were all probabilities alike, the Hessian would be M times (s Z'Z + lambda), of which one Cholesky factor serves
@@ -284,7 +258,7 @@ class DirectPath:
         from scipy.linalg.lapack import dpotrf, dpotrs
 
         if self._easy:
-            return lambda residual: residual + residual.sum(0)
+            return lambda residual: residual + np.add.reduce(residual)
         count, spread = self._rows.shape[1], loss.spread
         curved = 2 * float(spread.sum()) if self._classes == 2 else count - float(np.vdot(spread, spread))
         curvature = max(curved, 1e-300) / count / (self._classes - 1)
@@ -301,16 +275,20 @@ class DirectPath:
 
         def preconditioned(residual: Matrix) -> Matrix:
             solved: Matrix = dpotrs(factor, residual.T, lower=1)[0].T
-            whole: Matrix = solved + solved.sum(0)
+            whole: Matrix = solved + np.add.reduce(solved)
             return whole
 
         return preconditioned
 
     @cached_property
+    def _steering(self) -> Features:
+        return self._rows.astype(np.float32) if self._rows.size > SINGLE else self._rows
+
+    @cached_property
     def _gram(self) -> Matrix:
         return self._rows @ self._rows.T
 
-    def _direction(self, loss: _Loss, gradient: Matrix, penalty: float) -> Matrix | None:
+    def _direction(self, loss: Loss, gradient: Matrix, penalty: float) -> Matrix | None:
         """Solves for the Newton step, (K - 1, r + 1); None where rounding makes the Hessian indefinite."""
         from scipy.linalg.lapack import dposv
 
@@ -322,7 +300,7 @@ class DirectPath:
         _, step, failed = dposv(hessian, -gradient.ravel(), lower=1)
         return None if failed else step.reshape(gradient.shape)
 
-    def _hessian(self, loss: _Loss) -> Matrix:
+    def _hessian(self, loss: Loss) -> Matrix:
         """Returns that of the loss, ((K - 1)(r + 1), (K - 1)(r + 1))."""
         rows = self._rows
         if self._classes == 2:
@@ -331,10 +309,22 @@ class DirectPath:
         weighted = (loss.spread[:-1, None] * rows).reshape(-1, rows.shape[1])
         hessian = -(weighted @ weighted.T)
         size = len(rows)
-        for a in range(self._classes - 1):
-            # 1 - p where a probe is sure is what the residual says of the own class.
-            curved = loss.spread[a] * np.where(loss.residual[a] < 0, -loss.residual[a], 1.0 - loss.spread[a])
+        # 1 - p where a probe is sure is what the residual says of the own class.
+        curved = loss.spread[:-1] * np.where(loss.residual < 0, -loss.residual, 1.0 - loss.spread[:-1])
+        for a, own in enumerate(self._blocks(curved)):
             part = slice(a * size, (a + 1) * size)
-            scaled = rows * np.sqrt(curved)
-            hessian[part, part] = scaled @ scaled.T
+            hessian[part, part] = own
         return hessian
+
+    def _blocks(self, curved: Matrix) -> Iterable[Matrix]:
+        """Returns Z' diag(c) Z for each row c of ``curved`` (K - 1, N), in one product where rows are narrow."""
+        rows = self._rows
+        if len(rows) <= NARROW:
+            return (curved @ self._pairs).reshape(-1, len(rows), len(rows))
+        scaled = (rows * np.sqrt(own) for own in curved)
+        return (one @ one.T for one in scaled)
+
+    @cached_property
+    def _pairs(self) -> Matrix:
+        pairs: Matrix = np.einsum("an,bn->nab", self._rows, self._rows)
+        return pairs.reshape(len(pairs), -1)

@@ -7,6 +7,7 @@ as scikit-learn's LogisticRegression states it, with its binomial form for two c
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from probebench.probes.base import RowSource, as_source
 from probebench.probes.direct import DirectPath, pays
 from probebench.probes.fits import FittedDraw, SweepFit, collect, take_draw
 from probebench.probes.problem import Problem, Work
-from probebench.probes.regularization_path import RegularizationPath, Solution
+from probebench.probes.regularization_path import RegularizationPath, Solution, walk
 from probebench.probes.rows import SMALL, Rows, dense, large, reduced
 from probebench.probes.stream import NOT_FINITE, Feed, free_memory, pick_device, room_for_rows
 
@@ -99,7 +100,12 @@ class Part:
     @property
     def shape(self) -> tuple[int, int, int]:
         """N, D and K."""
-        return len(self.positions), self.source.shape[1], len(np.unique(self.labels))
+        return len(self.positions), self.source.shape[1], len(self.named[0])
+
+    @cached_property
+    def named(self) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]]:
+        """The classes of the draw, (K,), and each row's position among them, (N,)."""
+        return np.unique(self.labels, return_inverse=True)
 
     def read(self, start: int, stop: int) -> npt.NDArray[Any]:
         """Returns rows start to stop of the draw.
@@ -149,12 +155,12 @@ def sweep(
                 continue
             group = [parts[number] for number in numbers]
             rows = _rows(group, where, fit_intercept, memory)
-            named = [np.unique(part.labels, return_inverse=True) for part in group]
+            named = [part.named for part in group]
             own = torch.as_tensor(np.stack([own for _, own in named]), device=where)
             problem = Problem(rows=rows, labels=own, classes=group[0].shape[2], tol=tol, fit_intercept=fit_intercept)
             path = RegularizationPath(problem, max_iter)
             solved: dict[int, Solution] = {}
-            for position in order.tolist():
+            for position in walk(strengths):
                 solved[position] = path.solve(float(strengths[position]))
                 on_progress(len(group))
             work.add(problem.work)
@@ -173,8 +179,8 @@ def _solved_directly(
     work: Work,
 ) -> FittedDraw | None:
     """Solves a small draw, from the smallest strength (the first of ``order``); None where rounding stops it short."""
-    features = np.array(part.read(0, len(part.positions)), dtype=np.float64)
-    classes, own = np.unique(part.labels, return_inverse=True)
+    features = part.read(0, len(part.positions))
+    classes, own = part.named
     path = DirectPath(features, own, len(classes), tol, fit_intercept, max_iter)
     solved: dict[int, Solution] = {}
     for position in order.tolist():
@@ -212,10 +218,10 @@ def _checked_draw(number: int, draw: Any, source: RowSource, labels: npt.NDArray
         raise ValueError(f"draw {number} must be a 1-D array of row numbers")
     if positions.min() < 0 or positions.max() >= len(labels):
         raise ValueError(f"draw {number} names a row outside 0 to {len(labels) - 1}")
-    own = labels[positions]
-    if len(np.unique(own)) < 2:
+    part = Part(source, positions, labels[positions])
+    if part.shape[2] < 2:
         raise ValueError(f"draw {number} has one class only; a probe needs at least two")
-    return Part(source, positions, own)
+    return part
 
 
 def _kind(count: int, width: int) -> str:

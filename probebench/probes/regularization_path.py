@@ -3,9 +3,12 @@
 Directions are found in float32, where they only steer; objective, gradient and certificate are evaluated in float64.
 """
 
+import bisect
 import math
 from dataclasses import dataclass, fields, replace
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from probebench.probes.newton import How, newton_step
@@ -14,6 +17,22 @@ from probebench.probes.problem import LONGEST, Point, Problem, square
 
 # Conjugate gradients stop at this share of the gradient's norm, unless a step has led nowhere.
 FORCING = 0.03
+# Strengths that are nearer than this in ln C are interpolated.
+APART = 0.5
+
+
+def walk(strengths: npt.NDArray[np.float64]) -> list[int]:
+    """Returns positions in the order in which strengths are solved best.
+
+    First some that lie apart, ascending, each from an extrapolation; then those between them, from interpolations.
+    """
+    ascending: list[int] = np.argsort(strengths, kind="stable").tolist()
+    first = ascending[:1]
+    for position in ascending[1:]:
+        ahead = math.log(strengths[position]) - math.log(strengths[first[-1]])
+        if ahead >= APART or (position == ascending[-1] and ahead > 0):
+            first.append(position)
+    return first + [position for position in ascending if position not in set(first)]
 
 
 @dataclass(kw_only=True)
@@ -45,13 +64,15 @@ class RegularizationPath:
         # Increments of coefficients and intercept an ln C, newest last, each with its ln C.
         self._increments: list[tuple[float, torch.Tensor, torch.Tensor]] = []
         self._last: tuple[float, Point] | None = None
+        # Coefficients and intercepts of the strengths that were solved on the way up, each with its ln C.
+        self._solved: list[tuple[float, torch.Tensor, torch.Tensor]] = []
         self._always_precise = problem.rows.cheap
         # Whether the last strength was settled where it started; on a dense grid the next one will be too, and is
         # certified at once.
         self._settled_at_once = False
 
     def solve(self, C: float) -> Solution:
-        """Solves one strength; call it with ascending strengths."""
+        """Solves one strength; call it in the order of ``walk``."""
         problem = self.problem
         penalty = problem.penalty(C)
         point = self._start(math.log(C), penalty)
@@ -87,7 +108,8 @@ class RegularizationPath:
                 precise = True
             how = replace(how, precise=precise)
             point = moved
-        self._remember(math.log(C), point)
+        if self._last is None or math.log(C) > self._last[0]:
+            self._remember(math.log(C), point)
         problem.work.newton += steps
         return Solution(
             coef=point.coef,
@@ -104,6 +126,8 @@ class RegularizationPath:
         if self._last is None:
             return self.problem.evaluate(*self.problem.origin(), penalty, precise)
         when, last = self._last
+        if log_C <= when:
+            return self.problem.evaluate(*self._interpolate(log_C), penalty, precise=True)
         coef, intercept = self._extrapolate(log_C, when, last)
         point = self.problem.evaluate(coef, intercept, penalty, precise)
         stay = last.loss + 0.5 * penalty * square(last.coef)
@@ -113,6 +137,16 @@ class RegularizationPath:
             coef, intercept = torch.where(keep, last.coef, coef), torch.where(keep, last.intercept, intercept)
             point = self.problem.evaluate(coef, intercept, penalty, precise)
         return point
+
+    def _interpolate(self, log_C: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Takes the polynomial in ln C through the two solutions on either side, as far as there are."""
+        above = bisect.bisect_left(self._solved, log_C, key=lambda one: one[0])
+        nodes = self._solved[max(above - 2, 0) : above + 2]
+        coef, intercept = torch.zeros_like(nodes[0][1]), torch.zeros_like(nodes[0][2])
+        for at, V, b in nodes:
+            weight = math.prod((log_C - other) / (at - other) for other, _, _ in nodes if other != at)
+            coef, intercept = coef + weight * V, intercept + weight * b
+        return coef, intercept
 
     def _extrapolate(self, log_C: float, when: float, last: Point) -> tuple[torch.Tensor, torch.Tensor]:
         """Lets the last increment an ln C grow or shrink as it did before.
@@ -139,3 +173,4 @@ class RegularizationPath:
             rates = (point.coef - last.coef) / step, (point.intercept - last.intercept) / step
             self._increments = [*self._increments[-1:], (when + step / 2, *rates)]
         self._last = log_C, point
+        self._solved.append((log_C, point.coef, point.intercept))

@@ -140,7 +140,7 @@ def dense(features: torch.Tensor, centre: bool) -> Rows:
         expand=basis.mT,
         mean=mean,
         scale=scale,
-        cheap=True,
+        cheap=False,
     )
 
 

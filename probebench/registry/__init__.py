@@ -1,9 +1,10 @@
-"""The registry: checkpoints, data sets, protocols, sources and suites as TOML files."""
+"""The registry: checkpoints, data sets, protocols, sources, suites and experiments as TOML files."""
 
 from probebench.registry.load import Registry, validate_path
 from probebench.registry.schema import (
     CheckpointSpec,
     DatasetSpec,
+    ExperimentSpec,
     FinetuneProtocol,
     ProtocolSpec,
     SourceSpec,
@@ -13,6 +14,7 @@ from probebench.registry.schema import (
 __all__ = [
     "CheckpointSpec",
     "DatasetSpec",
+    "ExperimentSpec",
     "ProtocolSpec",
     "FinetuneProtocol",
     "Registry",

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from probebench.registry.entry import Count, Entry, Id, Text, check_unverified
+from probebench.registry.entry import MOST, Count, Entry, Id, Text, check_unverified
 
 Three = tuple[float, float, float]
 
@@ -102,10 +102,10 @@ class Pretraining(Entry):
     objective: Text
     sources: tuple[Source, ...]
     samples_seen: Count
-    epochs: Annotated[float, Field(ge=0)] | Literal["unknown"]
+    epochs: Annotated[float, Field(ge=0, le=MOST)] | Literal["unknown"]
     labels: Text
     curation: Text
-    run: Annotated[int, Field(ge=0)] | None = Field(default=None, exclude_if=lambda value: value is None)
+    run: Annotated[int, Field(ge=0, le=MOST)] | None = Field(default=None, exclude_if=lambda value: value is None)
     label_noise: Annotated[float, Field(ge=0, le=1)] | None = Field(
         default=None, exclude_if=lambda value: value is None
     )
@@ -122,7 +122,7 @@ class Pretraining(Entry):
 class Weights(Entry):
     """Where the tensors come from and how their names map onto the architecture."""
 
-    uri: str
+    uri: Annotated[str, Field(max_length=2000)]
     sha256: str
     keys: Keys = "plain"
 
@@ -141,6 +141,9 @@ class Weights(Entry):
     def _stays_in_its_place(cls, uri: str) -> str:
         if not uri.isprintable() or "\\" in uri or (".." in uri.split("/") and not uri.startswith("file:")):
             raise ValueError(f"{uri!r} leads out of the place that it names; write it without .. and backslashes")
+        host = uri.removeprefix("https://").split("/", 1)[0]
+        if uri.startswith(("https:", "hf:")) and (not uri.isascii() or (uri.startswith("https:") and "@" in host)):
+            raise ValueError(f"{ascii(uri)} is written in ASCII, and names no user before the host")
         return uri
 
     @model_validator(mode="after")
@@ -197,7 +200,7 @@ class Input(Entry):
 class Output(Entry):
     """What is taken as the feature: its width D and the layer."""
 
-    features: Annotated[int, Field(ge=1)]
+    features: Annotated[int, Field(ge=1, le=1 << 24)]
     layer: Literal["pooled", "projected"]
 
 
@@ -220,6 +223,11 @@ class CheckpointSpec(Entry):
     weights: Weights
     input: Input
     output: Output
+
+    @property
+    def has_text_tower(self) -> bool:
+        """Whether its features can be compared with class names in words."""
+        return self.architecture.library == "open_clip" and self.weights.keys != "open-clip-visual"
 
     @model_validator(mode="after")
     def _random_is_untrained(self) -> "CheckpointSpec":

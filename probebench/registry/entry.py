@@ -11,7 +11,9 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=2000, strip_whi
 PositiveInt = Annotated[int, Field(ge=1)]
 # How a data set is scored: the share of test images that are right, or its mean over classes.
 Metric = Literal["accuracy", "mean-per-class"]
-Count = Annotated[int, Field(ge=0)] | Literal["unknown"]
+# No corpus has so many, and every reader of JSON holds it exactly.
+MOST = 10**15
+Count = Annotated[int, Field(ge=0, le=MOST)] | Literal["unknown"]
 # Labelled images of each class; 0 is zero-shot's, so a protocol that trains asks for one or more.
 Shots = Annotated[int, Field(ge=0)] | Literal["full"]
 TrainingShots = Annotated[int, Field(ge=1)] | Literal["full"]

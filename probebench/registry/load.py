@@ -19,6 +19,7 @@ from probebench.registry.schema import (
     CheckpointSpec,
     DatasetSpec,
     Entry,
+    ExperimentSpec,
     FinetuneProtocol,
     ProtocolSpec,
     SourceSpec,
@@ -31,6 +32,7 @@ KINDS: dict[str, type[Entry]] = {
     "protocols": ProtocolSpec,
     "sources": SourceSpec,
     "suites": SuiteSpec,
+    "experiments": ExperimentSpec,
 }
 E_ = TypeVar("E_", bound=Entry)
 # Faults of one entry that a line tells.
@@ -44,9 +46,9 @@ def shipped_registry() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parents[2] / "registry"
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, kind: type[Entry]) -> str:
     """Says every fault that pydantic found, as ``key: fault`` separated by semicolons."""
-    faults = []
+    faults, facts = [], kind is not ExperimentSpec
     # The input, which may be large, would be copied into each.
     for fault in error.errors(include_input=False, include_url=False, include_context=False):
         # Of a choice such as number or "unknown", pydantic tells what is wrong with each: one is enough.
@@ -55,10 +57,11 @@ def _explain(error: ValidationError) -> str:
             continue
         either = _CHOICE.match(choice) is not None
         key = ".".join(str(part) for part in fault["loc"][: -1 if either else None]) or "entry"
-        message = {"missing": 'missing (write "unknown" where nobody knows)', "extra_forbidden": "unknown key"}.get(
+        missing = 'missing (write "unknown" where nobody knows)' if facts else "missing"
+        message = {"missing": missing, "extra_forbidden": "unknown key"}.get(
             fault["type"], fault["msg"].removeprefix("Value error, ")
         )
-        faults.append(f"{key}: {message}" + (' (or "unknown")' if either else ""))
+        faults.append(f"{key}: {message}" + (' (or "unknown")' if either and facts else ""))
     # Keys and values of a stranger's file may hold what redraws a terminal.
     told = list(dict.fromkeys(faults))
     text = "; ".join(told[:_TOLD]) + (f"; and {len(told) - _TOLD} more" if told[_TOLD:] else "")
@@ -74,14 +77,14 @@ def checked(kind: type[E_], **values: object) -> E_:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise UsageError(_explain(error)) from error
+        raise UsageError(_explain(error, kind)) from error
 
 
-def read_entry(path: Path, kind: type[E_]) -> E_:
-    """Reads and checks one entry.
+def read_file(path: Path, kind: type[E_]) -> E_:
+    """Reads and checks a file, whatever it is called.
 
     Raises:
-        RegistryError: The file is not TOML, does not follow the schema, or its name is not its id.
+        RegistryError: It cannot be read, is not TOML or does not follow the schema.
     """
     try:
         values = read_toml(path)
@@ -90,9 +93,18 @@ def read_entry(path: Path, kind: type[E_]) -> E_:
     except ValueError as error:
         raise RegistryError(f"{path}: not TOML: {one_line(error)}") from error
     try:
-        entry = kind.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
-        raise RegistryError(f"{path}: {_explain(error)}") from error
+        raise RegistryError(f"{path}: {_explain(error, kind)}") from error
+
+
+def read_entry(path: Path, kind: type[E_]) -> E_:
+    """Reads and checks one entry.
+
+    Raises:
+        RegistryError: The file is not TOML, does not follow the schema, or its name is not its id.
+    """
+    entry = read_file(path, kind)
     entry_id = getattr(entry, "id", None)
     if entry_id != path.stem:
         raise RegistryError(f"{path}: the id is {entry_id!r}, so the file must be called {entry_id}.toml")
@@ -149,6 +161,7 @@ class Registry:
     finetune_protocols: Mapping[str, FinetuneProtocol]
     sources: Mapping[str, SourceSpec]
     suites: Mapping[str, SuiteSpec]
+    experiments: Mapping[str, ExperimentSpec]
     folders: tuple[Path, ...]
     problems: tuple[str, ...]
 
@@ -219,6 +232,10 @@ class Registry:
         """Returns the source of that id; raises UsageError with the nearest names."""
         return _get("source", self.sources, name, "probebench sources list")
 
+    def experiment(self, name: str) -> ExperimentSpec:
+        """Returns the experiment of that id; raises UsageError with the nearest names."""
+        return _get("experiment", self.experiments, name, f"known: {', '.join(self.experiments)}; or name a .toml file")
+
     def protocol(self, name: str) -> ProtocolSpec:
         """Returns the protocol of that id; raises UsageError with the nearest names."""
         if name in self.finetune_protocols:
@@ -260,8 +277,8 @@ def _get(kind: str, entries: Mapping[str, E_], name: str, listing: str) -> E_:
 def validate_path(path: Path) -> list[str]:
     """Checks one entry file, or every entry under a folder, and returns one line per problem.
 
-    A file's kind follows from its folder (checkpoints, datasets, protocols, sources, suites); elsewhere it is a
-    checkpoint, or by its name the table of architectures.
+    A file's kind follows from its folder (checkpoints, datasets, protocols, sources, suites, experiments); elsewhere it is
+    a checkpoint, or by its name the table of architectures.
 
     Raises:
         UsageError: There is nothing to check at ``path``.

@@ -3,6 +3,7 @@
 from probebench.registry.checkpoint import Architecture, CheckpointSpec, Input, Output, Pretraining, Source, Weights
 from probebench.registry.dataset import DatasetSpec, Splits, SuiteSpec
 from probebench.registry.entry import Entry
+from probebench.registry.experiment import ExperimentSpec
 from probebench.registry.finetune_protocol import Augment, FinetuneProtocol
 from probebench.registry.protocol import Grid, ProtocolSpec, Selection, Solver
 from probebench.registry.source import SourceSpec
@@ -13,6 +14,7 @@ __all__ = [
     "CheckpointSpec",
     "DatasetSpec",
     "Entry",
+    "ExperimentSpec",
     "Grid",
     "Input",
     "Output",

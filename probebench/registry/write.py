@@ -1,4 +1,4 @@
-"""Writes a checkpoint's entry, and into those of data sets and sources what their data say."""
+"""Writes a checkpoint's entry, an experiment, and into entries of data sets and sources what their data say."""
 
 import re
 import tomllib
@@ -9,6 +9,7 @@ from probebench.errors import UsageError
 from probebench.files import write_whole
 from probebench.registry.checkpoint import CheckpointSpec
 from probebench.registry.dataset import Published
+from probebench.registry.experiment import ExperimentSpec
 from probebench.registry.source import Shared
 
 
@@ -22,6 +23,13 @@ def entry_text(spec: CheckpointSpec) -> str:
     if not spec.architecture.kwargs:
         del values["architecture"]["kwargs"]
     return tomli_w.dumps(values)
+
+
+def experiment_text(spec: ExperimentSpec) -> str:
+    """Returns the TOML text of an experiment; reading it gives the same experiment."""
+    import tomli_w
+
+    return tomli_w.dumps(spec.model_dump(mode="json", exclude_defaults=True))
 
 
 def write_entry(spec: CheckpointSpec, folder: Path) -> Path:

@@ -73,6 +73,8 @@ def _check_members(members: list[zipfile.ZipInfo]) -> None:
             raise ResultError(f"its member {member.filename} is encrypted or compressed in a way that NumPy never uses")
     if sorted(member.filename for member in members) != sorted(_MEMBERS):
         raise ResultError("must hold test_ids, y_true and y_pred, each once")
+    if min(member.header_offset for member in members):
+        raise ResultError("holds something else before its first member")
     if (size := sum(member.file_size for member in members)) > _UNPACKED:
         raise ResultError(f"is too large: {size / 1e6:.0f} MB unpacked, where {_UNPACKED / 1e6:.0f} are allowed")
 

@@ -140,6 +140,10 @@ def test_an_id_and_a_folder_are_those_of_the_command_line(own: Path, run: Callab
     loaded = pb.load_features("tiny", place)
     assert np.array_equal(loaded.test.X, features.test.X) and loaded.class_names == features.class_names
     assert pb.load_features("tiny", features.dataset).class_names is None
+    few = pb.extract("tiny", place, limit=6)
+    assert few.dataset == f"{features.dataset}@6" and (len(few.train), len(few.test)) == (6, 6)
+    with pytest.raises(pb.UsageError, match="limit= takes a whole number of images from 2 on, not 1"):
+        pb.extract("tiny", place, limit=1)
 
 
 def test_several_sizes_must_be_told_apart(own: Path, tmp_path: Path) -> None:

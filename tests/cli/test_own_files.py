@@ -34,6 +34,8 @@ WRONG = {
     "submit --model efficientnet_lite0_in1k --dataset folder:photos": "stays off the public board",
     "plot depth --out figure.doc": "name a file that ends in",
     "leaderboard verify nowhere": "nowhere",
+    "run nothing": "unknown experiment 'nothing'",
+    "run offline --shard 0/50": "parts are counted from 1 to N",
 }
 PROGRAM = """
 import json, sys, time

@@ -1,143 +1,88 @@
 """Submissions that were mutated at random: none that changes a ranking may pass.
 
-A mutation knows the schema: it takes any value of any file, and puts one of the same kind, of another field, or of
-another kind in its place; and it seals the manifest, so that this is not what gives it away.
+A mutation knows the schema (``mutating``): it changes the field that was changed least, of one file or of all alike, to
+a value that fits; and it makes the manifest agree, so that this is not what gives it away.
 """
 
 import json
-import random
 import shutil
 import subprocess
 import sys
-import tomllib
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
-import numpy as np
-import tomli_w
-
+from probebench.datasets.open import open_named
+from probebench.leaderboard.check_data import DataHere
 from probebench.leaderboard.page import page_data
-from probebench.leaderboard.reproduction import Reproduction
+from probebench.leaderboard.reproduction import Reproduction, read_reproduction
 from probebench.leaderboard.verify import verify
 from probebench.registry import Registry
+from probebench.registry.checkpoint import CheckpointSpec
+from probebench.registry.load import read_entry
 from probebench.results.schema import Result
 from probebench.results.store import read_predictions, read_result
 from tests.faults.case import verdict
+from tests.faults.mutations import KINDS, Mutations
+from tests.leaderboard.hostile import make_newcomer
 from tests.leaderboard.reproducing import reproduction_of, write_reproduction
 from tests.leaderboard.tampering import MODEL, SHIPPED, Submission, make_submission
 
 RANKED = ("efficientnet_lite1_in1k", "efficientnet_lite2_in1k")
-SHOTS = (1, 5, 10, "full")
-TEXTS = ("", "default", "logistic", "probe", "cosine", "knn", "torch", "sklearn", "fp32", "bf16", "digits", "default ")
-# Kinds of mutation, of which the last forges predictions with all that follows from them.
-KINDS = ("result", "result", "result", "manifest", "entry", "files", "forged")
-Ranks = dict[tuple[Any, ...], list[tuple[Any, ...]]]
-
-
-def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yields the path of every value, of lists and objects too."""
-    if path:
-        yield path
-    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
-        yield from _leaves(inner, (*path, key))
-
-
-def _changed(value: Any, others: list[Any], chance: random.Random) -> Any:
-    """Returns another value: of the same kind, or of some other field."""
-    if chance.random() < 0.2:
-        return chance.choice([None, *others])
-    if isinstance(value, bool):
-        return not value
-    if isinstance(value, int):
-        return chance.choice([value + 1, value - 1, 0, -value, value * 10, 10**18, float(value)])
-    if isinstance(value, float):
-        return chance.choice([value * 1.01, value + 1e-4, min(value + 0.05, 1.0), 1.0, 0.0, -value, value * 1e9])
-    if isinstance(value, str):
-        near = value.replace("o", "о") if chance.random() < 0.3 else value.swapcase()
-        return chance.choice([*TEXTS, near, f"{value} ", value[:-1], value[::-1]])
-    if isinstance(value, list):
-        return chance.choice([value[:-1], value + value[-1:], value[::-1], []])
-    return {} if isinstance(value, dict) else chance.choice([0, 1, 0.5, "x", True])
-
-
-def _mutate(values: Any, chance: random.Random) -> None:
-    """Changes, removes or adds one value somewhere in an object."""
-    paths = list(_leaves(values))
-    path = chance.choice(paths)
-    *above, last = path
-    holder = values
-    for key in above:
-        holder = holder[key]
-    everything = [_at(values, one) for one in chance.sample(paths, min(5, len(paths)))]
-    if chance.random() < 0.1:
-        del holder[last]
-    elif chance.random() < 0.05 and isinstance(holder, dict):
-        holder[chance.choice(TEXTS)] = chance.choice(everything)
-    else:
-        holder[last] = _changed(holder[last], everything, chance)
-
-
-def _at(values: Any, path: tuple[Any, ...]) -> Any:
-    for key in path:
-        values = values[key]
-    return values
-
-
-def _apply(one: Submission, kind: str, chance: random.Random) -> None:
-    shots = chance.choice(SHOTS)
-    if kind == "result":
-        values = one.values(shots)
-        for _ in range(chance.choice((1, 1, 1, 2, 3))):
-            _mutate(values, chance)
-        one.write(values, shots)
-    elif kind == "manifest":
-        path = one.folder / "manifest.json"
-        values = json.loads(path.read_text())
-        _mutate(values, chance)
-        path.write_text(json.dumps(values))
-    elif kind == "entry":
-        path = one.folder / f"{MODEL}.toml"
-        values = tomllib.loads(path.read_text())
-        _mutate(values, chance)
-        path.write_text(tomli_w.dumps(values))
-        one.seal()
-    elif kind == "files":
-        names = sorted(path for path in one.folder.rglob("*") if path.is_file())
-        first, second = chance.sample(names, 2)
-        chance.choice((lambda: first.unlink(), lambda: shutil.copy(first, second)))()
-        one.seal()
-    else:
-        arrays = one.arrays(shots)
-        part = chance.choice(("y_pred", "y_pred", "y_pred", "y_true", "test_ids"))
-        if part == "y_pred":
-            better = np.random.default_rng(chance.randrange(10**6)).random(arrays["y_pred"].shape) < 0.1
-            arrays["y_pred"] = np.where(better, arrays["y_true"], arrays["y_pred"])
-        else:
-            arrays[part] = np.roll(arrays[part], chance.randrange(1, 50), axis=-1)
-        one.save(arrays, shots)
+# A checkpoint of the registry, and one that its author's entry alone describes.
+NEWCOMER = "my_net"
+SEEDS = (20, 21)
+Ranks = dict[str, dict[tuple[Any, ...], list[tuple[Any, ...]]]]
 
 
 class _Board:
-    """Two checkpoints that somebody ran again, and the submission of a third."""
+    """Two checkpoints that somebody ran again, and the submission of a third, run again too."""
 
     def __init__(self, place: Path) -> None:
         self.registry = Registry.load(environ={})
         self.place, self.board = place, place / "leaderboard"
-        self.reproductions: list[Reproduction] = []
+        self.reproductions = []
         for model in RANKED:
             folder = Path(shutil.copytree(SHIPPED / model, self.board / "results" / model))
             self.reproductions.append(reproduction_of(folder, self.registry))
             write_reproduction(self.board, self.reproductions[-1])
-        self.original = make_submission(place / "made", self.registry)
-        self.settled = self.ranks(place / "made" / MODEL)
+        known = make_submission(place / "made", self.registry)
+        copy = Submission(Path(shutil.copytree(known, place / "copy" / known.name)))
+        self.originals = {MODEL: known, NEWCOMER: make_newcomer(copy).folder}
+        entries = [read_entry(folder / f"{name}.toml", CheckpointSpec) for name, folder in self.originals.items()]
+        known_and_new = replace(
+            self.registry, checkpoints={**self.registry.checkpoints, **{one.id: one for one in entries}}
+        )
+        self.own = {name: reproduction_of(folder, known_and_new) for name, folder in self.originals.items()}
+        self.digits = open_named(self.registry.dataset("digits"), place)
+        # What is ranked where the submission was run again, and where it was not.
+        self.settled = {
+            name: [self.ranks(folder, [self.own[name]]), self.ranks(folder, [])]
+            for name, folder in self.originals.items()
+        }
 
-    def submission(self) -> Submission:
+    def submission(self, name: str) -> Submission:
         shutil.rmtree(self.board / "submissions", ignore_errors=True)
-        return Submission.copied(self.original, self.board)
+        for old in (self.board / "reproductions").glob("*.json"):
+            if old.name not in {one.file for one in self.reproductions}:
+                old.unlink()
+        write_reproduction(self.board, self.own[name])
+        return Submission.copied(self.originals[name], self.board)
 
-    def ranks(self, folder: Path) -> dict[str, Ranks]:
+    def passes(self, folder: Path, kind: str, here: bool) -> bool:
+        """Verifies the submission alone, and where that passes the whole board; with the images here or not."""
+
+        def opened(_: object, name: str) -> object:
+            return self.digits if here and name == "digits" else "its images are not here"
+
+        with mock.patch.object(DataHere, "open", opened):
+            alone = kind == "reproduction" or verify(folder, self.registry, self.place).ok
+            return alone and verify(self.board, self.registry, self.place).ok
+
+    def ranks(self, folder: Path, own: list[Reproduction]) -> Ranks:
         """Returns who is ranked where, in each tier."""
         held = list(_results(self.board / "results", folder))
         files = {id(result): path for path, result in held}
@@ -147,14 +92,28 @@ class _Board:
             self.registry.checkpoints,
             self.registry.versions,
             self.registry.datasets,
-            self.reproductions,
+            [*self.reproductions, *own],
         )
-        found: dict[str, Ranks] = {}
+        found: Ranks = {"reproduced": {}, "all": {}}
         for view in data["views"]:
             setting = data["settings"][view["setting"]]["name"]
             lines = [(data["entrants"][line[0]]["id"], *line[1:6]) for line in view["rows"] if line[1] is not None]
-            found.setdefault(view["tier"], {})[setting, view["shots"], view["metric"]] = lines
-        return {tier: {name: lines for name, lines in views.items() if lines} for tier, views in found.items()}
+            if lines:
+                found[view["tier"]][setting, view["shots"], view["metric"]] = lines
+        return found
+
+    def changes(self, one: Submission, kind: str) -> Iterator[str]:
+        """Yields the tiers whose ranking a mutation that passes changes.
+
+        What was run again and is changed since may fall back to what is reported alone; so may what a reproduction no
+        longer covers. Nobody but who runs them again can tell forged predictions, which change what is reported alone.
+        """
+        own = [read_reproduction(path) for path in (self.board / "reproductions").glob(f"{one.folder.name}-*.json")]
+        now, settled = self.ranks(one.folder, own), self.settled[one.folder.name]
+        for tier in ("reproduced",) if kind == "forged" else ("reproduced", "all"):
+            views = {*now[tier], *settled[0][tier]}
+            if any(now[tier].get(view) not in [ranks[tier].get(view) for ranks in settled] for view in views):
+                yield tier
 
 
 def _results(results: Path, folder: Path) -> Iterator[tuple[Path, Result]]:
@@ -162,22 +121,27 @@ def _results(results: Path, folder: Path) -> Iterator[tuple[Path, Result]]:
         yield path, read_result(path)
 
 
-def mutations(place: Path, count: int) -> list[str]:
+def mutations(place: Path, count: int, seed: int) -> list[str]:
     """Mutates a submission ``count`` times; returns a line for each that passes and changes a ranking."""
-    board, chance, faults, passed = _Board(place), random.Random(0), list[str](), Counter[str]()
+    board, faults, passed = _Board(place), list[str](), Counter[str]()
+    own = Mutations(seed)
+    for name in board.originals:
+        one = board.submission(name)
+        assert all(board.passes(one.folder, "none", here) for here in (True, False)), f"the honest {name} fails"
+        assert not list(board.changes(one, "none"))
     for number in range(count):
-        kind = KINDS[number % len(KINDS)]
-        one = board.submission()
-        _apply(one, kind, chance)
-        if not verify(board.board, board.registry, place / "datasets").ok:
-            continue
-        passed[kind] += 1
-        now = board.ranks(one.folder)
-        # Nobody but who runs them again can tell forged predictions; they change what is reported alone.
-        tiers = ("reproduced",) if kind == "forged" else ("reproduced", "all")
-        faults += [f"mutation {number} ({kind}) changes what is {t}" for t in tiers if now[t] != board.settled[t]]
+        kind, name = KINDS[number % len(KINDS)], (MODEL, NEWCOMER)[number // len(KINDS) % 2]
+        one = board.submission(name)
+        own.apply(one, kind, board.board / "reproductions" / board.own[name].file)
+        if board.passes(one.folder, kind, here=number // len(KINDS) % 4 < 2):
+            passed[kind] += 1
+            faults += [
+                f"mutation {number} ({kind} of {name}) changes what is {tier}" for tier in board.changes(one, kind)
+            ]
     told = ", ".join(f"{times} {kind}" for kind, times in sorted(passed.items())) or "none"
-    print(f"submissions: {count} mutations, of which pass without a change of rank: {told}; {verdict(faults)}")
+    print(f"submissions: {count} mutations of seed {seed}, of which pass: {told}; {verdict(faults)}")
+    for name, mutator in own.of.items():
+        print(f"  {name}: {len(mutator.fields) - len(mutator.untouched)} of {len(mutator.fields)} fields changed")
     return faults
 
 
@@ -201,14 +165,16 @@ def hostile(place: Path, memory: float = 500.0, seconds: float = 60.0) -> list[s
         memory: Of the process at its largest, in MB.
         seconds: Of computing, for all of them: other processes of this machine do not count.
     """
-    from tests.leaderboard.test_verify import TAMPERED
+    from tests.leaderboard.test_hostile_submissions import ALL
 
-    original = make_submission(place / "made", Registry.load(environ={}))
-    for number, (tamper, _) in enumerate(TAMPERED.values()):
-        tamper(Submission.copied(original, place / "hostile" / f"{number:03d}"))
+    known = make_submission(place / "made", Registry.load(environ={}))
+    copy = Submission(Path(shutil.copytree(known, place / "copy" / known.name)))
+    originals = {"known": known, "new": make_newcomer(copy).folder}
+    for number, (name, (tamper, _)) in enumerate(ALL.items()):
+        tamper(Submission.copied(originals[name.split(":")[0]], place / "hostile" / f"{number:03d}"))
     ran = subprocess.run([sys.executable, "-c", _VERIFY, place / "hostile"], capture_output=True, text=True, check=True)
     passed, peak, wall, took = json.loads(ran.stdout)
-    names = list(TAMPERED)
+    names = list(ALL)
     faults = [f"a tampered submission passes: {names[int(number)]}" for number in passed]
     faults += [f"verify takes {peak:.0f} MB"] if peak > memory else []
     faults += [f"verify takes {took:.0f} s"] if took > seconds else []
@@ -219,4 +185,7 @@ def hostile(place: Path, memory: float = 500.0, seconds: float = 60.0) -> list[s
 
 def run(place: Path, short: bool = False) -> list[str]:
     """Runs all mutations, or a few, and returns one line for each fault."""
-    return hostile(place / "tampered") + mutations(place, 35 if short else 2000)
+    faults = hostile(place / "tampered")
+    for seed in SEEDS[:1] if short else SEEDS:
+        faults += mutations(place / str(seed), 28 if short else 1000, seed)
+    return faults

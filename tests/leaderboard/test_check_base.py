@@ -65,8 +65,38 @@ def added(*names: str) -> Callable[[Path], None]:
     return lambda place: write(place, *names)
 
 
+def a_repository(place: Path) -> None:
+    place.mkdir(parents=True)
+    git(place, "init", "-q", "-b", "main")
+    git(place, "commit", "-q", "--allow-empty", "-m", "inner")
+
+
+def a_repository_inside(place: Path) -> None:
+    write(place, "leaderboard/submissions/mine/manifest.json")
+    a_repository(place / "leaderboard/submissions/mine/inner")
+
+
+def a_repository_as(place: Path) -> None:
+    a_repository(place / "leaderboard/submissions/mine")
+
+
+def a_program(place: Path) -> None:
+    write(place, "leaderboard/submissions/mine/manifest.json")
+    (place / "leaderboard/submissions/mine/manifest.json").chmod(0o755)
+
+
+def a_link(place: Path) -> None:
+    write(place, "leaderboard/submissions/mine/manifest.json")
+    (place / "leaderboard/submissions/mine/a.json").symlink_to("manifest.json")
+
+
+def a_linked_folder(place: Path) -> None:
+    (place / "leaderboard/submissions").rename(place / "elsewhere")
+    (place / "leaderboard/submissions").symlink_to("../elsewhere")
+
+
 BESIDE = "changes beside a submission"
-REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
+REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a result of another": (added(FILES[0]), BESIDE),
     "a deleted result": (remove(FILES[0]), BESIDE),
     "a new result among what ships": (added("leaderboard/results/net/digits/b.json"), BESIDE),
@@ -103,6 +133,20 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
         remove("leaderboard/reproductions/net-00000000.json"),
         "never changed or removed",
     ),
+    "a renamed submission": (
+        lambda place: (place / "leaderboard/submissions/old").rename(place / "leaderboard/submissions/mine"),
+        "2 submissions change (mine, old)",
+    ),
+    "another's file made a program": (
+        lambda place: (place / "leaderboard/results/net/digits/probe-default-1-00000000.json").chmod(0o755),
+        BESIDE,
+    ),
+    "a program": (a_program, "has mode 100755"),
+    "a link": (a_link, "has mode 120000"),
+    "the submissions as a link": (a_linked_folder, BESIDE),
+    "a repository in a submission": (a_repository_inside, "has mode 160000"),
+    "a repository as a submission": (a_repository_as, BESIDE),
+    "attributes of one's own": (added(".gitattributes", "leaderboard/submissions/mine/manifest.json"), BESIDE),
     "something else beside reproductions": (added("leaderboard/reproductions/x/y.json"), BESIDE),
     "a new folder of the leaderboard": (added("leaderboard/more/x.json"), BESIDE),
 }
@@ -170,3 +214,19 @@ def test_a_base_that_is_none_is_told_in_one_line(repository: Path, tmp_path: Pat
     (tmp_path / "plain").mkdir()
     with pytest.raises(UsageError, match="a commit of its git repository"):
         check_base(tmp_path / "plain", "main", Findings(tmp_path))
+
+
+def test_a_merge_brings_nothing_in_by_the_side(repository: Path) -> None:
+    """What a merge commit itself changes counts, whatever its parents held."""
+    write(repository, "leaderboard/submissions/mine/manifest.json")
+    git(repository, "add", "-A")
+    git(repository, "commit", "-qm", "mine")
+    git(repository, "checkout", "-q", "main")
+    git(repository, "commit", "-q", "--allow-empty", "-m", "others")
+    git(repository, "checkout", "-q", "mine")
+    git(repository, "merge", "-q", "--no-ff", "--no-commit", "main")
+    assert found(repository).ok
+    write(repository, "probebench/code.py", text="mine")
+    git(repository, "add", "-A")
+    git(repository, "commit", "-qm", "merged")
+    assert BESIDE in "".join(map(str, found(repository).failures))

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from probebench.leaderboard.check_published import not_verifiable
 from probebench.leaderboard.page import page_data
 from probebench.leaderboard.verify import Verified, verify
 from probebench.registry import Registry
@@ -117,6 +118,13 @@ def test_a_set_without_digests_is_not_verifiable(shipped: Registry, tmp_path: Pa
     verified = verify(tmp_path / "board", shipped, tmp_path)
     assert all(one.what.startswith("not verifiable, so not ranked: ") for one in verified.findings.unchecked)
     assert "datasets show eurosat --commit" in verified.findings.unchecked[0].what
+
+
+def test_draws_that_nobody_publishes_may_have_been_chosen(submission: Submission, shipped: Registry) -> None:
+    result, digits = read_result(submission.json()), shipped.dataset("digits")
+    assert not_verifiable(result, digits) is None
+    told = not_verifiable(result.model_copy(update={"shots": 3}), digits)
+    assert "publishes no draws of 3 shots of digits" in str(told)
 
 
 @pytest.mark.parametrize(("left_out", "share"), [(0, 1.0), (8, 1.0), (90, 809 / 899), (889, 10 / 899)])

@@ -18,6 +18,7 @@ from probebench.registry.checkpoint import Weights
 from probebench.results.store import read_result
 from tests.leaderboard.reproducing import SEED, reproduction_of, write_reproduction
 from tests.leaderboard.tampering import MODEL, SHIPPED
+from tests.leaderboard.watching import Watch
 
 OTHER = "efficientnet_lite1_in1k"
 
@@ -103,6 +104,9 @@ TAMPERED: dict[str, tuple[Callable[[Values], object], str]] = {
     "a name that takes over the terminal": (lambda one: one.update(by="\u001b[2J"), "by: String should match"),
     "a name of two lines": (lambda one: one.update(by="me\n::error::"), "by: String should match"),
     "a name that reads backwards": (lambda one: one.update(by="\u202eem"), "by: String should match"),
+    "a time of other digits": (lambda one: one.update(when="２026-11-28T12:00:00Z"), "when: String should match"),
+    "a time that is none": (lambda one: one.update(when="2026-99-99T12:00:00Z"), "is no time that has been"),
+    "a time to come": (lambda one: one.update(when="9999-01-01T00:00:00Z"), "is no time that has been"),
     "no time": (lambda one: one.update(when="yesterday"), "when: String should match"),
     "no commit": (lambda one: one.update(commit="unknown"), "commit: String should match"),
     "a key of one's own": (lambda one: one.update(trust="me"), "trust: Extra inputs are not permitted"),
@@ -127,7 +131,10 @@ def test_a_tampered_reproduction_fails_with_its_reason(
         path = path.rename(path.with_name(read_reproduction(path).file))
     except Exception:
         pass
-    assert reason in said(verified()), said(verified())
+    with Watch(board) as watch:
+        faults = said(verified())
+    assert reason in faults, faults
+    assert not watch.seen
 
 
 def test_an_honest_one_passes_whatever_its_seed(
@@ -230,6 +237,11 @@ def test_the_page_finds_reproductions_beside_the_results(board: Path, shipped: R
         ("open_clip://laion2b", "unknown", True),
         ("https://example.org/x.safetensors", "ab" * 32, True),
         ("https://example.org/x.safetensors", "unknown", False),
+        ("https://127.0.0.1/x.safetensors", "ab" * 32, False),
+        ("https://[::1]/x.safetensors", "ab" * 32, False),
+        ("https://2130706433/x.safetensors", "ab" * 32, False),
+        ("https://localhost:8000/x.safetensors", "ab" * 32, False),
+        ("https://10.0.0.1:443/x.safetensors", "ab" * 32, False),
         ("hf://owner/repo@main/x.safetensors", "unknown", False),
         ("hf://owner/repo@0123/x.safetensors", "ab" * 32, True),
         ("user", "ab" * 32, False),

@@ -1,6 +1,7 @@
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -90,6 +91,15 @@ def test_a_silent_connection_is_closed(
 ) -> None:
     monkeypatch.setattr(serve._Page, "timeout", 0.05)
     assert b"the page" not in answer(running, sent)
+
+
+def test_a_slow_connection_is_closed(running: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A letter at a time is never silent for long."""
+    monkeypatch.setattr(serve, "_LONGEST", 0.3)
+    with socket.create_connection(("127.0.0.1", running.server_port), timeout=20) as one, pytest.raises(OSError):
+        for _ in range(2000):
+            one.sendall(b"GET / HTTP/1.1\r\n" if _ == 0 else b"X")
+            time.sleep(0.01)
 
 
 def test_what_is_asked_for_reaches_no_terminal(running: ThreadingHTTPServer, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,10 +1,7 @@
 import json
 import os
-import pickle
 import shutil
-import socket
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +12,8 @@ from probebench.errors import UsageError
 from probebench.leaderboard.verify import Verified, verify
 from probebench.registry import Registry
 from tests.conftest import Ran
-from tests.leaderboard import tampering
-from tests.leaderboard.tampering import LEADERBOARD, MODEL, SHIPPED, Submission, Tamper, make_submission
+from tests.leaderboard.hostile import KNOWN
+from tests.leaderboard.tampering import LEADERBOARD, MODEL, SHIPPED, Submission, make_submission
 
 
 @pytest.fixture(scope="module")
@@ -55,166 +52,10 @@ def test_a_fresh_submission_passes_from_every_folder(
         assert (verified.submissions, verified.scored) == (1, 4)
 
 
-TAMPERED: dict[str, tuple[Tamper, str]] = {
-    "a changed score": (tampering.change_score, "draw 0: test_score is 0.990000, and the predictions give 0.460512"),
-    "every number improved": (tampering.improve_everything, "mean is 0.970000, and the predictions give"),
-    "a changed mean": (lambda one: one.edit(mean=0.9), "mean is 0.900000, and the predictions give 0.530812"),
-    "a narrower interval": (lambda one: one.edit(ci95=[0.53, 0.54]), "the interval's low end is 0.530000"),
-    "an interval that covers less": (lambda one: one.edit(ci95_covers="test images only"), "5 draws cover draws and"),
-    "swapped predictions": (tampering.swap_predictions, "draw 0: test_score"),
-    "changed predictions": (lambda one: one.npz().write_bytes(one.npz(5).read_bytes()), "its sha256 is not the one in"),
-    "missing predictions": (tampering.without_predictions, "is missing, so nothing can be scored again"),
-    "a foreign draw": (tampering.a_foreign_draw, "draw 2 is not the registry's: its digest is abababab"),
-    "a test id in a draw": (tampering.a_test_id_in_a_draw, "draw 0 is not the registry's"),
-    "the same draw twice": (
-        lambda one: one.trial(number=1, draw_digest=one.values()["trials"][0]["draw_digest"]),
-        "two draws are the same",
-    ),
-    "another weights digest": (tampering.another_weights_digest, "its weights digest differs from that of 3 other"),
-    "other weights in the manifest": (lambda one: one.manifest(weights_digest="ef" * 32), "its weights digest is not"),
-    "a version that never was": (lambda one: one.edit(protocol_version=0), "unknown version 0 of protocol default"),
-    "an older protocol": (lambda one: one.edit(protocol_version=1), "incomplete: digits at 1 shot is missing"),
-    "a future protocol": (lambda one: one.edit(protocol_version=99), "unknown version 99 of protocol default"),
-    "an unknown protocol": (lambda one: one.edit(protocol="mine"), "protocol 'mine' is not in the registry"),
-    "a layer that there is not": (
-        lambda one: one.edit(checkpoint=one.values()["checkpoint"] | {"layer": "cls"}),
-        "layer is 'cls', and efficientnet_lite0_in1k offers pooled, block:0 to block:4",
-    ),
-    "what is no layer": (
-        lambda one: one.edit(checkpoint=one.values()["checkpoint"] | {"layer": "head"}),
-        "layer is 'head', and efficientnet_lite0_in1k offers pooled",
-    ),
-    "a layer of another width": (
-        lambda one: one.edit(checkpoint=one.values()["checkpoint"] | {"layer": "block:3"}),
-        "features is 1280, and layer block:3 of efficientnet_lite0_in1k says 112",
-    ),
-    "a layer whose features these are not": (
-        lambda one: one.edit(checkpoint=one.values()["checkpoint"] | {"layer": "block:3", "features": 112}),
-        "train features are not those of the entry efficientnet_lite0_in1k on these images",
-    ),
-    "a duplicated row": (tampering.a_duplicate, "is a duplicate: the same cell as"),
-    "a member outside": (tampering.a_member_outside, "its member '../../outside.npy' points outside"),
-    "a link outside": (tampering.a_link_outside, "is a symbolic link to /etc/passwd"),
-    "a linked folder": (tampering.a_linked_folder, "digits: is a symbolic link"),
-    "a pickle": (tampering.a_pickle, "holds pickled objects, which could run code"),
-    "a bomb": (tampering.a_bomb, "is not as long as its header says"),
-    "a truncated file": (tampering.truncated, "is damaged or no .npz file"),
-    "a huge file": (tampering.a_huge_file, "is too large: 34.6 MB"),
-    "wrong test labels": (tampering.other_labels, "test labels are not the data set's"),
-    "easy test images": (tampering.an_easy_part_of_the_test_images, "test images and 0 skipped, of 899"),
-    "skipped hard images": (tampering.skipping_hard_images, "was left out, and can be read here"),
-    "a missing draw": (tampering.a_trial_less, "draws [1, 2, 3, 4], where 0, 1, ... belong"),
-    "a missing cell": (
-        tampering.without_a_cell,
-        "incomplete: digits at 1 shot is missing",
-    ),
-    "an edited entry": (tampering.an_edited_entry, "differs from the registry's entry in pretraining"),
-    "edited facts": (
-        lambda one: one.edit(checkpoint=one.values()["checkpoint"] | {"method": "image-image"}),
-        "method is 'image-image', and the entry",
-    ),
-    "an extra file": (tampering.an_extra_file, "does not belong here: only .json, .md, .npz, .toml files do"),
-    "a file not in the manifest": (lambda one: (one.folder / "README.md").write_text("hi"), "is not in the manifest"),
-    "a file the manifest has otherwise": (
-        lambda one: one.json().write_text(json.dumps(one.values())),
-        "its sha256 is not the manifest's",
-    ),
-    "no manifest": (lambda one: (one.folder / "manifest.json").unlink(), "is missing: make submissions with"),
-    "a manifest of an older evaluator": (lambda one: one.manifest(evaluator_version=1), "gathered under evaluator 1"),
-    "a manifest with a path outside": (
-        lambda one: one.manifest(model="../efficientnet"),
-        "manifest.json: is damaged or of another schema (model",
-    ),
-    "results of an older evaluator": (tampering.an_older_evaluator, "made by an older evaluator or otherwise"),
-    "features of other preprocessing": (tampering.another_key, "its test features are not those of the entry"),
-    "NaN": (tampering.not_a_number, "mean: "),
-    "a score above 1": (lambda one: one.edit(mean=1.5), "less than or equal to 1"),
-    "a class that is none": (tampering.out_of_range, "predictions run from 0 to 12, and the data set has 10 classes"),
-    "a model outside": (lambda one: one.edit(model="../x"), "is of model '../x', which its folder is not"),
-    "predictions outside": (
-        lambda one: one.edit(predictions=one.values()["predictions"] | {"file": "../../x.npz"}),
-        "names the predictions '../../x.npz'",
-    ),
-    "a published row": (lambda one: one.edit(provenance="published"), "the leaderboard holds measured results only"),
-    "another metric": (lambda one: one.edit(metric="mean-per-class"), "metric is mean-per-class, and digits is scored"),
-    "another data set": (lambda one: one.edit(dataset_fingerprint="12" * 32), "fingerprint is not that of the"),
-    "a data set of one's own": (lambda one: one.edit(dataset="folder:mine"), "is not in the registry"),
-    "other training images": (lambda one: one.edit(train_fingerprint="12" * 32), "its train fingerprint is not that"),
-    "selection on test": (lambda one: one.edit(selection="test"), "selection is test, and protocol default selects"),
-    "unchosen called chosen": (lambda one: one.trial(validation=0), "selection is validation with 0 validation images"),
-    "fewer labels told": (lambda one: one.edit(labels_spent=10), "10 labels spent, and draw 0 has 10 + 10"),
-    "a failed trial": (lambda one: one.trial(test_score=None, error="x"), "draw 0 failed, so there is no score"),
-    "arguments that run": (tampering.arguments_that_run, "an entry may not give timm 'pretrained_image_path': only"),
-    "a README that runs": (tampering.a_readme_that_runs, "README.md: is a pickle by its content"),
-    "an entry of dots": (tampering.an_entry_of_dots, "nested too deeply: a key of 30001 parts"),
-    "a pipe as the entry": (tampering.a_pipe_as(f"{MODEL}.toml"), f"{MODEL}.toml: is no plain file"),
-    "a pipe as the manifest": (tampering.a_pipe_as("manifest.json"), "manifest.json: is no plain file"),
-    "a pipe as a result": (tampering.a_pipe_as(".json"), "json: is no plain file"),
-    "a pipe as predictions": (tampering.a_pipe_as(".npz"), "npz: is no plain file"),
-    "many small predictions": (tampering.many_small_predictions, "has 899 ids, 899 labels and 20000000 images"),
-    "many wrong values": (tampering.many_wrong_values, "500,000 values, where 50,000 are the most"),
-    "a newer schema": (tampering.of_a_newer_schema, "is of schema 2, and this version of probebench knows 1: upgrade"),
-    "a newer manifest": (lambda one: one.manifest(schema_version=3), "is of schema 3, and this version of"),
-    "an empty mode": (lambda one: one.edit(mode=""), "mode is '', and protocol default has logistic"),
-    "a choice beside the grid": (
-        lambda one: one.trial(chosen={"C": 2.0}),
-        "draw 0: C = 2 is not on the grid of protocol default",
-    ),
-    "a gap above the tolerance": (lambda one: one.trial(gap=0.1), "draw 0: converged with a gap of 0.1"),
-    "TOML folded deeply": (tampering.folded_deeply, "nested too deeply"),
-    "JSON folded deeply": (tampering.json_folded_deeply, "is damaged or of another schema"),
-}
-
-
-# What Python tells its auditors of where a file of a stranger could run, fetch or write something.
-_HARM = ("socket.", "subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.fork", "pickle.find_class", "urllib.")
-_watching: list[list[str]] = []
-
-
-def _audit(event: str, arguments: tuple[object, ...]) -> None:
-    for seen in _watching:
-        writes = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
-        if writes or event.startswith(_HARM):
-            seen.append(f"{event} {arguments}")
-
-
-sys.addaudithook(_audit)
-
-
-@pytest.fixture
-def harm() -> Iterator[list[str]]:
-    """All that could do harm while a test runs; an auditor cannot be taken away, only told to look elsewhere."""
-    seen: list[str] = []
-    _watching.append(seen)
-    yield seen
-    _watching.remove(seen)
-
-
-@pytest.mark.parametrize("name", TAMPERED)
-def test_a_tampered_submission_fails_with_its_reason(
-    name: str, submission: Submission, check: Callable[[Path], Verified], harm: list[str]
-) -> None:
-    tamper, reason = TAMPERED[name]
-    tamper(submission)
-    harm.clear()
-    verified = check(submission.folder.parent)
-    assert not harm
-    assert reason in said(verified), said(verified)
-
-
-def test_harm_would_be_seen(harm: list[str], tmp_path: Path) -> None:
-    """Otherwise the list above would prove nothing."""
-    pickle.loads(pickle.dumps(os.getcwd))
-    (tmp_path / "file").write_text("x")
-    with socket.socket():
-        pass
-    assert [one.split(" ", 1)[0] for one in harm] == ["pickle.find_class", "open", "socket.__new__"]
-
-
 def test_several_tamperings_are_all_told(run: Callable[..., Ran], submission: Submission) -> None:
     reasons = []
     for name in ("an extra file", "a changed mean", "another weights digest", "a link outside"):
-        tamper, reason = TAMPERED[name]
+        tamper, reason = KNOWN[name]
         tamper(submission)
         reasons.append(reason)
     submission.edit("full", protocol_version=99)

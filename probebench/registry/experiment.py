@@ -1,0 +1,134 @@
+"""What a file says of an experiment: checkpoints on data sets, and what is asked of each pair."""
+
+import fnmatch
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from probebench.registry.entry import Entry, Id, PositiveInt, Text, TrainingShots
+from probebench.registry.probes import PROBES, ProbeName
+
+
+def _several(value: object) -> object:
+    """One value stands for a list of it."""
+    return (value,) if isinstance(value, str | int | dict) else value
+
+
+def _shots(value: object) -> object:
+    if value != "full" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise ValueError(f"{value!r} is neither a positive whole number nor 'full'")
+    return value
+
+
+_Several = BeforeValidator(_several)
+Names = Annotated[tuple[Text, ...], _Several]
+AskedShots = Annotated[tuple[Annotated[TrainingShots, BeforeValidator(_shots)], ...], _Several, Field(min_length=1)]
+InputSize = Annotated[int, Field(ge=1, le=4096)]
+
+
+class Training(Entry):
+    """One way to fine-tune every pair.
+
+    Attributes:
+        protocol: Id of a fine-tune protocol.
+        mode: What is trained and from where.
+        shots: Numbers of shots; None: the protocol's.
+        draws: Draws to average over; None: the protocol's.
+    """
+
+    protocol: Text = "quick"
+    mode: Literal["full", "lp-ft", "scratch", "linear"] = "full"
+    shots: AskedShots | None = None
+    draws: PositiveInt | None = None
+
+
+class LeftOut(Entry):
+    """Pairs that are not asked: ids or globs of both."""
+
+    model: Text
+    dataset: Text
+
+
+class Quick(Entry):
+    """What ``--quick`` says in the place of an experiment's own keys, and always less of it."""
+
+    models: Names | None = None
+    layers: Names | None = None
+    datasets: Names | None = None
+    shots: AskedShots | None = None
+    protocols: Names | None = None
+    probes: Annotated[tuple[ProbeName, ...], _Several] | None = None
+    draws: PositiveInt | None = None
+    zeroshot: bool | None = None
+    input_size: InputSize | None = None
+    finetune: Annotated[tuple[Training, ...], _Several] | None = None
+
+
+class ExperimentSpec(Entry):
+    """Every checkpoint on every data set, and what is asked of each.
+
+    Attributes:
+        id: Its id, which is the name of its file where it is an entry.
+        title: One line for readers.
+        models: Ids of checkpoints, globs and libraries' names.
+        layers: Names and globs of layers; none: the one that stands for a checkpoint, and whatever a protocol takes.
+        datasets: Ids, suites, globs, folders and other sources.
+        shots: Labelled images a class, of probes; None: each protocol's own.
+        protocols: Ids of protocols, and globs; None: ``default``, unless ``probes`` are named.
+        probes: Kinds of probes, each under its own protocol, beside ``protocols``.
+        draws: Draws to average over; None: each protocol's own.
+        zeroshot: Whether checkpoints with a text tower classify by names too.
+        input_size: Side of the input in pixels; None: each entry's own.
+        finetune: Ways to train whole networks.
+        left_out: Pairs that are not asked.
+        quick: What ``--quick`` says instead.
+    """
+
+    id: Id | None = None
+    title: Text | None = None
+    models: Annotated[Names, Field(min_length=1)]
+    layers: Names = ()
+    datasets: Annotated[Names, Field(min_length=1)]
+    shots: AskedShots | None = None
+    protocols: Names | None = None
+    probes: Annotated[tuple[ProbeName, ...], _Several] = ()
+    draws: PositiveInt | None = None
+    zeroshot: bool = False
+    input_size: InputSize | None = None
+    finetune: Annotated[tuple[Training, ...], _Several] = ()
+    left_out: Annotated[tuple[LeftOut, ...], _Several] = ()
+    quick: Quick | None = None
+
+    @model_validator(mode="after")
+    def _quick_asks_for_less(self) -> "ExperimentSpec":
+        if self.quick is None:
+            return self
+        if self.shots and (more := [one for one in self.quick.shots or () if one not in self.shots]):
+            raise ValueError(f"quick.shots: {more[0]} is not among shots")
+        if self.draws and (self.quick.draws or 0) > self.draws:
+            raise ValueError(f"quick.draws: more than the {self.draws} of the whole")
+        if self.quick.zeroshot and not self.zeroshot:
+            raise ValueError("quick.zeroshot: the whole has none")
+        return self
+
+    @property
+    def all_protocols(self) -> tuple[str, ...]:
+        """Ids and globs of the protocols that are asked, those of ``probes`` included."""
+        named = self.protocols if self.protocols is not None else () if self.probes else ("default",)
+        return (*named, *(PROBES[probe].protocol for probe in self.probes))
+
+    @property
+    def quicker(self) -> "ExperimentSpec | None":
+        """The experiment as ``--quick`` runs it; None where it says nothing of that."""
+        if self.quick is None:
+            return None
+        said: dict[str, Any] = {name: getattr(self.quick, name) for name in self.quick.model_fields_set}
+        return self.model_copy(update={**said, "quick": None})
+
+    def leaves_out(self, model: str, dataset: str) -> bool:
+        """Says whether a pair is not asked."""
+        return any(_means(one.model, model) and _means(one.dataset, dataset) for one in self.left_out)
+
+
+def _means(pattern: str, name: str) -> bool:
+    return pattern == name or fnmatch.fnmatchcase(name, pattern)
