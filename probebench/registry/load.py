@@ -277,8 +277,8 @@ def _get(kind: str, entries: Mapping[str, E_], name: str, listing: str) -> E_:
 def validate_path(path: Path) -> list[str]:
     """Checks one entry file, or every entry under a folder, and returns one line per problem.
 
-    A file's kind follows from its folder (checkpoints, datasets, protocols, sources, suites, experiments); elsewhere it is
-    a checkpoint, or by its name the table of architectures.
+    A file's kind follows from its folder (checkpoints, datasets, protocols, sources, suites, experiments); elsewhere it
+    is a checkpoint, or by its name the table of architectures.
 
     Raises:
         UsageError: There is nothing to check at ``path``.
