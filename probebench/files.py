@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,27 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Gives the name of a folder to make; it takes the place of ``path`` when the block ends without an error.
+
+    One process at a time makes it, and what killed ones left half made is removed.
+    """
+    from filelock import FileLock
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.parent / f".{path.name}.lock"):
+        for left in path.parent.glob(f".{path.name}~*"):
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}~", dir=path.parent) as scratch:
+            # A folder in it: nobody but its maker may look into the scratch folder itself.
+            partial = Path(scratch) / path.name
+            yield partial
+            if path.exists():
+                shutil.rmtree(path)
+            partial.replace(path)
 
 
 def write_whole(path: Path, content: bytes | str) -> None:

@@ -1,11 +1,14 @@
 """A copy of the tree, to try what an addition to it takes."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from probebench.fingerprint import file_sha256
 
@@ -63,3 +66,11 @@ def _digests(root: Path) -> dict[str, str]:
         for path in (root / part).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
+
+
+def write_files(folder: Path, files: Mapping[str, Any]) -> Path:
+    """Writes JSON files into a folder, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, value in files.items():
+        (folder / name).write_text(json.dumps(value))
+    return folder

@@ -109,12 +109,20 @@ def compare(a: "str | Features", b: "str | Features", *, results: ResultsLike = 
     return Comparisons(pair_up(pairs))
 
 
-def run_study(results: ResultsLike = "results", *, size_tolerance: float = 1.1, out: Path_ | None = None) -> "Study":
+def run_study(
+    results: ResultsLike = "results",
+    *,
+    size_tolerance: float = 1.1,
+    shared_concepts: float = 1.0,
+    out: Path_ | None = None,
+) -> "Study":
     """Asks the questions of the paper of results: which pre-training data and method transfers best.
 
     Args:
         results: Results folders, or results at hand.
         size_tolerance: Pre-training sets whose sizes differ by no more than this factor are of one size.
+        shared_concepts: Share of a data set's test images that may show what a checkpoint's source shows too, in
+            another style; 1 allows any. Sets of which a source holds the very images are always left out.
         out: Folder of the report (study.html, study.md, study.json and figures); None writes none.
 
     Returns:
@@ -122,7 +130,7 @@ def run_study(results: ResultsLike = "results", *, size_tolerance: float = 1.1, 
         not answerable, with its size, its interval, and what it rests on.
 
     Raises:
-        UsageError: There are no results with a score, or the tolerance is below 1.
+        UsageError: There are no results with a score, the tolerance is below 1, or the share is none.
     """
     from probebench.registry import Registry
     from probebench.study.ask import study
@@ -132,6 +140,8 @@ def run_study(results: ResultsLike = "results", *, size_tolerance: float = 1.1, 
         raise UsageError(
             f"size tolerance {size_tolerance:g} is a factor: 1 takes equal sizes alone, 1.1 allows a tenth"
         )
+    if not 0 <= shared_concepts <= 1:
+        raise UsageError(f"shared concepts {shared_concepts:g} is a share of test images, from 0 to 1")
     held = read_results(results)
     entries = Registry.load_leniently(entry_folders(()))
     names = {result.dataset for result in held} & set(entries.datasets)
@@ -142,6 +152,8 @@ def run_study(results: ResultsLike = "results", *, size_tolerance: float = 1.1, 
         chance={name: 1 / len(entries.datasets[name].classes) for name in names},
         versions=entries.versions,
         size_tolerance=size_tolerance,
+        entries=entries.sources,
+        shared_share=shared_concepts,
     )
     if not found.asked:
         raise UsageError(f"no results with a score in {_named(results)}; {_MEND}, or name another folder")
@@ -203,4 +215,5 @@ def build_leaderboard(results: ResultsLike = "results", *, registry: Folders = (
         entries.versions,
         entries.datasets,
         read_reproductions(folders),
+        entries.sources,
     )

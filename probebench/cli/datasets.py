@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,7 +10,14 @@ import click
 from probebench.api.data import place_of
 from probebench.api.session import open_registry
 from probebench.cli.console import ProgressLines, print_json, print_table
-from probebench.cli.options import json_option, layout_option, max_pixels_option, registry_folders, registry_option
+from probebench.cli.options import (
+    json_option,
+    layout_option,
+    max_pixels_option,
+    registry_folders,
+    registry_option,
+    sheet_option,
+)
 from probebench.errors import UsageError
 from probebench.files import home
 from probebench.registry.names import expand_datasets, laid_out
@@ -61,19 +69,22 @@ def list_datasets(as_json: bool) -> None:
 @click.argument("dataset")
 @click.option("--check", is_flag=True, help="Look for images that occur twice: in two splits, or under two labels.")
 @click.option("--commit", is_flag=True, help="Write its fingerprint and digests of parts and draws into its entry.")
+@sheet_option
 @layout_option
 @max_pixels_option
 @registry_option
 @json_option
-def show(dataset: str, check: bool, commit: bool, layout: Any, as_json: bool) -> None:
+def show(dataset: str, check: bool, commit: bool, sheet: Path | None, layout: Any, as_json: bool) -> None:
     """Show what is known of a data set (an id or folder:PATH) and, where it is on this machine, what is in it.
 
-    What --commit writes lets those who lack the data verify results; without it none on this set is ranked.
+    What --commit writes lets those who lack the data verify results; without it none on this set is ranked. The picture
+    that --sheet writes is of training images.
     """
     from probebench.datasets.facts import entry_facts, found_facts
     from probebench.datasets.named.layout import NotHereError
     from probebench.datasets.open import open_dataset
     from probebench.datasets.published import commit_published
+    from probebench.datasets.sheet import write_sheet
 
     registry = open_registry(registry_folders())
     (dataset,) = laid_out([place_of(registry, dataset)], layout)
@@ -86,7 +97,7 @@ def show(dataset: str, check: bool, commit: bool, layout: Any, as_json: bool) ->
     try:
         opened = open_dataset(dataset, registry, home() / "datasets")
     except NotHereError as error:
-        if check or commit:
+        if check or commit or sheet:
             raise
         facts |= {"not_on_this_machine": error.mend, "classes": len(names)}
     else:
@@ -94,6 +105,10 @@ def show(dataset: str, check: bool, commit: bool, layout: Any, as_json: bool) ->
         found = _duplicates(opened) if check else None
         if commit:
             facts["committed"] = str(commit_published(opened, registry))
+        if sheet:
+            train = opened.splits["train"]
+            shown = write_sheet(sheet, train.images, train.ids, train.labels, names or opened.class_names)
+            facts["sheet"] = f"{sheet} ({shown} training images)"
         names = names or opened.class_names
     facts["class_names"] = list(names)
     if as_json:

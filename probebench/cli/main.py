@@ -16,6 +16,7 @@ from probebench.progress import heard_by
 _COMMANDS = {
     "models": ("models", "List, show and check the checkpoints of the registry."),
     "datasets": ("datasets", "List, show and prepare data sets."),
+    "sources": ("sources", "List, show and prepare captioned images to pre-train on."),
     "layers": ("layers", "List the layers that a checkpoint offers, with their widths."),
     "extract": ("extract", "Run images through a checkpoint and keep the features."),
     "eval": ("eval", "Probe the cached features on few-shot draws and full data."),

@@ -73,6 +73,12 @@ max_pixels_option = click.option(
     callback=_set_max_pixels,
     help="Largest image that is read.  [default: Pillow's limit, 178,956,970 pixels]",
 )
+sheet_option = click.option(
+    "--sheet",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write a picture of some images of each class, to be looked at: .png, .jpg or .webp.",
+)
 layout_option = click.option(
     "--layout",
     type=click.Choice(["classes", "splits"]),

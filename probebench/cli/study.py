@@ -27,19 +27,29 @@ from probebench.results.cells import counted
     metavar="FACTOR",
     help="Pre-training sets whose sizes differ by no more than this are of one size.",
 )
+@click.option(
+    "--shared-concepts",
+    type=float,
+    default=1.0,
+    show_default=True,
+    metavar="SHARE",
+    help="Leave out a data set for checkpoints whose source shows what more than this share of its test images show.",
+)
 @json_option
-def command(folders: tuple[Path, ...], out: Path, size_tolerance: float, as_json: bool) -> None:
+def command(folders: tuple[Path, ...], out: Path, size_tolerance: float, shared_concepts: float, as_json: bool) -> None:
     """Ask which pre-training data and method transfers best, of all results at hand.
 
     Every question is one claim that is confirmed, contradicted, without effect, or not answerable, with its size, its
     95% interval and what it rests on: does the pre-training source matter, and does that fade with more labels; which
     source wins; how much more data of one matches another; image-image, language-image and supervised pre-training
     against each other; curation, label noise, size; does few-shot accuracy predict full; which checkpoint is best.
-    Measured and published results are never mixed.
+    Measured and published results are never mixed, and what a checkpoint has seen in pre-training takes no part.
     """
     from probebench.study.report import HEADINGS, refusals
 
-    study = run_study(folders, size_tolerance=size_tolerance, out=None if as_json else out)
+    study = run_study(
+        folders, size_tolerance=size_tolerance, shared_concepts=shared_concepts, out=None if as_json else out
+    )
     if as_json:
         print_json(study.as_dict())
         return

@@ -32,7 +32,9 @@ class Opened(BaseModel):
 
 
 @runtime_checkable
-class _Digested(Protocol):
+class Digested(Protocol):
+    """Images of which each has a digest."""
+
     @property
     def digests(self) -> "npt.NDArray[np.bytes_] | Sequence[str]":
         """A digest of each image."""
@@ -45,7 +47,7 @@ def shared_images(dataset: Dataset) -> tuple[int, str]:
         The count, and "test ID = train ID", or "" where there is none.
     """
     train, test = dataset.splits["train"], dataset.splits["test"]
-    if not isinstance(train.images, _Digested) or not isinstance(test.images, _Digested):
+    if not isinstance(train.images, Digested) or not isinstance(test.images, Digested):
         return 0, ""
     known, asked = np.asarray(train.images.digests), np.asarray(test.images.digests)
     # A sample without an image has the digest of no bytes, and shares nothing.

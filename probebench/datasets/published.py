@@ -51,6 +51,6 @@ def commit_published(dataset: Dataset, registry: Registry) -> Path:
     Raises:
         OSError: The entry cannot be written.
     """
-    path = next(one for folder in registry.folders if (one := folder / "datasets" / f"{dataset.id}.toml").is_file())
+    path = registry.entry_file("datasets", dataset.id)
     write_published(path, dataset.fingerprint, published(dataset, registry))
     return path

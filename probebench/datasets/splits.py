@@ -10,20 +10,24 @@ from probebench.arrays import Labels, Positions
 from probebench.fingerprint import canonical_json
 
 
-def order_within_classes(ids: Sequence[str], labels: Labels, *salt: str | int) -> dict[int, Positions]:
-    """Orders each class's positions by sha256(salt, id), and returns them by class.
-
-    The order of an image depends on its own id and the salt only, so it does not move when others come or go.
-    """
+def hash_order(ids: Sequence[str], *salt: str | int) -> list[int]:
+    """Returns positions in the order of sha256(salt, id)."""
     prefix = hashlib.sha256(canonical_json(list(salt)).encode())
     keys = []
     for name in ids:
         digest = prefix.copy()
         digest.update(name.encode())
         keys.append(digest.digest())
-    order = sorted(range(len(ids)), key=keys.__getitem__)
+    return sorted(range(len(ids)), key=keys.__getitem__)
+
+
+def order_within_classes(ids: Sequence[str], labels: Labels, *salt: str | int) -> dict[int, Positions]:
+    """Orders each class's positions by sha256(salt, id), and returns them by class.
+
+    The order of an image depends on its own id and the salt only, so it does not move when others come or go.
+    """
     by_class: dict[int, list[int]] = {int(label): [] for label in np.unique(labels)}
-    for position in order:
+    for position in hash_order(ids, *salt):
         by_class[int(labels[position])].append(position)
     return {label: np.array(positions, dtype=np.int64) for label, positions in by_class.items()}
 

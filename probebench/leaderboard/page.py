@@ -6,7 +6,6 @@ from typing import Any
 
 from probebench.leaderboard.board import answers
 from probebench.leaderboard.card import commands, facts
-from probebench.leaderboard.overlap import overlap
 from probebench.leaderboard.ranking import NOTES, Arranged, CellScores, Ranking, arrange, only_reproduced, rank
 from probebench.leaderboard.reproduction import Reproduced, Reproduction
 from probebench.leaderboard.scores import METRICS, Scores, Scoring
@@ -14,6 +13,7 @@ from probebench.leaderboard.text import plain
 from probebench.registry.probes import LABELS, PLAIN_MODES
 from probebench.registry.schema import CheckpointSpec, DatasetSpec
 from probebench.results.cells import Cell, DataSet, Entrant, Setting, beside, entrant_names, gather, shots_order
+from probebench.results.overlap import Sources, overlap
 from probebench.results.schema import Result
 from probebench.results.scores import counted_trials
 from probebench.results.store import Predictions
@@ -28,6 +28,7 @@ def page_data(
     versions: Mapping[str, int] | None = None,
     datasets: Mapping[str, DatasetSpec] | None = None,
     reproductions: Sequence[Reproduction] = (),
+    sources: Sources | None = None,
 ) -> dict[str, Any]:
     """Returns the page's data, ready for JSON; scores are whole hundredths of a percent, to keep it small.
 
@@ -39,6 +40,7 @@ def page_data(
         versions: The present version of each protocol; results of older ones are shown and not ranked.
         datasets: Entries of data sets by id.
         reproductions: What was run again; with any, there is a ranking of that alone, which comes first.
+        sources: Entries of sources by id, for what a checkpoint has seen before.
     """
     arranged = arrange(gather(results))
     by_entrant: dict[Entrant, list[Cell]] = defaultdict(list)
@@ -71,7 +73,8 @@ def page_data(
     return {
         "verdict": {"comparable": comparable, "text": verdict},
         "entrants": [
-            _entrant(key, names[one].removeprefix(one.model), by_entrant[one], entries or {}, sets)
+            _entrant(key, names[one].removeprefix(one.model), by_entrant[one], entries or {})
+            | {"overlap": [overlap(by_entrant[one][0].result.checkpoint, own.name, sources or {}) for own in sets]}
             | {"again": _again(by_entrant[one], reproduced)}
             for one, key in _keys(entrants).items()
         ],
@@ -160,9 +163,7 @@ def _keys(entrants: Sequence[Entrant]) -> dict[Entrant, str]:
     return keys
 
 
-def _entrant(
-    key: str, mark: str, cells: Sequence[Cell], entries: Mapping[str, CheckpointSpec], datasets: Sequence[DataSet]
-) -> dict[str, Any]:
+def _entrant(key: str, mark: str, cells: Sequence[Cell], entries: Mapping[str, CheckpointSpec]) -> dict[str, Any]:
     results = [cell.result for cell in cells]
     said = facts(results[0], entries)
     return said | {
@@ -170,7 +171,6 @@ def _entrant(
         # Several of one checkpoint, on other layers or in other arithmetic, tell themselves apart.
         "title": plain(said["title"] + mark),
         "beside": [plain(line, 400) for line in beside(cells)],
-        "overlap": [overlap(results[0].checkpoint, dataset.name) for dataset in datasets],
         "commands": [plain(line, 4000) for line in commands(results, entries.get(results[0].model))],
     }
 

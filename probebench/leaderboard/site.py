@@ -11,6 +11,7 @@ from probebench.files import write_whole
 from probebench.leaderboard.page import page_data
 from probebench.leaderboard.reproduction import Reproduction
 from probebench.registry.schema import CheckpointSpec, DatasetSpec
+from probebench.results.overlap import Sources
 from probebench.results.schema import Result
 from probebench.results.store import Predictions
 
@@ -30,6 +31,7 @@ def build_site(
     versions: Mapping[str, int] | None = None,
     datasets: Mapping[str, DatasetSpec] | None = None,
     reproductions: Sequence[Reproduction] = (),
+    sources: Sources | None = None,
 ) -> Path:
     """Writes ``index.html`` into a folder and returns its path.
 
@@ -44,13 +46,14 @@ def build_site(
         versions: The present version of each protocol; results of older ones are shown and not ranked.
         datasets: Entries of data sets by id.
         reproductions: What was run again; with any, that alone is ranked until a reader asks for the rest.
+        sources: Entries of sources by id, for what a checkpoint has seen before.
 
     Raises:
         OSError: The folder is full or cannot be written.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    data = page_data(results, predictions, entries, versions, datasets, reproductions)
+    data = page_data(results, predictions, entries, versions, datasets, reproductions, sources)
     templates = Environment(
         loader=PackageLoader("probebench.leaderboard"),
         autoescape=True,

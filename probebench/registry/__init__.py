@@ -1,4 +1,4 @@
-"""The registry: checkpoints, data sets, protocols, suites and experiments as TOML files."""
+"""The registry: checkpoints, data sets, protocols, sources, suites and experiments as TOML files."""
 
 from probebench.registry.load import Registry, validate_path
 from probebench.registry.schema import (
@@ -7,6 +7,7 @@ from probebench.registry.schema import (
     ExperimentSpec,
     FinetuneProtocol,
     ProtocolSpec,
+    SourceSpec,
     SuiteSpec,
 )
 
@@ -17,6 +18,7 @@ __all__ = [
     "ProtocolSpec",
     "FinetuneProtocol",
     "Registry",
+    "SourceSpec",
     "SuiteSpec",
     "validate_path",
 ]

@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
+from probebench.registry.drawn import Drawn, Sha256
 from probebench.registry.entry import Entry, Id, Metric, PositiveInt, Text, check_unverified
 
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Md5 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 # How many draws of a rule an entry publishes, and digits of each digest: 128 bits that nobody meets by will.
 PUBLISHED_DRAWS, DRAW_DIGITS = 5, 32
@@ -70,6 +70,7 @@ class DatasetSpec(Entry):
         files: What must lie in that folder; a name that ends in "/" is a folder.
         obtain: How to get these by hand.
         archives: What can be fetched without an account, beside what torchvision fetches.
+        drawn: Of a set that is drawn from packages: these, and how.
         options: What the loader needs to know, such as a partition or a domain.
         classes: Names of the classes in label order, as the set's own files have them.
         prompts: The same classes in words, for zero-shot, where ``classes`` are codes or names of folders.
@@ -94,6 +95,7 @@ class DatasetSpec(Entry):
     files: tuple[Text, ...] = ()
     obtain: Text = "unknown"
     archives: tuple[Archive, ...] = ()
+    drawn: Drawn | None = None
     options: Mapping[str, str | int] = {}
     splits: Splits
     class_counts: ClassCounts = ClassCounts()

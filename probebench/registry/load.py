@@ -22,6 +22,7 @@ from probebench.registry.schema import (
     ExperimentSpec,
     FinetuneProtocol,
     ProtocolSpec,
+    SourceSpec,
     SuiteSpec,
 )
 
@@ -29,6 +30,7 @@ KINDS: dict[str, type[Entry]] = {
     "checkpoints": CheckpointSpec,
     "datasets": DatasetSpec,
     "protocols": ProtocolSpec,
+    "sources": SourceSpec,
     "suites": SuiteSpec,
     "experiments": ExperimentSpec,
 }
@@ -157,6 +159,7 @@ class Registry:
     datasets: Mapping[str, DatasetSpec]
     protocols: Mapping[str, ProtocolSpec]
     finetune_protocols: Mapping[str, FinetuneProtocol]
+    sources: Mapping[str, SourceSpec]
     suites: Mapping[str, SuiteSpec]
     experiments: Mapping[str, ExperimentSpec]
     folders: tuple[Path, ...]
@@ -213,6 +216,10 @@ class Registry:
         specs = (*self.protocols.values(), *self.finetune_protocols.values(), ZEROSHOT)
         return {spec.id: spec.version for spec in specs}
 
+    def entry_file(self, kind: str, name: str) -> Path:
+        """Returns the file of an entry that is there."""
+        return next(path for folder in self.folders if (path := folder / kind / f"{name}.toml").is_file())
+
     def checkpoint(self, name: str) -> CheckpointSpec:
         """Returns the checkpoint of that id; raises UsageError with the nearest names."""
         return _get("model", self.checkpoints, name, "probebench models list")
@@ -220,6 +227,10 @@ class Registry:
     def dataset(self, name: str) -> DatasetSpec:
         """Returns the data set of that id; raises UsageError with the nearest names."""
         return _get("data set", self.datasets, name, "probebench datasets list")
+
+    def source(self, name: str) -> SourceSpec:
+        """Returns the source of that id; raises UsageError with the nearest names."""
+        return _get("source", self.sources, name, "probebench sources list")
 
     def experiment(self, name: str) -> ExperimentSpec:
         """Returns the experiment of that id; raises UsageError with the nearest names."""
@@ -266,8 +277,8 @@ def _get(kind: str, entries: Mapping[str, E_], name: str, listing: str) -> E_:
 def validate_path(path: Path) -> list[str]:
     """Checks one entry file, or every entry under a folder, and returns one line per problem.
 
-    A file's kind follows from its folder (checkpoints, datasets, protocols, suites, experiments); elsewhere it is a
-    checkpoint, or by its name the table of architectures.
+    A file's kind follows from its folder (checkpoints, datasets, protocols, sources, suites, experiments); elsewhere it
+    is a checkpoint, or by its name the table of architectures.
 
     Raises:
         UsageError: There is nothing to check at ``path``.

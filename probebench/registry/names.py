@@ -98,6 +98,20 @@ def expand_models(registry: "Registry", patterns: Sequence[str]) -> list[str]:
     return expand("model", patterns, registry.checkpoints, "probebench models list")
 
 
+def expand_sources(registry: "Registry", patterns: Sequence[str]) -> list[str]:
+    """Returns the sources that patterns name; those of the user's own stay as they are.
+
+    Raises:
+        UsageError: A pattern matches nothing; the line gives the nearest names.
+    """
+    chosen: dict[str, None] = {}
+    for pattern in split_list(patterns):
+        own = is_source(pattern) or (pattern not in registry.sources and Path(pattern).expanduser().is_dir())
+        names = [pattern] if own else expand("source", [pattern], registry.sources, "probebench sources list")
+        chosen.update(dict.fromkeys(names))
+    return list(chosen)
+
+
 def expand_datasets(registry: "Registry", patterns: Sequence[str], *, sources: bool = True) -> list[str]:
     """Returns the data sets that --dataset names: suites become their data sets, sources stay as they are.
 

@@ -6,6 +6,7 @@ from probebench.registry.entry import Entry
 from probebench.registry.experiment import ExperimentSpec
 from probebench.registry.finetune_protocol import Augment, FinetuneProtocol
 from probebench.registry.protocol import Grid, ProtocolSpec, Selection, Solver
+from probebench.registry.source import SourceSpec
 
 __all__ = [
     "Architecture",
@@ -23,6 +24,7 @@ __all__ = [
     "Selection",
     "Solver",
     "Source",
+    "SourceSpec",
     "Splits",
     "SuiteSpec",
     "Weights",

@@ -1,6 +1,8 @@
-"""Writes a checkpoint's entry, an experiment, and into a data set's what its data say."""
+"""Writes a checkpoint's entry, an experiment, and into entries of data sets and sources what their data say."""
 
 import re
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
 from probebench.errors import UsageError
@@ -8,6 +10,7 @@ from probebench.files import write_whole
 from probebench.registry.checkpoint import CheckpointSpec
 from probebench.registry.dataset import Published
 from probebench.registry.experiment import ExperimentSpec
+from probebench.registry.source import Shared
 
 
 def entry_text(spec: CheckpointSpec) -> str:
@@ -45,8 +48,10 @@ def write_entry(spec: CheckpointSpec, folder: Path) -> Path:
     return path
 
 
-# A table that an entry has already, to where the next begins.
-_PUBLISHED = re.compile(r"^\[published[\].][\s\S]*?(?=^\[(?!published[\].])|\Z)", re.MULTILINE)
+# Tables that an entry has already, to where the next begins.
+_PUBLISHED, _SHARED = (
+    re.compile(rf"^\[{name}[\].][\s\S]*?(?=^\[(?!{name}[\].])|\Z)", re.MULTILINE) for name in ("published", "shared")
+)
 
 
 def write_published(path: Path, fingerprint: str, published: Published) -> None:
@@ -68,3 +73,18 @@ def write_published(path: Path, fingerprint: str, published: Published) -> None:
         text = f"{text[: top.start()]}{line}\n\n{text[top.start() :]}" if top else f"{text}{line}\n"
     table = tomli_w.dumps({"published": published.model_dump(mode="json")})
     write_whole(path, f"{text.rstrip()}\n\n{table}")
+
+
+def write_shared(path: Path, shared: Mapping[str, Shared]) -> None:
+    """Writes into a source's entry what it shares with some data sets; what it says of others stays.
+
+    Args:
+        path: The entry.
+        shared: By data set.
+    """
+    import tomli_w
+
+    before = tomllib.loads(path.read_text(encoding="utf-8")).get("shared", {})
+    table = {**before, **{name: one.model_dump() for name, one in shared.items()}}
+    text = _SHARED.sub("", path.read_text(encoding="utf-8"))
+    write_whole(path, f"{text.rstrip()}\n\n{tomli_w.dumps({'shared': dict(sorted(table.items()))})}")

@@ -7,12 +7,13 @@ from itertools import combinations
 from typing import Any
 
 from probebench.results.cells import beside, counted, gather, shots_text, size_text
+from probebench.results.overlap import Sources
 from probebench.results.schema import Result
 from probebench.results.short import on_too_few
 from probebench.study import checkpoints, contrasts, sides, sizes, sources
 from probebench.study.claims import Claim
 from probebench.study.noise import Noise, Read
-from probebench.study.observations import SAME_SIZE, Observation, Track, group_by, observations, same_sizes
+from probebench.study.observations import SAME_SIZE, Observation, Track, group_by, observations, same_sizes, unseen
 from probebench.study.panel import IMAGES, level_of
 from probebench.study.panels import PanelMaker
 
@@ -117,6 +118,8 @@ def study(
     chance: Mapping[str, float] | None = None,
     versions: Mapping[str, int] | None = None,
     size_tolerance: float = SAME_SIZE,
+    entries: Sources | None = None,
+    shared_share: float = 1.0,
 ) -> Study:
     """Asks every question of measured results, and of published ones, never of both.
 
@@ -126,16 +129,21 @@ def study(
         chance: Score of guessing, by data set.
         versions: The present version of each protocol.
         size_tolerance: Sizes within this factor are one size.
+        entries: Sources by id, whose entries say what of a data set each holds; such pairs are left out.
+        shared_share: Pairs are left out too where the source shows what more than this share of the test images show.
     """
     leading: list[Claim] = []
     others: list[Claim] = []
     dropped: list[Dropped] = []
     asked: list[Asked] = []
     for name, held in sorted(group_by(results, lambda result: result.provenance).items()):
+        part = _Part(name, PanelMaker(Noise(read), chance or {}), size_tolerance)
+        held, seen = unseen(held, entries or {}, shared_share)
+        for what, why in seen:
+            part.drop(what, why)
         found = observations(held)
         if not found:
             continue
-        part = _Part(name, PanelMaker(Noise(read), chance or {}), size_tolerance)
         if few := sum(on_too_few(result) for result in held):
             part.drop(counted(few, "result"), "fewer than half of the classes have that many images, or a trial run")
         first, rest = _ask(found, part)

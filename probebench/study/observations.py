@@ -8,6 +8,7 @@ from typing import TypeVar
 from probebench.registry.architectures import canonical_architecture
 from probebench.registry.entry import Shots
 from probebench.results.cells import Cell, gather, source_name, source_samples
+from probebench.results.overlap import Sources, overlap, shared_concepts
 from probebench.results.schema import Result
 from probebench.results.scores import counted_trials, draw_scores, score_of
 from probebench.results.short import on_too_few
@@ -116,6 +117,30 @@ def observations(results: Iterable[Result]) -> list[Observation]:
             size = 0 if entrant.input_size == pixels[_measured_as(group[0])] else entrant.input_size or 0
             found.append(replace(made, track=replace(made.track, layer=layer, pixels=size)))
     return found
+
+
+def unseen(results: Iterable[Result], sources: Sources, share: float) -> tuple[list[Result], list[tuple[str, str]]]:
+    """Leaves out results of checkpoints on data sets that they have seen in pre-training.
+
+    Args:
+        results: Any.
+        sources: Entries of sources, by id.
+        share: Of test images that may show what a source shows too, in another style.
+
+    Returns:
+        The rest, and what was left out and why.
+    """
+    kept, seen = list[Result](), list[tuple[str, str]]()
+    for result in results:
+        names = "+".join(sorted(source.name for source in result.checkpoint.sources))
+        what = f"{names} on {result.dataset}"
+        if overlap(result.checkpoint, result.dataset, sources) == "yes":
+            seen.append((what, "seen before: the source holds test images"))
+        elif (shared := shared_concepts(result.checkpoint, result.dataset, sources)) > share:
+            seen.append((what, f"the source shows what {shared:.0%} of the test images show"))
+        else:
+            kept.append(result)
+    return kept, seen
 
 
 def _less_layer(cell: Cell) -> Hashable:

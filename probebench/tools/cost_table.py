@@ -9,7 +9,7 @@ from probebench.progress import duration
 from probebench.registry.load import Registry
 from probebench.tools.dataset_table import with_table
 
-BEGIN = "<!-- made by `make docs` from probebench/probes/cost.json; modelled, not measured -->\n"
+MADE_FROM = "probebench/probes/cost.json; modelled, not measured"
 
 
 def cost_table(cell: Cell, places: dict[str, tuple[Machine, int]]) -> str:
@@ -52,4 +52,4 @@ if __name__ == "__main__":
         "four H100s (`--engine ray`)": (gpu, 4),
     }
     table = cost_table(imagenet(Registry.load(environ={})), places)
-    path.write_text(with_table(path.read_text(encoding="utf-8"), table, BEGIN), encoding="utf-8")
+    path.write_text(with_table(path.read_text(encoding="utf-8"), table, MADE_FROM), encoding="utf-8")

@@ -7,7 +7,7 @@ from pathlib import Path
 from probebench.registry.dataset import DatasetSpec
 from probebench.registry.load import Registry
 
-BEGIN, _END = "<!-- made by `make docs` from registry/datasets -->\n", "<!-- end -->"
+_BEGIN, _END = "<!-- made by `make docs` from {} -->\n", "<!-- end -->"
 
 
 def dataset_table(specs: Iterable[DatasetSpec]) -> str:
@@ -23,8 +23,9 @@ def dataset_table(specs: Iterable[DatasetSpec]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def with_table(page: str, table: str, begin: str = BEGIN) -> str:
-    """Returns the page with the table between a mark where it begins and the mark where it ends."""
+def with_table(page: str, table: str, made_from: str = "registry/datasets") -> str:
+    """Returns the page with the table between its two marks."""
+    begin = _BEGIN.format(made_from)
     before, _, rest = page.partition(begin)
     return f"{before}{begin}{table}{_END}{rest.partition(_END)[2]}"
 

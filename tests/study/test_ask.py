@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from probebench.registry import Registry
+from probebench.registry.source import Shared
 from probebench.results.schema import Result
 from probebench.study.ask import QUESTIONS, Study, study
-from probebench.study.observations import Observation, observations
+from probebench.study.observations import Observation, observations, unseen
 from probebench.study.report import write_report
 from tests.study.make import DATASETS, SOURCES, Pretraining, results
 
@@ -214,6 +216,25 @@ def test_what_takes_no_part_is_told() -> None:
     assert "--size-tolerance 1.30 would take them as one" in told
     wider = study(newer, size_tolerance=1.3).claim("source-matters", "few-shot")
     assert wider is not None and "Near" in wider.basis.sources
+
+
+def test_what_a_checkpoint_has_seen_takes_no_part_and_is_named() -> None:
+    grid = [Pretraining(source) for source in ("emoji_noto", "emoji_fluent", "LAION")]
+    held = made(grid, lambda one, dataset, shots: LOGITS[shots])
+    entries = Registry.load(environ={}).sources
+    noto, fluent = (
+        entries[name].model_copy(update={"shared": {"dtd": Shared(exact=exact, near=0, concepts=30, test=100)}})
+        for name, exact in (("emoji_noto", 5), ("emoji_fluent", 0))
+    )
+    known = {"emoji_noto": noto, "emoji_fluent": fluent}
+    told = [(one.what, one.why) for one in study(held, entries=known).dropped]
+    assert ("emoji_noto on dtd", "seen before: the source holds test images") in told
+    assert not [what for what, _ in told if what == "emoji_fluent on dtd"]
+    # Nothing of it is in a number.
+    kept, _ = unseen(held, known, 1.0)
+    assert {one.dataset for one in kept if one.checkpoint.sources[0].name == "emoji_noto"} == set(SETS) - {"dtd"}
+    # Things drawn in another style stay, unless they are asked away.
+    assert ("emoji_fluent on dtd", "the source shows what 30% of the test images show") in unseen(held, known, 0.2)[1]
 
 
 def test_a_published_checkpoint_that_repeats_another_is_suspect() -> None:

@@ -45,9 +45,9 @@ def digits(layout: Layout) -> SplitsByName:
     }
 
 
-def _fetch_fashion_mnist(place: Path) -> None:
+def _fetch_fashion_mnist(layout: Layout) -> None:
     if not DEBIAN_FASHION_MNIST.is_dir():
-        from_torchvision("FashionMNIST")(place)
+        from_torchvision("FashionMNIST")(layout)
 
 
 @loader("fashion_mnist", fetch=_fetch_fashion_mnist)

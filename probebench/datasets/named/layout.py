@@ -10,6 +10,7 @@ import numpy as np
 
 from probebench.arrays import Labels, Positions
 from probebench.datasets.base import SPLITS, Split, check_utf8
+from probebench.datasets.drawn.package import where_packages_are
 from probebench.datasets.named.listed import ListedImages
 from probebench.errors import DatasetError, RegistryError, one_line
 from probebench.registry.schema import DatasetSpec
@@ -70,6 +71,12 @@ class Layout:
 
     def half(self, fault: str) -> DatasetError:
         """Returns the error for a set of which something is missing or wrong."""
+        if self.spec.drawn:
+            packages = where_packages_are(self.spec.drawn, self.place.parent)
+            return DatasetError(
+                f"data set {self.spec.id}: {fault}; remove {self.place} and {packages}, which may be half unpacked, "
+                f"and run probebench datasets prepare {self.spec.id}"
+            )
         # A folder that several entries share holds more than this set.
         remove = "" if self.spec.folder else f"remove {self.place} and "
         again = f"unpack it again, or {remove}run probebench datasets prepare {self.spec.id}"

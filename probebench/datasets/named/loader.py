@@ -5,7 +5,6 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 from probebench.datasets.named.layout import Layout, SplitsByName
@@ -14,7 +13,7 @@ from probebench.registry.schema import DatasetSpec
 
 Open = TypeVar("Open", bound=Callable[[Layout], SplitsByName])
 # Fetches what is published of a set into its folder.
-Fetch = Callable[[Path], None]
+Fetch = Callable[[Layout], None]
 
 
 @dataclass(frozen=True)
@@ -82,9 +81,10 @@ def from_torchvision(name: str, *splits: str) -> Fetch:
         splits: What it calls each split, where it downloads them one by one.
     """
 
-    def fetch(place: Path) -> None:
+    def fetch(layout: Layout) -> None:
         from torchvision import datasets
 
+        place = layout.place
         place.mkdir(parents=True, exist_ok=True)
         for keywords in [{"split": split} for split in splits] or [{}]:
             getattr(datasets, name)(str(place), download=True, **keywords)
@@ -92,5 +92,5 @@ def from_torchvision(name: str, *splits: str) -> Fetch:
     return fetch
 
 
-def comes_installed(_: Path) -> None:
+def comes_installed(_: Layout) -> None:
     """Fetches nothing: a library that is always there carries the set."""

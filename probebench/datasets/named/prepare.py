@@ -51,7 +51,7 @@ def _download(layout: Layout) -> None:
             raise layout.not_here()
         return
     if fetch_set is not None:
-        fetch_set(place)
+        fetch_set(layout)
     for archive in spec.archives:
         place.mkdir(parents=True, exist_ok=True)
         _fetch_file(archive.url, None if archive.md5 == "unknown" else archive.md5, place)

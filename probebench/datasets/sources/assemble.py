@@ -20,7 +20,7 @@ _Place = TypeVar("_Place")
 class Divisible(Images, Protocol):
     """Images of which some can be taken."""
 
-    def take(self, positions: Positions) -> Images:
+    def take(self, positions: Positions) -> "Divisible":
         """Returns some of the images."""
 
 

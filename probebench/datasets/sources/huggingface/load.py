@@ -33,6 +33,7 @@ class HubSource:
         config: Configuration; empty for the only one, or the default.
         image: Column of images that the user named, or empty.
         label: Column of labels that the user named, or empty.
+        caption: Column of captions that the user named, or empty.
     """
 
     text: str
@@ -42,18 +43,19 @@ class HubSource:
     config: str = ""
     image: str = ""
     label: str = ""
+    caption: str = ""
 
     @classmethod
     def parse(cls, text: str) -> "HubSource":
-        """Reads ``owner/name[@revision][:config]`` or ``FOLDER[:config]``, with ``?image=..&label=..`` behind it.
+        """Reads ``owner/name[@revision][:config]`` or ``FOLDER[:config]``, and columns: ``?image=..&caption=..``.
 
         Raises:
             UsageError: It is none of these.
         """
         where, _, query = text.partition("?")
         columns = dict(parse_qsl(query, keep_blank_values=True))
-        if unknown := set(columns) - {"image", "label"}:
-            raise UsageError(f"data set hf:{text}: {sorted(unknown)[0]} is neither image nor label")
+        if unknown := set(columns) - {"image", "label", "caption"}:
+            raise UsageError(f"data set hf:{text}: {sorted(unknown)[0]} is neither image nor label nor caption")
         before, _, config = where.rpartition(":")
         for place, name in ((where, ""), (before, config)):
             if place and (folder := Path(place).expanduser()).is_dir():

@@ -41,9 +41,11 @@ def open_hf(text: str, root: Path) -> Dataset:
     if importlib.util.find_spec("datasets") is None:
         raise UsageError(f"data set {HF}{text} needs datasets: pip install 'probebench[datasets]'")
     source = HubSource.parse(text)
+    if source.caption:
+        raise UsageError(f"{source}: captions are for sources of pre-training; leave caption= out")
     tables, commit = load(source)
     features = next(iter(tables.values())).features
-    image, label = _image_column(source, features), _label_column(source, features)
+    image, label = image_column(source, features), _label_column(source, features)
     found = {name: _labels(source, name, rows, features[label], label) for name, rows in tables.items()}
     named = _splits(source, [name for name, labels in found.items() if labels is not None])
     names, numbers = _number(features[label], {split: found[name] for split, name in named.items()})
@@ -59,11 +61,16 @@ def open_hf(text: str, root: Path) -> Dataset:
     return assemble(f"{HF}{text}", title, names, cut(splits["all"]) if "all" in splits else splits)
 
 
-def _image_column(source: HubSource, features: Mapping[str, Any]) -> str:
+def image_column(source: HubSource, features: Mapping[str, Any]) -> str:
+    """Returns the column of images.
+
+    Raises:
+        UsageError: There is none, or it is not clear which.
+    """
     import datasets
 
     known = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
-    return _choose(source, "image", source.image, known, known, _IMAGES, features)
+    return choose(source, "image", source.image, known, known, _IMAGES, features)
 
 
 def _label_column(source: HubSource, features: Mapping[str, Any]) -> str:
@@ -77,10 +84,10 @@ def _label_column(source: HubSource, features: Mapping[str, Any]) -> str:
         and feature.dtype.lstrip("u").startswith(("int", "string", "large_string"))
     ]
     likely = classes or [name for name in plain if name in _LABELS]
-    return _choose(source, "label", source.label, classes + plain, likely, _LABELS, features)
+    return choose(source, "label", source.label, classes + plain, likely, _LABELS, features)
 
 
-def _choose(
+def choose(
     source: HubSource,
     kind: str,
     asked: str,
@@ -89,7 +96,11 @@ def _choose(
     names: Sequence[str],
     features: Mapping[str, Any],
 ) -> str:
-    """Returns the column that was asked for, else the only likely one, else the only one with a usual name."""
+    """Returns the column that was asked for, else the only likely one, else the only one with a usual name.
+
+    Raises:
+        UsageError: There is none, or it is not clear which; the line says how to name one.
+    """
     if asked in known:
         return asked
     usual = [name for name in likely if name in names]

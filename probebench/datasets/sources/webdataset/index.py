@@ -22,9 +22,13 @@ from probebench.files import stamp
 
 # What is remembered of each sample. Keys and digests are bytes; ``whole`` says that the image can be decoded.
 _KINDS = {"keys": "S", "labels": "i", "offsets": "i", "sizes": "i", "digests": "S", "whole": "b", "stamp": "S"}
+# Where captions lie, in shards of captioned images.
+_TEXTS = {"text_offsets": "i", "text_sizes": "i"}
 _USUAL = ("jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp")
-# No label needs more bytes than this.
+# No label and no caption needs more bytes than this.
 _LABEL = 1 << 20
+# The label of a sample that has none, which only captioned ones may be without.
+UNLABELLED = -1
 # Names that webdataset keeps for itself, as its own readers skip them.
 _META = re.compile(r"__[^/]*__($|/)")
 
@@ -37,24 +41,32 @@ class ShardIndex:
     samples: Arrays
 
 
-def index_shard(url: str, store: ShardStore, index_folder: Path) -> ShardIndex:
+def index_shard(url: str, store: ShardStore, index_folder: Path, *, captioned: bool = False) -> ShardIndex:
     """Returns the samples of a shard, reading it only where it is not known.
 
     A local shard is known by its path, size, times and inode; a streamed one by its address, and its bytes are
     compared whenever they are streamed again.
 
+    Args:
+        url: The shard.
+        store: Reads shards.
+        index_folder: Where what is learnt is kept.
+        captioned: Whether each sample has a caption (.txt) and may be without a label.
+
     Raises:
         DatasetError: The shard is missing, out of reach or damaged, or a sample in it is.
     """
-    digest_cache = index_folder / f"{hashlib.sha256(os.fsencode(url)).hexdigest()[:32]}.npz"
-    known = read_arrays(digest_cache, _KINDS)
+    kinds = {**_KINDS, **_TEXTS} if captioned else _KINDS
+    ending = ".captions.npz" if captioned else ".npz"
+    digest_cache = index_folder / f"{hashlib.sha256(os.fsencode(url)).hexdigest()[:32]}{ending}"
+    known = read_arrays(digest_cache, kinds)
     now = _stamp(url) if read_in_place(url) else ""
     if known is not None:
         before = known.pop("stamp")[0].decode()
         if not now or before == now:
             return ShardIndex(Shard(url, "" if now else before), known)
     with store.whole(url) as (stream, digest):
-        samples = _read(url, stream)
+        samples = _read(url, stream, captioned)
     write_arrays(digest_cache, {**samples, "stamp": np.array([os.fsencode(now or digest)])})
     return ShardIndex(Shard(url, digest), samples)
 
@@ -67,14 +79,17 @@ def _stamp(url: str) -> str:
     return " ".join(map(str, stamp(status)))
 
 
-def _read(url: str, stream: IO[bytes]) -> Arrays:
+def _read(url: str, stream: IO[bytes], captioned: bool) -> Arrays:
     """Reads a shard from end to end; webdataset says which files make a sample."""
     from webdataset.tariterators import group_by_keys
 
     rows: list[tuple[bytes, int, int, int, bytes, bool]] = []
+    texts: list[tuple[int, int]] = []
     try:
         for sample in group_by_keys(_members(url, stream)):
-            rows.append(_row(url, stream, sample))
+            rows.append(_row(url, stream, sample, captioned))
+            if captioned:
+                texts.append(_text(url, sample))
     except tarfile.TarError as error:
         raise DatasetError(f"shard {url} is damaged ({one_line(error, 80)}); fetch or write it again") from error
     except ValueError as error:
@@ -85,7 +100,21 @@ def _read(url: str, stream: IO[bytes]) -> Arrays:
         raise DatasetError(f"shard {url} holds no samples")
     kinds: tuple[Any, ...] = (np.bytes_, np.int64, np.int64, np.int64, np.bytes_, np.bool_)
     columns = zip(_KINDS, zip(*rows, strict=True), kinds, strict=False)
-    return {name: np.array(column, dtype=kind) for name, column, kind in columns}
+    samples: Arrays = {name: np.array(column, dtype=kind) for name, column, kind in columns}
+    if captioned:
+        samples |= {name: np.array(column) for name, column in zip(_TEXTS, zip(*texts, strict=True), strict=True)}
+    return samples
+
+
+def _text(url: str, sample: dict[str, Any]) -> tuple[int, int]:
+    """Returns where the caption of a sample begins in the shard, and its bytes."""
+    member = sample.get("txt")
+    where = f"shard {url}: sample {sample['__key__']}"
+    if not isinstance(member, tarfile.TarInfo):
+        raise DatasetError(f"{where} has no caption: give it a .txt beside its image")
+    if member.size > _LABEL:
+        raise DatasetError(f"{where}: its .txt has {member.size} bytes; a caption is a line or a few")
+    return member.offset_data, member.size
 
 
 def _members(url: str, stream: IO[bytes]) -> Iterator[dict[str, Any]]:
@@ -109,12 +138,15 @@ def _check_name(url: str, member: tarfile.TarInfo) -> None:
         raise DatasetError(f"shard {url}: file {ascii(name)} has a name or form that is refused; write it again")
 
 
-def _row(url: str, stream: IO[bytes], sample: dict[str, Any]) -> tuple[bytes, int, int, int, bytes, bool]:
+def _row(
+    url: str, stream: IO[bytes], sample: dict[str, Any], captioned: bool
+) -> tuple[bytes, int, int, int, bytes, bool]:
     key = sample["__key__"]
     files = {suffix: member for suffix, member in sample.items() if isinstance(member, tarfile.TarInfo)}
     where = f"shard {url}: sample {key}"
     image = _image(where, files)
-    label = _label(where, stream, files)
+    labelled = not captioned or "cls" in files
+    label = _label(where, stream, files) if labelled else UNLABELLED
     content = _content(stream, image) if image else b""
     return (
         key.encode(),

@@ -104,21 +104,28 @@ def open_wds(text: str, root: Path) -> Dataset:
         raise UsageError(f"{WDS}{text} needs webdataset: pip install 'probebench[datasets]'")
     name, urls = named_shards(text)
     store, index_folder = ShardStore(root / "wds" / "shards"), root / "wds" / "index"
-    indices = _indices(urls, store, index_folder)
-    for found in indices.values():
-        _refuse_repeated_keys(found)
-    names = _name_classes(indices, class_names(next(iter(urls.values()))[0], index_folder))
+    indices = index_shards(urls, store, index_folder)
+    names = name_classes(indices, class_names(next(iter(urls.values()))[0], index_folder))
     splits = {split: _split(split, found, store) for split, found in indices.items()}
     return assemble(f"{WDS}{text}", name, names, splits if "all" not in splits else cut(splits["all"]))
 
 
-def _indices(urls: Mapping[str, Sequence[str]], store: ShardStore, index_folder: Path) -> dict[str, list[ShardIndex]]:
+def index_shards(
+    urls: Mapping[str, Sequence[str]], store: ShardStore, index_folder: Path, *, captioned: bool = False
+) -> dict[str, list[ShardIndex]]:
+    """Returns the samples of all shards of each split.
+
+    Raises:
+        DatasetError: A shard is missing, out of reach or damaged, a sample in it is, or one is there twice.
+    """
     every = [(split, url) for split, names in urls.items() for url in names]
     indices: dict[str, list[ShardIndex]] = {split: [] for split in urls}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        found = pool.map(lambda one: index_shard(one[1], store, index_folder), every)
+        found = pool.map(lambda one: index_shard(one[1], store, index_folder, captioned=captioned), every)
         for (split, _), index in zip(every, found, strict=True):
             indices[split].append(index)
+    for shards in indices.values():
+        _refuse_repeated_keys(shards)
     return indices
 
 
@@ -135,7 +142,7 @@ def _refuse_repeated_keys(indices: Sequence[ShardIndex]) -> None:
         )
 
 
-def _name_classes(indices: Mapping[str, Sequence[ShardIndex]], names: Sequence[str]) -> tuple[str, ...]:
+def name_classes(indices: Mapping[str, Sequence[ShardIndex]], names: Sequence[str]) -> tuple[str, ...]:
     """Returns the names of the classes; without a list of them, the numbers that occur, which then count from 0."""
     every = [index for shards in indices.values() for index in shards]
     if not names:
