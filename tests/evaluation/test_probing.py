@@ -427,7 +427,7 @@ def test_splits_that_do_not_fit_into_memory_are_read_in_blocks(
     monkeypatch.setattr("probebench.probes.base.BLOCK_ROWS", 256)
     monkeypatch.setattr("probebench.probes.sizes.SMALL", 0)
     # What is solved whole is small, and read whole.
-    monkeypatch.setattr("probebench.probes.direct.MOST", 0)
+    monkeypatch.setattr("probebench.probes.sizes.MOST", 0)
     for name in ("rows.BLOCK", "stream.BLOCK"):
         monkeypatch.setattr(f"probebench.probes.{name}", 12 * 256)
     monkeypatch.setattr("probebench.probes.stream.BLOCK_ROWS", 256)

@@ -3,8 +3,11 @@
 What they are compared with was made by those functions, to the label (benchmarks/fidelity.py, docs/probes.md).
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from probebench.registry import Registry
 from tests.probes.fidelity_cases import cases, fits, golden, labels_of, whole
@@ -12,6 +15,13 @@ from tests.probes.fidelity_cases import cases, fits, golden, labels_of, whole
 CASES = ("digits 5", "digits 20", "gaussian 5", "gaussian 20")
 SINGLE = {"clip": "clip_lbfgs", "clip_benchmark": "clip_benchmark", "elevater": "elevater", "dino": "knn"}
 WHOLE = {"clip_search": "clip_lbfgs", "mieb": "mieb", "dinov2": "dinov2_logreg", "big_vision": "big_vision_lsr"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Where a procedure stops short of the optimum, rounding decides where, and threads round otherwise."""
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.mark.parametrize("title", CASES)

@@ -100,7 +100,7 @@ def test_any_shape_reaches_the_float64_optimum(
     Cs = np.array([1e-4, 1.0, 1e-2, 1e3]) / (float(X.var(axis=0).sum()) or 1.0)
     with pytest.MonkeyPatch.context() as patch:
         if not direct:
-            patch.setattr("probebench.probes.direct.MOST", 0)
+            patch.setattr("probebench.probes.sizes.MOST", 0)
         check(X, y, logistic_sweep(X, y, [np.arange(len(y))], Cs))
 
 
@@ -108,7 +108,7 @@ def test_any_shape_reaches_the_float64_optimum(
 def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small problems by either way of solving."""
     if request.param == "iterative":
-        monkeypatch.setattr("probebench.probes.direct.MOST", 0)
+        monkeypatch.setattr("probebench.probes.sizes.MOST", 0)
 
 
 @pytest.mark.usefixtures("either")
@@ -414,8 +414,8 @@ def test_a_gpu_finds_the_same_optimum() -> None:
 
 
 def test_products_are_in_float32_whatever_is_asked_for_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    X, y = data(3, 40, 8)
-    monkeypatch.setattr("probebench.probes.direct.MOST", 0)
+    X, y = data(3, 40, 64)
+    monkeypatch.setattr("probebench.probes.sizes.MOST", 0)
     with tf32_asked_for() as watched:
         logistic_sweep(X, y, [np.arange(40)], [1.0])
     assert watched.arithmetic == {"ieee"}

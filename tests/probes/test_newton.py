@@ -51,11 +51,10 @@ def test_directions_in_tf32_take_as_many_steps_to_the_same_certificate(
     assert rounded.work.cg <= 1.05 * exact.work.cg
 
 
-def test_small_problems_and_rows_that_are_not_turned_stay_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_that_are_not_turned_stay_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sizes, "MOST", 0)
+    monkeypatch.setattr(sizes, "SMALL", 0)
     with RoundedProducts() as products:
-        assert swept("classes that overlap").work.float32
-        monkeypatch.setattr(sizes, "SMALL", 0)
         assert swept("classes that overlap", memory=0).work.float32
     assert not products.rounded
 

@@ -46,7 +46,7 @@ def test_blocks_are_the_inverse_curvature_of_each_class() -> None:
 @pytest.fixture(autouse=True)
 def iterative(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small problems would be solved whole."""
-    monkeypatch.setattr("probebench.probes.direct.MOST", 0)
+    monkeypatch.setattr("probebench.probes.sizes.MOST", 0)
 
 
 def test_the_optimum_is_the_same_with_and_without_blocks_which_save_steps(monkeypatch: pytest.MonkeyPatch) -> None:
