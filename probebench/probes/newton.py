@@ -86,8 +86,8 @@ def _direction(
     weight = penalty.to(dtype)[:, None, None]
     precondition = preconditioner.at(penalty, dtype)
     curved = problem.curvature_along(weight, dtype)
-    # Where rows are many these products are nearly all of the time. Of turned rows rounding is relative to each coordinate:
-    # TF32 takes as many steps (tests/probes/test_newton.py), bf16 took up to five times as many.
+    # Where rows are many these products are nearly all of the time. Of turned rows rounding is relative to each
+    # coordinate: TF32 takes as many steps (tests/probes/test_newton.py), bf16 took up to five times as many.
     turned = not problem.rows.cheap and problem.rows.basis is None
     residual = (-point.gradient / unit).to(dtype)
     step, shift = torch.zeros_like(residual), torch.zeros_like(point.intercept, dtype=dtype)
