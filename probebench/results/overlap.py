@@ -18,13 +18,13 @@ _HOLDS = {
     "country211": {"yfcc100m"},
 }
 # Share of the test images, from which on a data set counts as seen: single pictures that look alike are chance.
-SEEN = 0.03
+SEEN = 0.01
 
 
 def overlap(facts: CheckpointFacts, dataset: str, sources: Sources) -> Overlap:
     """Says whether pre-training used images of a data set.
 
-    "yes" where a source is the data set itself, is known to hold it, or was found to share 3% of its test images,
+    "yes" where a source is the data set itself, is known to hold it, or was found to share 1% of its test images,
     pixel by pixel or nearly; "no" where there was no pre-training, or all sources were searched and share
     less; and "unknown" in every other case: nobody has searched, and a web crawl may hold anything. Things that both
     show, drawn in another style, are told by ``shared_concepts``.
