@@ -72,6 +72,8 @@ def check_environment(environment: dict[str, Any]) -> Iterator[str]:
             yield f"environment holds {ascii(value)[:80]}, which is no line of text"
         elif isinstance(value, int | float) and not abs(value) <= _LARGEST:
             yield f"environment holds a number that is out of range: {str(value)[:20]}"
-    for name, kind in (("versions", dict), ("extraction", dict), ("training", dict), ("dirty", bool)):
+    # Of an installed package nobody knows whether files were changed: null.
+    known = {"versions": dict, "extraction": dict, "training": dict, "dirty": bool | None}
+    for name, kind in known.items():
         if name in environment and not isinstance(environment[name], kind):
             yield f"environment says {ascii(environment[name])[:80]} for {name}"

@@ -253,7 +253,8 @@ def _fit(n: Counts, cell: Cell, one: Fits, gpu: bool, streamed: bool) -> None:
     elif cell.backend == "torch":
         _path(n, one, cell, gpu, streamed)
     else:
-        products = min(steps[cell.backend], 2.0 * (solver.max_iter or math.inf))
+        # A probe that was added is taken for one of scikit-learn's.
+        products = min(steps.get(cell.backend, steps["sklearn"]), 2.0 * (solver.max_iter or math.inf))
         n["double"] += fits * products * count * width * max(classes, SKINNY)
         n["scores"] += fits * products * count * classes
         n["calls"] += fits * products * CALLS

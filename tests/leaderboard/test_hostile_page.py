@@ -39,7 +39,7 @@ def hostile_results(texts: list[str]) -> Iterator[Result]:
     for text in texts:
         facts = checkpoint(
             **dict.fromkeys(("title", "method", "objective", "labels", "curation", "architecture", "layer"), text),
-            sources=[{"name": text, "samples": 5}, {"name": text, "samples": 10**30}],
+            sources=[{"name": text, "samples": 5}, {"name": text, "samples": 10**15}],
         )
         for kind, shots in (("probe", 5), ("probe", "full"), ("finetune", "full")):
             changes: dict[str, Any] = dict.fromkeys(("model", "dataset", "protocol", "mode", "backend", "dtype"), text)
