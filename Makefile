@@ -21,14 +21,11 @@ $(STAMP): pyproject.toml constraints.txt
 quickstart: $(STAMP)
 	$(BIN)/probebench quickstart
 
-# Without Chromium the page's browser tests are left out, and it says so. Types are checked meanwhile: mypy takes one core
-# for a minute.
+# Without Chromium the page's browser tests are left out, and it says so. Types are `make check`: a minute of one core.
 test: $(STAMP) lint
-	@$(BIN)/mypy & types=$$!; \
-	if command -v chromium >/dev/null; then $(BIN)/python -m pytest; else \
+	@if command -v chromium >/dev/null; then $(BIN)/python -m pytest; else \
 	  echo "no Chromium: leaving out the page's browser tests (Debian: apt-get install chromium)" >&2; \
-	  $(BIN)/python -m pytest -m 'not browser'; fi; \
-	tests=$$?; wait $$types && exit $$tests
+	  $(BIN)/python -m pytest -m 'not browser'; fi
 
 # Kills at every write, full disks, losses of power, damaged files, mutated submissions (some minutes).
 faults: $(STAMP)
