@@ -21,13 +21,7 @@ from tests.conftest import Ran, make_images, write_entry
 Run = Callable[..., Ran]
 
 
-@pytest.fixture(autouse=True)
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "own"
-    write_entry(folder)
-    write_entry(folder, id="tiny_other", uri="random:1")
-    monkeypatch.setenv("PROBEBENCH_REGISTRY", str(folder))
-    return folder
+pytestmark = pytest.mark.usefixtures("own")
 
 
 @pytest.fixture

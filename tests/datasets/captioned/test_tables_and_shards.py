@@ -1,5 +1,4 @@
 import io
-import tarfile
 from pathlib import Path
 
 import datasets
@@ -12,22 +11,13 @@ from probebench.datasets.open import open_dataset
 from probebench.errors import DatasetError, ProbebenchError, ProbebenchWarning, UsageError
 from probebench.registry import Registry
 from tests.datasets.captioned.making import pattern
+from tests.datasets.shards import write_files
 
 
 def encoded(seed: int) -> bytes:
     content = io.BytesIO()
     pattern(seed).save(content, "PNG")
     return content.getvalue()
-
-
-def shard(path: Path, files: dict[str, bytes]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return path
 
 
 def samples(numbers: range, labelled: bool = True) -> dict[str, bytes]:
@@ -44,8 +34,8 @@ def samples(numbers: range, labelled: bool = True) -> dict[str, bytes]:
 
 
 def test_shards_with_captions_and_labels(tmp_path: Path, shipped: Registry, root: Path) -> None:
-    shard(tmp_path / "s" / "a-000.tar", samples(range(4)))
-    shard(tmp_path / "s" / "a-001.tar", samples(range(4, 7)))
+    write_files(tmp_path / "s" / "a-000.tar", samples(range(4)))
+    write_files(tmp_path / "s" / "a-001.tar", samples(range(4, 7)))
     (tmp_path / "s" / "classnames.txt").write_text("red\ngreen\nblue\n")
     for _ in range(2):
         source = open_source(f"wds:{tmp_path}/s", shipped, root)
@@ -58,14 +48,14 @@ def test_shards_with_captions_and_labels(tmp_path: Path, shipped: Registry, root
 
 
 def test_shards_without_labels_train_alone_of_splits(tmp_path: Path, shipped: Registry, root: Path) -> None:
-    shard(tmp_path / "train-000.tar", samples(range(3), labelled=False))
-    shard(tmp_path / "test-000.tar", samples(range(3, 5), labelled=False))
+    write_files(tmp_path / "train-000.tar", samples(range(3), labelled=False))
+    write_files(tmp_path / "test-000.tar", samples(range(3, 5), labelled=False))
     source = open_source(f"wds:{tmp_path}", shipped, root)
     assert len(source) == 3 and source.labels is None and source.class_names == ()
 
 
 def test_shards_of_a_data_set_are_read_as_before(tmp_path: Path, shipped: Registry, root: Path) -> None:
-    shard(tmp_path / "s" / "a-000.tar", samples(range(15)))
+    write_files(tmp_path / "s" / "a-000.tar", samples(range(15)))
     open_source(f"wds:{tmp_path}/s", shipped, root)
     assert len(open_dataset(f"wds:{tmp_path}/s", shipped, root).splits["train"]) == 12
 
@@ -85,7 +75,7 @@ def test_wrong_samples_are_named(
     tmp_path: Path, shipped: Registry, root: Path, change: dict[str, bytes | None], line: str
 ) -> None:
     files = {name: content for name, content in {**samples(range(3)), **change}.items() if content is not None}
-    shard(tmp_path / "s" / "a.tar", files)
+    write_files(tmp_path / "s" / "a.tar", files)
     with pytest.raises(DatasetError) as caught:
         open_source(f"wds:{tmp_path}/s", shipped, root)
     assert line in str(caught.value) and "\n" not in str(caught.value)
