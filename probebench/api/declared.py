@@ -103,7 +103,7 @@ def read_experiment(experiment: Path_, registry: "Registry") -> ExperimentSpec:
         return registry.experiments[text]
     if not text.endswith(".toml"):
         return registry.experiment(text)
-    if not Path(text).is_file():
+    if not Path(text).exists():
         raise UsageError(
             f"experiment {text} does not exist; name a .toml file, or one of the registry's: "
             f"{', '.join(registry.experiments)}"

@@ -243,3 +243,10 @@ def test_the_file_on_the_page_is_one() -> None:
     assert spec.all_protocols == ("default", "knn") and spec.quicker is not None and spec.quicker.finetune == ()
     keys = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (.*?) \|", page, re.MULTILINE))))
     assert keys == set(ExperimentSpec.model_fields)
+
+
+def test_what_is_no_file_is_called_what_it_is(run: Run, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "folder.toml").mkdir()
+    assert "is a pipe, and no file" in run("run", tmp_path / "pipe.toml").error
+    assert "is a folder, and no file" in run("run", tmp_path / "folder.toml").error
