@@ -14,6 +14,8 @@ from tests.probes.fidelity_cases import cases, fits, golden, labels_of, whole
 
 CASES = ("digits 5", "digits 20", "gaussian 5", "gaussian 20")
 SINGLE = {"clip": "clip_lbfgs", "clip_benchmark": "clip_benchmark", "elevater": "elevater", "dino": "knn"}
+# Labels of 200 that another CPU's rounding may move, where 100 iterations stop short of the optimum (docs/probes.md).
+ROUNDED = {"mieb": 2}
 WHOLE = {"clip_search": "clip_lbfgs", "mieb": "mieb", "dinov2": "dinov2_logreg", "big_vision": "big_vision_lsr"}
 
 
@@ -39,7 +41,7 @@ def test_single_fits_are_the_sources_to_the_label(shipped: Registry, source: str
 def test_whole_procedures_are_the_sources_to_the_label(shipped: Registry, source: str, title: str) -> None:
     told = golden(source)["cases"][title]
     mine, chosen = whole(shipped, WHOLE[source], cases()[title])
-    assert np.array_equal(mine, labels_of(told["whole"][0]))
+    assert (mine != labels_of(told["whole"][0])).sum() <= ROUNDED.get(source, 0)
     if "chosen" in told:
         assert list(chosen.values()) == pytest.approx([told["chosen"]], rel=1e-5)
 
