@@ -28,10 +28,10 @@ from probebench.registry.schema import Augment, Input
 from probebench.training import loop as train
 from probebench.training.classification import Classification
 from probebench.training.data import ImageItems, ImageSubset, training_transform
-from probebench.training.loop import Training
 from probebench.training.optim import make_optimizer
 from probebench.training.options import TrainingOptions
 from probebench.training.seeds import Seeds
+from probebench.training.training import Training
 
 PROTOCOL = Registry.load(environ={}).finetune_protocol("entezari2023")
 CLASSES = 100
@@ -102,6 +102,7 @@ def training_of(
         train=ImageItems(subset, build_transform(spec), training_transform(spec, augment), seeds),
         validation=None,
         objective=Classification.of(PROTOCOL, CLASSES, mixes=False),
+        judge=None,
         optimizer=PROTOCOL.optimizer,
         schedule=PROTOCOL.schedule,
         ema=PROTOCOL.ema,

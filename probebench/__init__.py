@@ -7,6 +7,7 @@
 - ``pb.run_experiment``: all of that, of what a file declares;
 - ``pb.load_results``, ``pb.compare``, ``pb.run_study``, ``pb.build_leaderboard``: what results say;
 - ``pb.prepare_sources``, ``pb.load_source``: captioned images to pre-train on, in nested sizes;
+- ``pb.pretrain``: a checkpoint made from them, with every fact known;
 - ``pb.LogisticProbe``, ``pb.logistic_sweep``: the solver, on arrays of your own.
 
 Each error that a user can mend is a ``pb.ProbebenchError`` of one line; where some of several things could not be done,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from probebench.api.extract import extract, load_features
     from probebench.api.features import Features
     from probebench.api.finetune import finetune
+    from probebench.api.pretrain import pretrain
     from probebench.api.report import build_leaderboard, compare, load_results, run_study
     from probebench.api.sources import load_source, prepare_sources
     from probebench.api.tables import Results
@@ -40,6 +42,7 @@ _PLACES = {
     "evaluate": "api.evaluate",
     "zeroshot": "api.zeroshot",
     "finetune": "api.finetune",
+    "pretrain": "api.pretrain",
     "load_source": "api.sources",
     "prepare_sources": "api.sources",
     "run_experiment": "api.experiment",
@@ -74,6 +77,7 @@ __all__ = [
     "load_source",
     "logistic_sweep",
     "prepare_sources",
+    "pretrain",
     "run_experiment",
     "run_study",
     "zeroshot",

@@ -23,13 +23,14 @@ ALLOWED = {
     "evaluation": BASE | {"cache", "datasets", "probes", "results"},
     "training": BASE | {"datasets"},
     "finetuning": BASE | {"training", "evaluation", "backbones", "probes", "cache", "results", "datasets"},
+    "pretraining": BASE | {"training", "backbones", "datasets"},
     "leaderboard": BASE | {"results"},
     "plots": BASE | {"results"},
     "study": BASE | {"results", "plots"},
     "tools": BASE | {"backbones", "cli", "probes"},
     "api": BASE
     | {"backbones", "datasets", "cache", "probes", "results", "extraction", "evaluation", "training", "finetuning"}
-    | {"study", "leaderboard"},
+    | {"pretraining", "study", "leaderboard"},
     "__main__": {"cli"},
 }
 # Class names in words go through the checkpoint's own text tower.
@@ -44,7 +45,7 @@ INSIDE = {
     },
 }
 # Names of the front door, which are functions.
-FUNCTIONS = {*probebench.__all__, "pretrain"}
+FUNCTIONS = {*probebench.__all__}
 # A dataclass of more fields than this is built by keyword: nobody can count further.
 COUNTED = 5
 # The solver itself: whoever asks for it has asked for torch.
@@ -131,7 +132,7 @@ def test_no_command_imports_another() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["extract", "eval", "zeroshot", "finetune", "run", "quickstart", "results", "study", "steps"]
+    "name", ["extract", "eval", "zeroshot", "finetune", "pretrain", "run", "quickstart", "results", "study", "steps"]
 )
 def test_a_command_that_has_a_function_of_the_front_door_calls_it(name: str) -> None:
     tree = ast.parse((ROOT / "cli" / f"{name}.py").read_text())
@@ -142,6 +143,7 @@ def test_a_command_that_has_a_function_of_the_front_door_calls_it(name: str) -> 
         "evaluation",
         "finetuning",
         "training",
+        "pretraining",
         "probes",
         "backbones",
         "datasets",
@@ -190,7 +192,9 @@ def test_large_dataclasses_are_built_by_keyword() -> None:
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_heavy_libraries_load_lazily(path: Path) -> None:
     own = package(path)
-    if own in ("backbones", "extraction", "training", "finetuning") or (own == "probes" and path.stem in SOLVER):
+    if own in ("backbones", "extraction", "training", "finetuning", "pretraining") or (
+        own == "probes" and path.stem in SOLVER
+    ):
         return
     heavy = LAZY | ({"h5py"} if own != "cache" else set())
     names = {name.split(".")[0] for name in imported(ast.parse(path.read_text()), top_level=True)}

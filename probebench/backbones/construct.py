@@ -7,6 +7,7 @@ import torch
 from probebench.errors import RegistryError, did_you_mean, one_line
 from probebench.network import quiet_libraries
 from probebench.registry.checkpoint import MODULE
+from probebench.registry.load import shipped_registry
 from probebench.registry.schema import Architecture
 
 
@@ -76,6 +77,9 @@ def _open_clip(architecture: Architecture, input_size: int | None, tag: str | No
     import open_clip
 
     name, kwargs = architecture.name, dict(architecture.kwargs)
+    if open_clip.get_model_config(name) is None:
+        # Small towers that ship with probebench.
+        open_clip.add_model_config(shipped_registry() / "open_clip")
     if open_clip.get_model_config(name) is None:
         near = did_you_mean(name, open_clip.list_models())
         raise RegistryError(f"open_clip {open_clip.__version__} has no architecture {name!r}{near}")

@@ -9,6 +9,7 @@ from probebench.errors import UsageError, WeightsError, one_line
 from probebench.files import replacing, write_whole
 from probebench.fingerprint import canonical_json
 from probebench.registry.checkpoint import MODULE
+from probebench.registry.recipe_uri import SCHEME, RecipeUri
 from probebench.registry.schema import CheckpointSpec
 
 if TYPE_CHECKING:
@@ -16,16 +17,20 @@ if TYPE_CHECKING:
 
 
 def require_weights(spec: CheckpointSpec, home: Path) -> None:
-    """Checks that a checkpoint whose weights only a user can give has got them. Loads no torch.
+    """Checks that a checkpoint whose weights only a user can give, or make, has got them. Loads no torch.
 
     Raises:
         UsageError: The entry takes a user's file and none was given yet, or is of a module of a Python session.
-        WeightsError: The registered file is damaged or gone.
+        WeightsError: The registered file is damaged or gone, or nobody has run the recipe here yet.
     """
     if spec.weights.scheme == MODULE:
         raise UsageError(
             f"{spec.id} is a module of a Python session, which alone can run it; extract it there: "
             f"probebench.extract(module, dataset, transform=..., name={spec.id!r})"
+        )
+    if spec.weights.scheme == SCHEME and UserWeights.find(home, spec.id) is None:
+        raise WeightsError(
+            f"the weights of {spec.id} are not on this machine; make them: {RecipeUri.parse(spec.weights.uri).command}"
         )
     if spec.weights.scheme == "user" and UserWeights.find(home, spec.id) is None:
         raise UsageError(

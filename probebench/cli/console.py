@@ -12,7 +12,7 @@ from typing import Any, Self, TextIO, TypeVar
 import click
 
 from probebench.errors import ProbebenchError, ProbebenchWarning, UnfinishedError
-from probebench.progress import duration
+from probebench.progress import Silent, duration
 
 T = TypeVar("T")
 # What a rate takes to settle: seconds, and a share of the work, after the first of it was done.
@@ -196,6 +196,14 @@ class EpochLines(ProgressLines):
                 return
             self._said = now
         super().note(message)
+
+
+class Told(Silent):
+    """Of a dry run, what is told is the output."""
+
+    def note(self, message: str) -> None:
+        """Writes one line."""
+        click.echo(message)
 
 
 def done_of(call: Callable[[], T]) -> tuple[T, tuple[str, ...]]:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from probebench.api.finetune import finetune, plan_finetune, tell_cost
-from probebench.cli.console import EpochLines, done_of, print_json, raise_all
+from probebench.cli.console import EpochLines, Told, done_of, print_json, raise_all
 from probebench.cli.options import (
     device_option,
     engine_option,
@@ -22,7 +22,6 @@ from probebench.cli.options import (
     registry_option,
 )
 from probebench.cli.tables import print_results
-from probebench.progress import Silent
 from probebench.registry.names import laid_out
 
 
@@ -139,7 +138,7 @@ def command(
         if as_json:
             print_json([dataclasses.asdict(one) for one in plan])
         else:
-            tell_cost(plan, _Plan())
+            tell_cost(plan, Told())
         return
     with EpochLines("images") as progress:
         results, failures = done_of(lambda: finetune(**asked, engine=engine, progress=progress))
@@ -149,10 +148,3 @@ def command(
         print_results(results, out)
         click.echo(f"results are in {out}")
     raise_all(failures)
-
-
-class _Plan(Silent):
-    """Of a dry run, the plan is the output."""
-
-    def note(self, message: str) -> None:
-        click.echo(message)

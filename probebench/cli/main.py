@@ -22,6 +22,7 @@ _COMMANDS = {
     "eval": ("eval", "Probe the cached features on few-shot draws and full data."),
     "zeroshot": ("zeroshot", "Compare cached image embeddings with class names in words."),
     "finetune": ("finetune", "Train whole networks on the draws of the probes."),
+    "pretrain": ("pretrain", "Train a network from random weights on a source, with every fact known."),
     "run": ("run", "Do what is missing of an experiment that a file declares."),
     "cache": ("cache", "List, verify and remove cached features."),
     "results": ("results", "List, compare, export and import results."),
@@ -60,7 +61,7 @@ class LazyGroup(click.Group):
     "--registry",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="A folder of your own entries (checkpoints/, datasets/, protocols/, experiments/); also $PROBEBENCH_REGISTRY.",
+    help="A folder of your own entries (checkpoints/, datasets/, recipes/, ...); also $PROBEBENCH_REGISTRY.",
 )
 @click.pass_context
 def cli(ctx: click.Context, registry: tuple[Path, ...]) -> None:

@@ -13,6 +13,7 @@ from probebench.errors import UsageError
 from probebench.files import home
 from probebench.registry.checkpoint import Keys, Library, Method
 from probebench.registry.own import known_files, own_entry
+from probebench.registry.recipe_uri import SCHEME, RecipeUri
 from probebench.registry.unknown import unknown_facts
 from probebench.tools.model_table import architecture, where
 from probebench.tools.model_table import source as source_of
@@ -79,8 +80,9 @@ def list_models(method: str | None, source: str | None, arch: str | None, as_jso
 def show(model: str, as_json: bool) -> None:
     """Show everything that the registry says about one checkpoint."""
     spec = open_registry(registry_folders()).checkpoint(model)
+    made_by = RecipeUri.parse(spec.weights.uri).command if spec.weights.scheme == SCHEME else None
     if as_json:
-        print_json(spec.model_dump(mode="json"))
+        print_json({**spec.model_dump(mode="json"), **({"made_by": made_by} if made_by else {})})
         return
     for name, value in spec.model_dump(mode="json").items():
         if isinstance(value, dict):
@@ -89,6 +91,8 @@ def show(model: str, as_json: bool) -> None:
                 click.echo(f"{key}: {_plain(inner)}")
         else:
             click.echo(f"{name}: {value}")
+    if made_by:
+        click.echo(f"\nmade by: {made_by}")
 
 
 def _plain(value: object) -> str:

@@ -1,6 +1,5 @@
 """Makes tasks of what was asked for, and says what one will cost before it starts."""
 
-import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -20,10 +19,10 @@ from probebench.progress import Silent
 from probebench.registry.checkpoint import untrained
 from probebench.registry.entry import Shots
 from probebench.registry.schema import CheckpointSpec, DatasetSpec, FinetuneProtocol
-from probebench.training import loop as train
 from probebench.training.data import ImageSubset
 from probebench.training.options import TrainingOptions
 from probebench.training.predict import accelerator, predict
+from probebench.training.timing import images_a_second
 
 # A look at an image costs about a third of training on it: no gradient.
 _LOOK = 1 / 3
@@ -149,19 +148,6 @@ class Planned:
     seconds: float
 
 
-class _Stopwatch(Silent):
-    def __init__(self) -> None:
-        self.seen: list[tuple[float, int]] = []
-
-    def advance(self, count: int, limit: str | None = None) -> None:
-        self.seen.append((time.perf_counter(), count))
-
-    def rate(self) -> float:
-        """Images a second after the first step, which warms up."""
-        (first, _), *others = [one for one in self.seen if one[1]]
-        return sum(count for _, count in others) / max(others[-1][0] - first, 1e-9)
-
-
 def planned(task: FinetuneTask) -> Planned:
     """Times a few steps and returns what the whole task would take; nothing that it trains is kept.
 
@@ -201,13 +187,7 @@ def _trained_a_second(task: FinetuneTask, starts: Starts) -> float:
         size = min(size, _IMAGES)
     few = np.resize(draw.train, (_STEPS + 1) * size)
     items = image_items(task, ImageSubset.of(task.dataset.splits["train"], few), seeds)
-    watch = _Stopwatch()
-    with tempfile.TemporaryDirectory() as folder:
-        timed = replace(
-            first, train=items, validation=None, epochs=1, batch_size=size, keeps="last", path=Path(folder) / "timed.pt"
-        )
-        train.run(timed, task.options, watch)
-    return watch.rate()
+    return images_a_second(replace(first, train=items, validation=None, batch_size=size, keeps="last"), task.options)
 
 
 def _looks_a_second(task: FinetuneTask, starts: Starts) -> float:

@@ -17,9 +17,9 @@ from probebench.training import loop as train
 from probebench.training.checkpoint import Epoch
 from probebench.training.classification import Classification
 from probebench.training.data import FeatureItems, ImageItems, ImageSubset, Items, training_transform
-from probebench.training.loop import Training
 from probebench.training.predict import accelerator, predict
 from probebench.training.seeds import Seeds
+from probebench.training.training import Training
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Selector:
         for rate, done in finished[1:]:
             assert done.kept and best.kept
             # Rates ascend, so ties go to the smaller.
-            if trainings[0].objective.beats(done.kept, best.kept):
+            if trainings[0].is_better(done.kept, best.kept):
                 best_rate, best = rate, done
         return replace(outcome, rate=best_rate, epoch=best.kept, weights=best.weights, micro=best.micro)
 
@@ -124,12 +124,14 @@ def trainings_of(
         items = image_items(task, images, seeds)
         validation = image_items(task, held.images) if held.images else None
     rates = task.learning_rates if held.images else task.learning_rates[:1]
+    objective = Classification.of(task.protocol, len(task.dataset.class_names), mixes=not linear)
     return [
         Training(
             begin=lambda: starts.network(seeds, head),
             train=items,
             validation=validation,
-            objective=Classification.of(task.protocol, len(task.dataset.class_names), mixes=not linear),
+            objective=objective,
+            judge=objective,
             optimizer=task.protocol.optimizer,
             schedule=task.protocol.schedule,
             ema=task.protocol.ema,

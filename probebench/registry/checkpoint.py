@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from probebench.registry.entry import MOST, Count, Entry, Id, Text, check_unverified
+from probebench.registry.entry import MOST, Count, Entry, Id, PositiveInt, Text, check_unverified
+from probebench.registry.recipe_uri import SCHEME, RecipeUri
 
 Three = tuple[float, float, float]
 
@@ -13,7 +14,7 @@ Three = tuple[float, float, float]
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}"
 _URI = re.compile(
     rf"(pkg://[A-Za-z_]\w*/.+|(timm|open_clip)://{_NAME}|hf://[^/\s]+/[^/\s]+/\S+|https://\S+|file:.+|user|module"
-    r"|random:\d{1,18})",
+    r"|random:\d{1,18}|recipe://.+)",
     re.ASCII,
 )
 
@@ -90,10 +91,18 @@ class Source(Entry):
     samples: Count
 
 
+class MadeBy(Entry):
+    """The recipe that a checkpoint was made by, with its version then."""
+
+    id: Id
+    version: PositiveInt
+
+
 class Pretraining(Entry):
     """How the checkpoint came to be: the facts that the study groups by.
 
     Attributes:
+        recipe: The recipe, of one that was pre-trained here; left out otherwise.
         run: Which of several pre-trainings that differ in the seed alone, counted from 0; left out where there is one.
         label_noise: Share of images whose labels or captions were permuted; left out where nobody permuted any.
     """
@@ -105,6 +114,7 @@ class Pretraining(Entry):
     epochs: Annotated[float, Field(ge=0, le=MOST)] | Literal["unknown"]
     labels: Text
     curation: Text
+    recipe: MadeBy | None = Field(default=None, exclude_if=lambda value: value is None)
     run: Annotated[int, Field(ge=0, le=MOST)] | None = Field(default=None, exclude_if=lambda value: value is None)
     label_noise: Annotated[float, Field(ge=0, le=1)] | None = Field(
         default=None, exclude_if=lambda value: value is None
@@ -132,8 +142,10 @@ class Weights(Entry):
         if not _URI.fullmatch(uri):
             raise ValueError(
                 f"{uri!r} is none of pkg://package/path, timm://tag, open_clip://tag, hf://owner/repo/file, "
-                "https://..., file:path, user, random:SEED, module"
+                "https://..., file:path, user, random:SEED, recipe://ID?source=..&samples=..&run=.., module"
             )
+        if uri.startswith(f"{SCHEME}:"):
+            RecipeUri.parse(uri)
         return uri
 
     @field_validator("uri")
@@ -233,6 +245,21 @@ class CheckpointSpec(Entry):
     def _random_is_untrained(self) -> "CheckpointSpec":
         if (self.weights.scheme == "random") != (self.pretraining.method == "none"):
             raise ValueError('method "none" and uri "random:SEED" go together')
+        return self
+
+    @model_validator(mode="after")
+    def _a_recipe_says_what_the_facts_say(self) -> "CheckpointSpec":
+        made = self.pretraining.recipe
+        if (self.weights.scheme == SCHEME) != (made is not None):
+            raise ValueError("pretraining.recipe and uri recipe:// go together")
+        if made is None:
+            return self
+        asked, facts = RecipeUri.parse(self.weights.uri), self.pretraining
+        told = (made.id, tuple(one.name for one in facts.sources), facts.run, facts.label_noise or 0.0)
+        if told != (asked.recipe, asked.sources, asked.run, asked.label_noise):
+            raise ValueError("weights.uri and pretraining differ in recipe, sources, run or label_noise")
+        if [one.samples for one in facts.sources] != list(asked.parts):
+            raise ValueError(f"pretraining.sources: {asked.samples} samples in equal parts are {list(asked.parts)}")
         return self
 
     @model_validator(mode="after")

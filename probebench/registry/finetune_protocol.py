@@ -5,52 +5,24 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from probebench.registry.entry import Entry, PositiveInt, Shots, Text, TrainingShots, Versioned
+from probebench.registry.optimization import Rate, Schedule, Share, UpdateRule
 
 # As every id, and a variant after @.
 ProtocolId = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]*(@[a-z0-9][a-z0-9_.-]*)?$", max_length=100)
 ]
-Rate = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class Optimizer(Entry):
-    """The optimizer and the learning rates that are tried, ascending.
+class Optimizer(UpdateRule):
+    """An optimizer and the learning rates that are tried, ascending."""
 
-    Attributes:
-        name: As timm's factory knows it.
-        decay: Whether weight decay is on all parameters, or on matrices only: neither biases nor normalisation layers.
-        clip_norm: The gradient's norm is cut to this; None: never.
-    """
-
-    name: Literal["adamw", "sgd", "adam", "lamb"]
     learning_rates: Annotated[tuple[Rate, ...], Field(min_length=1)]
-    weight_decay: Annotated[float, Field(ge=0)]
-    decay: Literal["all", "matrices"] = "matrices"
-    clip_norm: Rate | None = None
 
     @model_validator(mode="after")
     def _ascending(self) -> "Optimizer":
         if list(self.learning_rates) != sorted(set(self.learning_rates)):
             raise ValueError("learning_rates must ascend, each once: ties go to the smaller")
         return self
-
-
-class Schedule(Entry):
-    """The learning rate over the steps: a linear warm-up, then half a cosine down to zero.
-
-    Attributes:
-        warmup_steps: Steps of the warm-up.
-        warmup_share: The warm-up is never longer than this share of all steps; 1: as long as it is, even if training
-            ends before it does.
-    """
-
-    warmup_steps: Annotated[int, Field(ge=0)]
-    warmup_share: Share = 1.0
-
-    def warmup(self, steps: int) -> int:
-        """Returns the steps of the warm-up in a training of ``steps`` steps."""
-        return min(self.warmup_steps, int(self.warmup_share * steps)) if self.warmup_share < 1 else self.warmup_steps
 
 
 class Augment(Entry):

@@ -22,6 +22,7 @@ from probebench.registry.schema import (
     ExperimentSpec,
     FinetuneProtocol,
     ProtocolSpec,
+    RecipeSpec,
     SourceSpec,
     SuiteSpec,
 )
@@ -30,6 +31,7 @@ KINDS: dict[str, type[Entry]] = {
     "checkpoints": CheckpointSpec,
     "datasets": DatasetSpec,
     "protocols": ProtocolSpec,
+    "recipes": RecipeSpec,
     "sources": SourceSpec,
     "suites": SuiteSpec,
     "experiments": ExperimentSpec,
@@ -159,6 +161,7 @@ class Registry:
     datasets: Mapping[str, DatasetSpec]
     protocols: Mapping[str, ProtocolSpec]
     finetune_protocols: Mapping[str, FinetuneProtocol]
+    recipes: Mapping[str, RecipeSpec]
     sources: Mapping[str, SourceSpec]
     suites: Mapping[str, SuiteSpec]
     experiments: Mapping[str, ExperimentSpec]
@@ -232,6 +235,10 @@ class Registry:
         """Returns the source of that id; raises UsageError with the nearest names."""
         return _get("source", self.sources, name, "probebench sources list")
 
+    def recipe(self, name: str) -> RecipeSpec:
+        """Returns the recipe of that id; raises UsageError with the nearest names."""
+        return _get("recipe", self.recipes, name, f"known: {', '.join(self.recipes)}")
+
     def experiment(self, name: str) -> ExperimentSpec:
         """Returns the experiment of that id; raises UsageError with the nearest names."""
         return _get("experiment", self.experiments, name, f"known: {', '.join(self.experiments)}; or name a .toml file")
@@ -277,8 +284,8 @@ def _get(kind: str, entries: Mapping[str, E_], name: str, listing: str) -> E_:
 def validate_path(path: Path) -> list[str]:
     """Checks one entry file, or every entry under a folder, and returns one line per problem.
 
-    A file's kind follows from its folder (checkpoints, datasets, protocols, sources, suites, experiments); elsewhere it
-    is a checkpoint, or by its name the table of architectures.
+    A file's kind follows from its folder (checkpoints, datasets, protocols, recipes, sources, suites, experiments);
+    elsewhere it is a checkpoint, or by its name the table of architectures.
 
     Raises:
         UsageError: There is nothing to check at ``path``.

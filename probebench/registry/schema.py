@@ -6,6 +6,7 @@ from probebench.registry.entry import Entry
 from probebench.registry.experiment import ExperimentSpec
 from probebench.registry.finetune_protocol import Augment, FinetuneProtocol
 from probebench.registry.protocol import Grid, ProtocolSpec, Selection, Solver
+from probebench.registry.recipe import RecipeSpec
 from probebench.registry.source import SourceSpec
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Output",
     "Pretraining",
     "ProtocolSpec",
+    "RecipeSpec",
     "FinetuneProtocol",
     "Selection",
     "Solver",

@@ -33,6 +33,7 @@ class SourceSpec(Entry):
         unverified: Keys whose values could not be checked.
         captions: How the captions were made.
         labels: How the labels were made, or "none".
+        curation: Who or what chose the images, in the words of checkpoints' entries.
         images: How many there are; variants of one thing in skin tone or gender are one.
         distinct: How many of them no other looks like: the most that a size can be.
         classes: How many labels there are; 0 without any.
@@ -49,6 +50,7 @@ class SourceSpec(Entry):
     unverified: tuple[Text, ...] = ()
     captions: Text
     labels: Text
+    curation: Text = "unknown"
     images: PositiveInt
     distinct: PositiveInt | Literal["unknown"] = "unknown"
     classes: Annotated[int, Field(ge=0)]

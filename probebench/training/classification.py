@@ -1,7 +1,7 @@
 """The objective of a classifier: cross-entropy, smoothed and mixed as asked for, and accuracy on validation images."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from accelerate import Accelerator
@@ -28,6 +28,7 @@ class Classification:
     criterion: Literal["accuracy", "log-loss"]
     label_smoothing: float = 0.0
     mixup: Mixup | None = None
+    whole: ClassVar[bool] = False
 
     @classmethod
     def of(cls, protocol: FinetuneProtocol, classes: int, mixes: bool) -> "Classification":

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from timm.data.transforms_factory import create_transform
@@ -95,7 +96,24 @@ class FeatureItems(torch.utils.data.Dataset[Any]):
         return self._rows[item[1]], int(self._labels[item[1]]), None
 
 
-Items = ImageItems | FeatureItems
+class StoredItems(torch.utils.data.Dataset[Any]):
+    """A torch data set of images that were decoded once: a batch is read as one tensor."""
+
+    def __init__(self, pixels: npt.NDArray[np.uint8]) -> None:
+        """Takes pixels (N, 3, S, S), which may lie in a file."""
+        self._pixels = pixels
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self._pixels)
+
+    def __getitems__(self, items: Sequence[tuple[int | None, int]]) -> tuple[Any, Any, None]:
+        """Returns images (n, 3, S, S), uint8, and their places (n,)."""
+        places = np.array([place for _, place in items], dtype=np.int64)
+        return torch.from_numpy(self._pixels[places]), torch.from_numpy(places), None
+
+
+Items = ImageItems | FeatureItems | StoredItems
 
 
 def training_transform(spec: Input, augment: Augment) -> Transform:
@@ -117,21 +135,39 @@ def training_transform(spec: Input, augment: Augment) -> Transform:
     return transform
 
 
-def epoch_batches(images: int, batch_size: int, seed: int) -> list[list[int]]:
-    """Returns the places of each batch of an epoch; the last batch is what is left.
+def epoch_sizes(images: int, batch_size: int, drop_last: bool = False) -> list[int]:
+    """Returns the number of images of each batch of an epoch.
 
-    A single image that would be left joins the batch before it: batch normalisation learns nothing from one.
+    Args:
+        images: Of the epoch.
+        batch_size: Of a batch.
+        drop_last: Whether what is left over is dropped; else it is the last batch, but that a single image joins the
+            batch before it: batch normalisation learns nothing from one.
     """
-    order = np.random.default_rng(seed).permutation(images)
-    cuts = list(range(batch_size, images, batch_size))
-    if cuts and images - cuts[-1] == 1:
+    if drop_last:
+        size = min(batch_size, images)
+        return [size] * (images // size)
+    cuts = list(range(0, images, batch_size))
+    if len(cuts) > 1 and images - cuts[-1] == 1:
         cuts.pop()
-    return [batch.tolist() for batch in np.split(order, cuts)]
+    return [end - start for start, end in zip(cuts, [*cuts[1:], images], strict=True)]
 
 
-def load(
-    items: Items, batches: Sequence[Sequence[tuple[int | None, int]]], workers: int, pin: bool = False
-) -> Iterator[TrainingBatch]:
+def epoch_batches(images: int, sizes: Sequence[int], seed: int) -> list[list[int]]:
+    """Returns the places of each batch of an epoch, of the sizes asked for."""
+    order = np.random.default_rng(seed).permutation(images)
+    return [batch.tolist() for batch in np.split(order, np.cumsum(sizes))[: len(sizes)]]
+
+
+class Batches(Protocol):
+    """Which items each batch is of, in order; made as they are asked for, since all epochs' may be many."""
+
+    def __len__(self) -> int: ...  # noqa: D105
+
+    def __iter__(self) -> Iterator[Sequence[tuple[int | None, int]]]: ...  # noqa: D105
+
+
+def load(items: Items, batches: Batches, workers: int, pin: bool = False) -> Iterator[TrainingBatch]:
     """Yields batches in order, decoded ahead by ``workers`` processes.
 
     Raises:
@@ -161,7 +197,10 @@ def evaluation_batches(images: int, batch_size: int) -> list[list[tuple[int | No
     ]
 
 
-def _collate(items: Sequence[tuple[Any, int, str | None]]) -> tuple[Any, Any, str | None]:
+def _collate(items: Any) -> tuple[Any, Any, str | None]:
+    if isinstance(items, tuple):
+        # Stored images come as a batch.
+        return items
     errors = [error for _, _, error in items if error is not None]
     if errors:
         return torch.empty(0), torch.empty(0), errors[0]

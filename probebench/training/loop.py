@@ -3,11 +3,12 @@
 Whatever is random is seeded anew at each epoch's beginning, so an epoch that was cut off repeats exactly.
 """
 
+import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,85 +17,18 @@ from timm.utils.model_ema import ModelEmaV3
 from probebench.device import full_float32, in_smaller_batches, is_out_of_memory
 from probebench.errors import FeatureError, UsageError
 from probebench.progress import Progress
-from probebench.registry.finetune_protocol import Optimizer, Schedule
 from probebench.training import checkpoint
 from probebench.training.checkpoint import Epoch, Progressed
-from probebench.training.data import Items, TrainingBatch, epoch_batches, load
-from probebench.training.objective import Objective
+from probebench.training.data import StoredItems, TrainingBatch, load
 from probebench.training.optim import make_optimizer, make_schedule
 from probebench.training.options import TrainingOptions
 from probebench.training.predict import accelerator
-from probebench.training.seeds import Seeds, seeded
+from probebench.training.seeds import seeded
+from probebench.training.training import Training
 
 _Norm = torch.nn.modules.batchnorm._BatchNorm
 # Steps between looks at the loss: on a GPU each look waits for what is under way.
 _LOOK_EVERY = 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """What one training is.
-
-    Attributes:
-        begin: Makes the network as it is before training.
-        train: Training images, which are asked for by (epoch, place).
-        validation: Images that choose; None where there are none.
-        objective: What it is trained for.
-        optimizer: Its name and clipping; rate and weight decay are this training's own.
-        schedule: The learning rate over the steps.
-        ema: Decay of the moving average of weights that is then evaluated; None: the weights themselves.
-        rate: The learning rate at its peak.
-        weight_decay: The optimizer's.
-        epochs: Passes.
-        batch_size: Images a step.
-        keeps: Which epoch's weights count: the "best" on validation images, or the "last".
-        seeds: Of the trial.
-        frozen_norms: Whether batch normalisation keeps its statistics.
-        path: The file that keeps its state.
-        name: What it is called in progress lines.
-    """
-
-    begin: Callable[[], torch.nn.Module]
-    train: Items
-    validation: Items | None
-    objective: Objective
-    optimizer: Optimizer
-    schedule: Schedule
-    ema: float | None
-    rate: float
-    weight_decay: float
-    epochs: int
-    batch_size: int
-    keeps: Literal["best", "last"]
-    seeds: Seeds
-    frozen_norms: bool
-    path: Path
-    name: str
-
-    def batches(self, epoch: int) -> list[list[int]]:
-        """Returns the places of each batch of an epoch, from 1."""
-        return epoch_batches(len(self.train), self.batch_size, self.seeds("order", epoch))
-
-    @property
-    def steps(self) -> int:
-        """Steps of one epoch."""
-        return len(self.batches(1))
-
-    @property
-    def images(self) -> int:
-        """Images that go through the network in all."""
-        looked = self.epochs if self.keeps == "best" else 1
-        return self.epochs * len(self.train) + (looked * len(self.validation) if self.validation else 0)
-
-    def measured(self, epoch: int) -> bool:
-        """Says whether validation images are looked at after an epoch."""
-        return self.validation is not None and (self.keeps == "best" or epoch == self.epochs)
-
-    def is_better(self, one: Epoch, other: Epoch | None) -> bool:
-        """Says whether an epoch's weights replace those kept; ties go to the earlier."""
-        if other is None or self.keeps == "last":
-            return True
-        return self.objective.beats(one, other)
 
 
 class DivergedError(Exception):
@@ -106,8 +40,10 @@ def run(training: Training, options: TrainingOptions, progress: Progress) -> Pro
 
     Raises:
         DatasetError: An image cannot be read.
-        FeatureError: One image does not fit into memory.
+        FeatureError: One image does not fit into memory, or a batch that must be whole does not.
     """
+    if training.objective.whole:
+        return _run_whole(training, options, progress)
 
     def with_(micro: int) -> Progressed:
         with full_float32():
@@ -124,12 +60,40 @@ def run(training: Training, options: TrainingOptions, progress: Progress) -> Pro
     )
 
 
+def _run_whole(training: Training, options: TrainingOptions, progress: Progress) -> Progressed:
+    """Trains on whole batches; where one does not fit into memory, finds one that does, and says so."""
+
+    def with_(this: Training) -> Progressed:
+        with full_float32():
+            return _Loop(this, options, progress, this.batch_size + 1).run()
+
+    tried: list[int] = []
+
+    def fits(size: int) -> Progressed:
+        tried.append(size)
+        if size >= training.batch_size:
+            return with_(training)
+        with tempfile.TemporaryDirectory() as folder:
+            return with_(replace(training, batch_size=size, epochs=1, most_steps=1, path=Path(folder) / "tried.pt"))
+
+    def refused(error: str) -> Exception:
+        return FeatureError(f"{training.name}: two images do not fit into memory ({error})")
+
+    done = in_smaller_batches(fits, training.batch_size, refused, lambda size: None)
+    if tried[-1] < training.batch_size:
+        raise FeatureError(
+            f"{training.name}: a batch of {training.batch_size} does not fit into memory, and the loss compares all of "
+            f"it; {tried[-1]} images fit: write a recipe of your own with that batch_size, or take more devices"
+        )
+    return done
+
+
 class _Loop:
     """The objects of one training at work."""
 
     def __init__(self, training: Training, options: TrainingOptions, progress: Progress, micro: int) -> None:
         self._training, self._options, self._progress, self._micro = training, options, progress, micro
-        self._steps = training.steps * training.epochs
+        self._steps = training.steps
         self._place = accelerator(options)
         self._processes = self._place.num_processes
         # Images that a part of a batch must have.
@@ -162,7 +126,7 @@ class _Loop:
             return self._training.images
         looks = sum(self._training.measured(epoch.number) for epoch in done.history)
         held = len(self._training.validation) if self._training.validation else 0
-        return done.epoch * len(self._training.train) + looks * held
+        return self._training.trained(done.epoch) + looks * held
 
     def _epochs(self, done: Progressed) -> Progressed:
         training = self._training
@@ -176,39 +140,52 @@ class _Loop:
                 self._write(done)
                 self._progress.note(f"{training.name}: {error}")
                 return done
-            rate = len(training.train) / (time.perf_counter() - began)
+            rate = sum(training.sizes(number)) / (time.perf_counter() - began)
             self._tell(epoch, rate)
+            over = number == training.epochs
             kept, weights = done.kept, done.weights
             if training.is_better(epoch, kept):
-                kept, weights = epoch, _copied(self._evaluated.state_dict())
-            over = number == training.epochs
+                kept = epoch
+                if over or training.keeps == "best":
+                    weights = _copied(self._evaluated.state_dict())
             done = done.with_epoch(
                 epoch,
-                state={} if over else self._state(),
+                state={} if over or number % training.saved_every else self._state(),
                 kept=kept,
                 weights=weights,
                 micro=min(max(self._micro, self._fewest), training.batch_size),
                 over=over,
             )
-            self._write(done)
+            if over or number % training.saved_every == 0:
+                self._write(done)
         return done
 
     def _batches(self, done: int) -> Iterator[TrainingBatch]:
         """Yields the batches of all epochs that are left, this process's share of each; loaders work ahead."""
         training = self._training
-        own = slice(self._place.process_index, None, self._processes)
-        wanted = [
-            [(epoch, place) for place in batch[own]]
-            for epoch in range(done + 1, training.epochs + 1)
-            for batch in training.batches(epoch)
-        ]
-        if not all(wanted):
+        fewest = min(min(training.sizes(1)), min(training.sizes(training.epochs)))
+        if fewest < self._processes:
             raise UsageError(f"{training.name}: fewer images a step than processes ({self._processes}); launch fewer")
+        if training.objective.whole and fewest % self._processes:
+            raise UsageError(
+                f"{training.name}: {fewest} images a step cannot be dealt evenly to {self._processes} processes"
+            )
+        own = slice(None) if self._stored else self._share
+        wanted = _Wanted(training, range(done + 1, training.epochs + 1), own)
         return load(training.train, wanted, self._options.loaders, pin=self._options.device == "cuda")
+
+    @property
+    def _stored(self) -> bool:
+        """Whether a batch's views are drawn of all of it at once: every process then reads it whole."""
+        return isinstance(self._training.train, StoredItems)
+
+    @property
+    def _share(self) -> slice:
+        return slice(self._place.process_index, None, self._processes)
 
     def _epoch(self, number: int, batches: Iterator[TrainingBatch]) -> Epoch:
         training = self._training
-        sizes = [len(batch) for batch in training.batches(number)]
+        sizes, before = training.sizes(number), sum(len(training.sizes(one)) for one in range(1, number))
         total = torch.zeros((), device=self._place.device)
         self._model.train()
         if training.frozen_norms:
@@ -219,19 +196,19 @@ class _Loop:
         self._fewest = 2 if any(isinstance(one, _Norm) and one.training for one in self._module.modules()) else 1
         with seeded(training.seeds("training", number), self._place.device):
             for step, size in enumerate(sizes):
-                self._schedule.step_update((number - 1) * len(sizes) + step)
+                self._schedule.step_update(before + step)
                 total += self._step(next(batches), size)
                 if self._ema:
-                    self._ema.update(self._module, step=(number - 1) * len(sizes) + step + 1)
+                    self._ema.update(self._module, step=before + step + 1)
                 if step % _LOOK_EVERY == _LOOK_EVERY - 1 or step == len(sizes) - 1:
                     self._look(total, number, step)
                 self._progress.advance(size)
         self._take_statistics_of_the_first()
-        train_loss = float(self._summed(total)) / len(training.train)
+        train_loss = float(self._summed(total)) / sum(sizes)
         if not training.measured(number):
             return Epoch(number, train_loss)
-        assert training.validation is not None
-        loss, score = training.objective.measure(
+        assert training.validation is not None and training.judge is not None
+        loss, score = training.judge.measure(
             self._evaluated, training.validation, self._options, self._place, self._progress
         )
         if not np.isfinite(loss):
@@ -245,6 +222,8 @@ class _Loop:
         if inputs.dim() == 4:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         inputs, targets = training.objective.mixed(inputs, targets)
+        if self._stored:
+            inputs, targets = inputs[self._share], targets[self._share]
         self._optimizer.zero_grad()
         total = torch.zeros((), device=device)
         if len(inputs) < self._fewest:
@@ -317,6 +296,23 @@ class _Loop:
             f"{training.name}: epoch {epoch.number} of {training.epochs}: loss {epoch.train_loss:.3f}{held}, "
             f"{rate:.0f} images/s"
         )
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """The batches of some epochs, each item as (epoch, place), and of each batch what ``own`` takes."""
+
+    training: Training
+    epochs: range
+    own: slice
+
+    def __len__(self) -> int:
+        return sum(len(self.training.sizes(epoch)) for epoch in self.epochs)
+
+    def __iter__(self) -> Iterator[list[tuple[int | None, int]]]:
+        for epoch in self.epochs:
+            for batch in self.training.batches(epoch):
+                yield [(epoch, place) for place in batch[self.own]]
 
 
 def _copied(state: dict[str, Any]) -> dict[str, torch.Tensor]:

@@ -12,13 +12,25 @@ from probebench.training.options import TrainingOptions
 
 
 class Objective(Protocol):
-    """The loss of a training, and what its epochs are compared by."""
+    """The loss of a training.
+
+    Attributes:
+        whole: Whether the loss compares the images of a batch with one another, so that no part of it can be trained on
+            alone, and processes must see one another's features.
+    """
+
+    @property
+    def whole(self) -> bool: ...  # noqa: D102
 
     def mixed(self, inputs: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns a whole batch as it is trained on; called within the epoch's seed."""
 
     def loss(self, model: torch.nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Returns the sum, not the mean, of the losses of a micro-batch."""
+
+
+class Judge(Protocol):
+    """What the epochs of a training are compared by."""
 
     def measure(
         self, module: torch.nn.Module, items: Items, options: TrainingOptions, place: Accelerator, progress: Progress

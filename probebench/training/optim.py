@@ -1,20 +1,24 @@
 """What moves the weights, both of them timm's: optimizer and schedule."""
 
+from typing import Any
+
 import torch
 from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
 from timm.scheduler.cosine_lr import CosineLRScheduler
 
-from probebench.registry.finetune_protocol import Optimizer, Schedule
+from probebench.registry.optimization import Schedule, UpdateRule
 
 
-def make_optimizer(module: torch.nn.Module, asked: Optimizer, rate: float, decay: float) -> torch.optim.Optimizer:
+def make_optimizer(module: torch.nn.Module, asked: UpdateRule, rate: float, decay: float) -> torch.optim.Optimizer:
     """Returns timm's optimizer that an entry asks for; under decay = "matrices" biases and norms have none."""
+    adam: dict[str, Any] = {"betas": asked.betas} if asked.betas else {}
     optimizer: torch.optim.Optimizer = create_optimizer_v2(
         module,
         opt=asked.name,
         lr=rate,
         weight_decay=decay,
         filter_bias_and_bn=asked.decay == "matrices",
+        **adam,
     )
     return optimizer
 

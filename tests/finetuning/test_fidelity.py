@@ -18,8 +18,8 @@ from probebench.progress import Silent
 from probebench.training import checkpoint, loop
 from probebench.training.checkpoint import Progressed
 from probebench.training.data import FeatureItems, ImageSubset
-from probebench.training.loop import Training
 from probebench.training.seeds import Seeds
+from probebench.training.training import Training
 from tests.finetuning.entezari2023 import CLASSES, GOLDEN, RATES, first
 from tests.finetuning.making import CPU, SHIPPED, make_task
 

@@ -11,6 +11,7 @@ from probebench.training.data import (
     ImageItems,
     ImageSubset,
     epoch_batches,
+    epoch_sizes,
     evaluation_batches,
     load,
     training_transform,
@@ -23,13 +24,14 @@ SEEDS = Seeds.of(SHIPPED.finetune_protocol("quick"), "draw", 0, 0)
 
 @pytest.mark.parametrize(("images", "sizes"), [(10, [8, 2]), (9, [9]), (8, [8]), (17, [8, 9]), (3, [3])])
 def test_no_batch_has_a_single_image(images: int, sizes: list[int]) -> None:
-    batches = epoch_batches(images, 8, seed=3)
+    batches = epoch_batches(images, epoch_sizes(images, 8), seed=3)
     assert [len(batch) for batch in batches] == sizes
     assert sorted(place for batch in batches for place in batch) == list(range(images))
 
 
 def test_order_depends_on_the_seed_alone() -> None:
-    assert epoch_batches(50, 8, 1) == epoch_batches(50, 8, 1) != epoch_batches(50, 8, 2)
+    sizes = epoch_sizes(50, 8)
+    assert epoch_batches(50, sizes, 1) == epoch_batches(50, sizes, 1) != epoch_batches(50, sizes, 2)
 
 
 def test_seeds_are_named_by_everything_that_they_are_for() -> None:

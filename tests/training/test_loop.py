@@ -22,9 +22,9 @@ from probebench.training import checkpoint
 from probebench.training import loop as train
 from probebench.training.checkpoint import Epoch, Progressed
 from probebench.training.classification import Classification, make_mixup
-from probebench.training.loop import Training
 from probebench.training.optim import make_optimizer, make_schedule
 from probebench.training.options import TrainingOptions
+from probebench.training.training import Training
 from tests.arithmetic import tf32_asked_for
 from tests.finetuning.making import CPU, SHIPPED, make_task, protocol
 
