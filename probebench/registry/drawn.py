@@ -34,6 +34,8 @@ class Drawn(Entry):
         renderer: The library that drew, and its version: another may move pixels.
         pixels: The sha256 over all images' pixels.
         packages: What carries the drawings.
+        without: Names of drawings that are left out, each for a reason that the entry's quirks give; left out of dumps
+            where there are none.
     """
 
     reader: Id
@@ -41,3 +43,4 @@ class Drawn(Entry):
     renderer: Text
     pixels: Sha256 | Literal["unknown"] = "unknown"
     packages: Annotated[tuple[Package, ...], Field(min_length=1)]
+    without: tuple[Text, ...] = Field(default=(), exclude_if=lambda names: not names)

@@ -30,7 +30,7 @@ def test_from_images_to_a_checkpoint_that_is_probed(run: Run, ready: str) -> Non
     assert done.code == 0, done.error
     name = done.out.split()[0]
     assert name.startswith("few_simclr-folder_pictures") and name.endswith("-16-run1")
-    assert f"{name} is there already" in run(*asked).error
+    assert f"{name} is there already" in run(*asked).err
     assert json.loads(run(*asked, "--json").out) == {"id": name}
     shown = run("models", "show", name).out
     assert "made by: probebench pretrain --recipe few_simclr --source folder:pictures-" in shown

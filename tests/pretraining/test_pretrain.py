@@ -249,12 +249,12 @@ def test_a_batch_that_does_not_fit_is_split_only_where_nothing_is_compared(
 ) -> None:
     task = pretrain_task(tmp_path, home, recipe(name))
     kind = type(training_of(task).objective)
-    loss = kind.loss  # type: ignore[attr-defined]
+    loss = kind.loss
 
     def runs_out(objective: Any, model: Any, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         if len(inputs) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return loss(objective, model, inputs, targets)  # type: ignore[no-any-return]
+        return loss(objective, model, inputs, targets)
 
     monkeypatch.setattr(kind, "loss", runs_out)
     if name == "mini_supervised":

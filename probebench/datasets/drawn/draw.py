@@ -37,7 +37,8 @@ def draw(drawn: Drawn, place: Path, root: Path, *, splits: bool) -> None:
         UsageError: The library that draws is not installed.
     """
     renderer_of(drawn)
-    drawings = read_drawings(drawn, [obtain(package, root) for package in drawn.packages])
+    read = read_drawings(drawn, [obtain(package, root) for package in drawn.packages])
+    drawings = [one for one in read if one.name not in drawn.without]
     with replacing_folder(place) as folder:
         write_table(folder / TABLE, [_drawn(one, folder, drawn.side, splits) for one in _told(drawings)])
 
