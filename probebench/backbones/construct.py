@@ -73,14 +73,20 @@ def _timm_names() -> list[str]:
     return timm.list_models()
 
 
+def open_clip_config(name: str) -> Any:
+    """Returns open_clip's configuration of a network, of those that ship with probebench too; None if there is none."""
+    import open_clip
+
+    if open_clip.get_model_config(name) is None:
+        open_clip.add_model_config(shipped_registry() / "open_clip")
+    return open_clip.get_model_config(name)
+
+
 def _open_clip(architecture: Architecture, input_size: int | None, tag: str | None) -> torch.nn.Module:
     import open_clip
 
     name, kwargs = architecture.name, dict(architecture.kwargs)
-    if open_clip.get_model_config(name) is None:
-        # Small towers that ship with probebench.
-        open_clip.add_model_config(shipped_registry() / "open_clip")
-    if open_clip.get_model_config(name) is None:
+    if open_clip_config(name) is None:
         near = did_you_mean(name, open_clip.list_models())
         raise RegistryError(f"open_clip {open_clip.__version__} has no architecture {name!r}{near}")
     if tag is not None and not open_clip.get_pretrained_cfg(name, tag):

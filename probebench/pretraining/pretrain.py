@@ -1,6 +1,7 @@
 """Trains a checkpoint by its recipe, keeps its weights, and writes its entry."""
 
 import importlib.metadata
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ def pretrain(task: PretrainTask, known: CheckpointSpec | None, folder: Path, pro
         progress: Hears how far it is.
 
     Raises:
-        UsageError: The registry's entry of that id says something else.
+        UsageError: The registry's entry of that id says something else, or was made from other images.
         ProbebenchError: An image cannot be read, memory runs out, or the loss is not finite any more.
     """
     place, spec = accelerator(task.options), task.entry("unknown")
@@ -75,6 +76,11 @@ def pretrain(task: PretrainTask, known: CheckpointSpec | None, folder: Path, pro
         )
     kept = UserWeights.find(task.home, task.id)
     if known is not None and kept is not None:
+        if _source_of(task) != task.source.fingerprint:
+            raise UsageError(
+                f"{task.id} was made from other images of {' + '.join(task.asked.sources)} than are here now; "
+                f"remove it (probebench models remove {task.id}) to make it again"
+            )
         progress.note(f"{task.id} is there already")
         return Pretrained(known, kept.digest)
     began = time.perf_counter()
@@ -202,6 +208,18 @@ def _facts(spec: CheckpointSpec) -> dict[str, Any]:
     return {**values, "weights": values["weights"]["uri"]}
 
 
+def _record(task: PretrainTask) -> Path:
+    return task.home / "weights" / task.id / "pretraining.json"
+
+
+def _source_of(task: PretrainTask) -> str:
+    """Returns the fingerprint of the images that kept weights were made from; the task's own where nobody said."""
+    try:
+        return str(json.loads(_record(task).read_bytes())["source"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return task.source.fingerprint
+
+
 def _keep(task: PretrainTask, done: Progressed, processes: int, seconds: float) -> None:
     """Keeps the backbone's weights, and beside them how the training went."""
     assert done.weights is not None
@@ -221,4 +239,4 @@ def _keep(task: PretrainTask, done: Progressed, processes: int, seconds: float) 
             **{name: importlib.metadata.version(name) for name in ("torch", "timm", "open_clip_torch")},
         },
     }
-    write_whole(task.home / "weights" / task.id / "pretraining.json", canonical_json(record))
+    write_whole(_record(task), canonical_json(record))

@@ -229,6 +229,14 @@ def test_an_entry_that_says_something_else_is_left_alone(home: Path, tmp_path: P
     assert build_backbone(done.spec, home).weights_digest == done.digest
 
 
+def test_weights_of_other_images_are_not_taken_for_these(home: Path, tmp_path: Path) -> None:
+    task = pretrain_task(tmp_path, home, recipe("mini_simclr"))
+    done = made(task)
+    other = replace(task, source=replace(task.source, captions=("other", *task.source.captions[1:])))
+    with pytest.raises(UsageError, match="was made from other images"):
+        made(other, done.spec)
+
+
 def test_weights_that_nobody_made_yet_name_the_command(home: Path, tmp_path: Path) -> None:
     task = pretrain_task(tmp_path, home, recipe("mini_simclr"))
     with pytest.raises(WeightsError, match="make them: probebench pretrain --recipe mini_simclr --source folder:"):
@@ -278,6 +286,21 @@ def test_without_a_store_each_image_is_decoded_and_augmented_by_itself(home: Pat
     # The number of loader processes changes nothing.
     assert len(digests) == len(METHODS)
     assert not (tmp_path / "0" / "datasets").exists()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_mixed_precision(name: str, home: Path, tmp_path: Path) -> None:
+    done = [
+        made(
+            replace(
+                pretrain_task(tmp_path, home, recipe(name)), options=replace(CPU, dtype=dtype), home=tmp_path / dtype
+            )
+        )
+        for dtype in ("fp32", "bf16")
+    ]
+    assert done[0].digest != done[1].digest and done[1].losses == pytest.approx(done[0].losses, rel=0.1)
+    state = build_backbone(done[1].spec, tmp_path / "bf16").module.state_dict()
+    assert {one.dtype for one in state.values() if one.is_floating_point()} == {torch.float32}
 
 
 def test_pixels_are_decoded_once_and_again_where_the_file_is_damaged(home: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from probebench.backbones.construct import open_clip_config
 from tests.registry.tensor_names import computed, renamed
 
 # One text layer of nothing: open_clip builds both halves, and only the image half is of interest.
@@ -72,12 +73,10 @@ def doubles() -> Iterator[None]:
 
 def width(name: str) -> int:
     """Returns how wide a classifier of timm's network matches the outputs of a network of another library."""
-    import open_clip
-
     library, _, architecture = name.partition("/")
     if library != "open_clip":
         return 1000
-    config = open_clip.get_model_config(architecture)
+    config = open_clip_config(architecture)
     return 0 if config["vision_cfg"].get("timm_proj") == "none" else int(config["embed_dim"])
 
 

@@ -31,6 +31,14 @@ def test_a_folder_of_images_and_a_table(drawn: Drawn, root: Path) -> None:
     assert (place / TABLE).read_bytes() == before and not (place / "images" / "left-over.png").exists()
 
 
+def test_drawings_that_the_entry_leaves_out_are_not_drawn(drawn: Drawn, root: Path) -> None:
+    draw(drawn, root / "whole", root, splits=False)
+    whole = [row.id for row in read_table(root / "whole")]
+    name = whole[2].removeprefix("images/")
+    draw(drawn.model_copy(update={"without": (name,)}), root / "less", root, splits=False)
+    assert [row.id for row in read_table(root / "less")] == [one for one in whole if one != whole[2]]
+
+
 def test_splits_go_by_series(drawn: Drawn, root: Path) -> None:
     draw(drawn, root / "tiny", root, splits=True)
     assert {row.split for row in read_table(root / "tiny")} <= {"train", "test"}
