@@ -2,12 +2,13 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from probebench.api.data import place_of
+from probebench.api.made import made_by, with_made
 from probebench.api.models import with_entries
 from probebench.api.session import Folders, Path_, open_registry
 from probebench.errors import UsageError
@@ -15,6 +16,7 @@ from probebench.files import home
 from probebench.registry.checkpoint import MODULE
 from probebench.registry.experiment import ExperimentSpec, Training
 from probebench.registry.names import expand_datasets, expand_models, is_source
+from probebench.registry.recipe_uri import RecipeUri
 
 if TYPE_CHECKING:
     from probebench.cache.index import FeatureGroup
@@ -32,6 +34,7 @@ class Declared:
         pairs: Checkpoints, each with the name of a data set.
         protocols: What probes are fitted by.
         trainings: Ways to fine-tune, with their protocols.
+        made: Checkpoints among the pairs that are made first.
     """
 
     spec: ExperimentSpec
@@ -39,6 +42,11 @@ class Declared:
     pairs: "tuple[tuple[CheckpointSpec, str], ...]"
     protocols: "tuple[ProtocolSpec, ...]"
     trainings: "tuple[tuple[Training, FinetuneProtocol], ...]"
+    made: tuple[RecipeUri, ...] = ()
+
+    def without(self, models: Collection[str]) -> "Declared":
+        """Returns the same without some checkpoints."""
+        return replace(self, pairs=tuple(pair for pair in self.pairs if pair[0].id not in models))
 
     @property
     def sources(self) -> list[str]:
@@ -137,9 +145,12 @@ def declare(
     def models_of(one: ExperimentSpec) -> list[str]:
         nonlocal entries
         if write:
-            entries, names = with_entries(registry, one.models)
-            return names
-        return expand_models(entries, one.models)
+            entries, names = with_entries(registry, one.models) if one.models else (entries, [])
+        else:
+            names = expand_models(entries, one.models) if one.models else []
+        asked = made_by(one, entries)
+        entries = with_made(entries, asked)
+        return list(dict.fromkeys([*names, *(each.checkpoint for each in asked)]))
 
     models = models_of(spec)
     datasets = expand_datasets(entries, [place_of(entries, one) for one in spec.datasets])
@@ -151,6 +162,7 @@ def declare(
     pairs = [(model, name) for model in models for name in datasets if not spec.leaves_out(model, name)]
     if not pairs:
         raise UsageError(f"experiment {os.fspath(experiment)} leaves out every pair that it names")
+    made = {asked.checkpoint: asked for asked in made_by(spec, entries)}
     declared = Declared(
         spec=spec,
         registry=entries,
@@ -158,6 +170,8 @@ def declare(
         protocols=tuple(entries.protocol(name) for name in protocols),
         trainings=tuple((one, entries.finetune_protocol(one.protocol)) for one in spec.finetune),
     )
+    wanted = dict.fromkeys(checkpoint.id for checkpoint, _ in declared.pairs)
+    declared = replace(declared, made=tuple(made[one] for one in wanted if one in made))
     for checkpoint in {one.id: one for one, _ in declared.pairs}.values():
         # What a checkpoint does not offer is told before an hour is spent.
         declared.layers(checkpoint)

@@ -1,4 +1,4 @@
-"""An experiment that a file declares, whole: features, probes, zero-shot, fine-tunes, and what they say."""
+"""An experiment that a file declares, whole: checkpoints, features, probes, zero-shot, fine-tunes, what they say."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from probebench.api.declared import CachedFeatures, Declared, declare, starts_from_probe
 from probebench.api.evaluate import evaluate_groups
 from probebench.api.extractions import Extractions
+from probebench.api.made import make, missing
 from probebench.api.report import build_leaderboard, run_study
 from probebench.api.session import EngineName, Folders, Path_, Watching, started, warn, watched
 from probebench.api.tables import Results
@@ -31,6 +32,7 @@ class Outcome:
 
     Attributes:
         results: Every result that it declares, in its order.
+        pretrained: Checkpoints that this call made.
         extracted: Checkpoints on data sets whose features this call computed.
         computed: Results that this call computed; all others were there.
         study: The report; None where none was written.
@@ -38,6 +40,7 @@ class Outcome:
     """
 
     results: Results
+    pretrained: int
     extracted: int
     computed: int
     study: Path | None
@@ -80,8 +83,15 @@ def run_experiment(
     from probebench.results.store import result_files
 
     declared = declare(experiment, quick=quick, shard=shard, registry=registry)
+    lacking = missing(declared.made)
+    failed = make(lacking, registry, progress)
+    if lacking:
+        # With the entries of what was made.
+        declared = declare(experiment, quick=quick, shard=shard, registry=registry)
+    declared = declared.without(failed)
     work = _Work(declared, engine, Path(out), progress)
     before = set(result_files(work.out)) if work.out.is_dir() else set()
+    work.problems += [f"{model}: {error}" for model, error in failed.items()]
     work.extract()
     work.probe()
     work.classify()
@@ -92,6 +102,7 @@ def run_experiment(
         run_study(results, out=study)
     outcome = Outcome(
         results=results,
+        pretrained=len(lacking) - len(failed),
         extracted=work.extracted,
         computed=len({*results.paths} - before),
         study=Path(study) / "study.html" if has_score and study is not None else None,

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from probebench.api.declared import CachedFeatures, Declared, declare
+from probebench.api.made import missing
 from probebench.api.report import read_results
 from probebench.api.session import Folders, Path_
 from probebench.errors import ProbebenchError
 from probebench.files import home
 from probebench.registry.entry import Shots
+from probebench.registry.recipe_uri import RecipeUri
 
 if TYPE_CHECKING:
     from probebench.api.tables import Results
@@ -52,6 +54,21 @@ class PlannedPair:
     trainings: int
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What an experiment would still take.
+
+    Attributes:
+        made: Checkpoints that are to be made first.
+        pairs: What each pair takes.
+        problems: What is wrong with data sets that have no entry.
+    """
+
+    made: tuple[RecipeUri, ...]
+    pairs: list[PlannedPair]
+    problems: list[ProbebenchError]
+
+
 def plan_experiment(
     experiment: Path_,
     *,
@@ -59,13 +76,10 @@ def plan_experiment(
     shard: str | None = None,
     registry: Folders = (),
     out: Path_ = "results",
-) -> tuple[list[PlannedPair], list[ProbebenchError]]:
+) -> Plan:
     """Plans an experiment; the arguments are as in ``run_experiment``.
 
     Sizes of data sets with an entry are the entry's, whether or not they are on this machine.
-
-    Returns:
-        What each pair takes, and what is wrong with data sets that have no entry.
 
     Raises:
         UsageError: There is no such experiment, or it names what does not exist.
@@ -74,7 +88,7 @@ def plan_experiment(
 
     declared = declare(experiment, quick=quick, shard=shard, registry=registry, write=False)
     opened: dict[str, Dataset] = {}
-    problems = []
+    problems: list[ProbebenchError] = []
     for name in declared.sources:
         try:
             opened[name] = open_dataset(name, declared.registry, home() / "datasets")
@@ -89,7 +103,7 @@ def plan_experiment(
         if (images := sizes[name]) is None:
             continue
         widths, layers = declared.widths(checkpoint), declared.layers(checkpoint)
-        missing = [layer for layer in layers if features.group(checkpoint, name, layer) is None]
+        lacking = [layer for layer in layers if features.group(checkpoint, name, layer) is None]
         pairs.append(
             PlannedPair(
                 model=checkpoint.id,
@@ -97,13 +111,13 @@ def plan_experiment(
                 input_size=declared.size(checkpoint),
                 images=images,
                 layers={layer: widths[layer] for layer in layers},
-                cached=not missing,
-                bytes=_BYTES * sum(images.values()) * sum(widths[layer] for layer in missing),
+                cached=not lacking,
+                bytes=_BYTES * sum(images.values()) * sum(widths[layer] for layer in lacking),
                 fits=_fits(declared, features, checkpoint, name, folder),
                 trainings=_trainings(declared, checkpoint, features.ids.get(name, name), trained),
             )
         )
-    return pairs, problems
+    return Plan(tuple(missing(declared.made)), pairs, problems)
 
 
 def _images(declared: Declared, name: str, opened: "Mapping[str, Dataset]") -> dict[str, int] | None:

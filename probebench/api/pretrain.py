@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from probebench.api.session import Folders, listed, new_entries, open_registry, watched
+from probebench.api.session import Folders, Watching, listed, new_entries, open_registry, watched
 from probebench.errors import UsageError
 from probebench.files import home
 from probebench.progress import Progress, duration
@@ -27,7 +27,7 @@ def pretrain(
     dtype: Literal["auto", "fp32", "bf16"] = "auto",
     workers: int | None = None,
     registry: Folders = (),
-    progress: bool | Progress = False,
+    progress: Watching = False,
 ) -> str:
     """Trains a network from random weights, keeps it, writes its entry, and returns its id.
 

@@ -20,6 +20,7 @@ from probebench.cli.options import (
     parse_shots,
     registry_folders,
     registry_option,
+    training_dtype_option,
 )
 from probebench.cli.tables import print_results
 from probebench.registry.names import laid_out
@@ -71,13 +72,7 @@ from probebench.registry.names import laid_out
     help="Draws to average over, with seeds 0, 1, ...  [default: the protocol's]",
 )
 @device_option
-@click.option(
-    "--dtype",
-    type=click.Choice(["auto", "fp32", "bf16"]),
-    default="auto",
-    show_default=True,
-    help="Arithmetic; bf16 is mixed precision, and auto takes it on GPUs that have it.",
-)
+@training_dtype_option
 @input_size_option
 @click.option(
     "--batch-size",

@@ -89,6 +89,13 @@ model_option = click.option(
     "--model", "models", multiple=True, required=True, help="Checkpoint id; repeats, takes comma lists and globs."
 )
 device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+training_dtype_option = click.option(
+    "--dtype",
+    type=click.Choice(["auto", "fp32", "bf16"]),
+    default="auto",
+    show_default=True,
+    help="Arithmetic; bf16 is mixed precision, and auto takes it on GPUs that have it.",
+)
 engine_option = click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),

@@ -7,7 +7,14 @@ import click
 
 from probebench.api.pretrain import plan_pretrain, pretrain, tell_plan
 from probebench.cli.console import EpochLines, Told, print_json
-from probebench.cli.options import device_option, json_option, max_pixels_option, registry_folders, registry_option
+from probebench.cli.options import (
+    device_option,
+    json_option,
+    max_pixels_option,
+    registry_folders,
+    registry_option,
+    training_dtype_option,
+)
 
 
 @click.command(name="pretrain")
@@ -40,13 +47,7 @@ from probebench.cli.options import device_option, json_option, max_pixels_option
     "--epochs", type=click.IntRange(1), metavar="N", help="Passes over the images.  [default: the recipe's length]"
 )
 @device_option
-@click.option(
-    "--dtype",
-    type=click.Choice(["auto", "fp32", "bf16"]),
-    default="auto",
-    show_default=True,
-    help="Arithmetic; bf16 is mixed precision, and auto takes it on GPUs that have it.",
-)
+@training_dtype_option
 @click.option(
     "--workers", type=click.IntRange(0), metavar="N", help="Processes that decode, of recipes without a store."
 )

@@ -73,12 +73,14 @@ def command(
         )
     )
     if as_json:
-        said = {name: getattr(outcome, name) for name in ("extracted", "computed", "study", "page")}
+        said = {name: getattr(outcome, name) for name in ("pretrained", "extracted", "computed", "study", "page")}
         print_json({**said, "results": [one.model_dump(mode="json") for one in outcome.results], "problems": failures})
     else:
         if shard is None and outcome.results:
             print_results(outcome.results, out)
-        if not (outcome.extracted or outcome.computed or failures):
+        if outcome.pretrained:
+            click.echo(f"{counted(outcome.pretrained, 'checkpoint')} made")
+        if not (outcome.pretrained or outcome.extracted or outcome.computed or failures):
             click.echo(f"nothing to do: all features and {counted(len(outcome.results), 'result')} were there")
         else:
             there = len(outcome.results) - outcome.computed
@@ -112,9 +114,11 @@ def _print_cached(out: Path, *, as_json: bool) -> None:
 def _print_plan(experiment: str, quick: bool, shard: str | None, out: Path, *, as_json: bool) -> None:
     from probebench.api.planned import plan_experiment
 
-    pairs, problems = plan_experiment(experiment, quick=quick, shard=shard, registry=registry_folders(), out=out)
+    plan = plan_experiment(experiment, quick=quick, shard=shard, registry=registry_folders(), out=out)
+    pairs, problems = plan.pairs, plan.problems
     missing = [one for one in pairs if not one.cached]
     said = {
+        "pretrainings": len(plan.made),
         "images": sum(sum(one.images.values()) for one in missing),
         "bytes": sum(one.bytes for one in pairs),
         "free_bytes": free_space(home()),
@@ -127,9 +131,13 @@ def _print_plan(experiment: str, quick: bool, shard: str | None, out: Path, *, a
         )
     else:
         _tell_plan(pairs)
+        for asked in plan.made:
+            click.echo(asked.command)
+        made = f"{counted(len(plan.made), 'checkpoint')} to pre-train; " if plan.made else ""
         trained = f", {said['trainings']:,} trainings of whole networks" if said["trainings"] else ""
         click.echo(
-            f"{counted(len(pairs), 'pair')}, {len(pairs) - len(missing)} cached: {said['images']:,} images to extract, "
+            f"{made}{counted(len(pairs), 'pair')}, {len(pairs) - len(missing)} cached: "
+            f"{said['images']:,} images to extract, "
             f"{bytes_text(said['bytes'])} of features in fp32 (half on a GPU that has bf16; "
             f"{bytes_text(said['free_bytes'])} free), {said['fits']:,} fits of probes{trained}"
         )

@@ -59,13 +59,13 @@ def planned(task: PretrainTask) -> Planned:
     """
     recipe = task.recipe
     training = training_of(task)
-    size = min(recipe.batch_size, len(task.source))
+    size = recipe.batch(len(task.source))
     small = max(2, min(size, _PIXELS // recipe.input.size**2))
     few = replace(training, batch_size=small, most_steps=min(_STEPS, max(2, len(task.source) // small)))
     rate = images_a_second(few, task.options)
     reference = recipe.reference_samples or len(task.source)
     flops = _flops(task)
-    seen = recipe.seen(reference, task.asked.epochs)
+    seen = recipe.steps(reference, task.asked.epochs) * recipe.batch(reference)
     return Planned(
         id=task.id,
         samples=len(task.source),

@@ -120,7 +120,7 @@ def training_of(task: PretrainTask) -> Training:
         RegistryError: The library does not know the architecture, or it cannot run at the recipe's input size.
     """
     recipe = task.recipe
-    per_epoch = len(task.source) // min(recipe.batch_size, len(task.source))
+    per_epoch = len(task.source) // recipe.batch(len(task.source))
     epochs = -(-task.steps // per_epoch)
     begin, objective = _method(task)
     several = accelerator(task.options).num_processes > 1

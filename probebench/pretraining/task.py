@@ -12,8 +12,8 @@ from probebench.datasets.captioned.open import open_source
 from probebench.datasets.captioned.subset import distinct, subset
 from probebench.errors import RegistryError, UsageError, one_line
 from probebench.fingerprint import fingerprint
-from probebench.registry.checkpoint import MadeBy, Output, Pretraining, Source, Weights
 from probebench.registry.load import Registry
+from probebench.registry.recipe_entry import check_asked, check_parts, recipe_entry
 from probebench.registry.recipe_uri import Captions, RecipeUri
 from probebench.registry.schema import CheckpointSpec, RecipeSpec
 from probebench.training.options import TrainingOptions
@@ -21,9 +21,6 @@ from probebench.training.seeds import Seeds
 
 # Raise it when the same recipe on the same images would give other weights.
 PRETRAINER_VERSION = 1
-_LABELS = {"supervised": "human", "language-image": "captions", "image-image": "none"}
-_TITLES = {"supervised": "supervised", "language-image": "CLIP", "image-image": "SimCLR"}
-_PERMUTED = {"supervised": "labels", "language-image": "captions"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +31,7 @@ class PretrainTask:
         recipe: The recipe.
         asked: All that was asked for; its sources are named by their ids.
         source: The images, in the order of their hashes.
-        license: Of the artwork.
-        curation: Of the sources.
+        registry: What is known of the sources.
         home: The home folder.
         options: Device and the like.
     """
@@ -43,8 +39,7 @@ class PretrainTask:
     recipe: RecipeSpec
     asked: RecipeUri
     source: Captioned
-    license: str
-    curation: str
+    registry: Registry
     home: Path
     options: TrainingOptions
 
@@ -56,14 +51,12 @@ class PretrainTask:
     @property
     def samples_seen(self) -> int:
         """Images that are trained on in all: whole batches."""
-        size = min(self.recipe.batch_size, len(self.source))
-        return size * self.steps
+        return self.steps * self.recipe.batch(len(self.source))
 
     @property
     def steps(self) -> int:
         """Steps in all."""
-        size = min(self.recipe.batch_size, len(self.source))
-        return max(1, self.recipe.seen(len(self.source), self.asked.epochs) // size)
+        return self.recipe.steps(len(self.source), self.asked.epochs)
 
     @cached_property
     def digest(self) -> str:
@@ -93,7 +86,7 @@ class PretrainTask:
         """The file that keeps the training's state until it is over."""
         return self.home / "pretrain" / f"{self.digest[:32]}.pt"
 
-    @property
+    @cached_property
     def width(self) -> int:
         """Width of the pooled features.
 
@@ -101,7 +94,7 @@ class PretrainTask:
             RegistryError: The library has no such network, or it does not run at the recipe's input size.
         """
         try:
-            return feature_width(self._draft)
+            return feature_width(self._entry(1, "unknown"))
         except (AssertionError, RuntimeError, ValueError) as error:
             raise RegistryError(
                 f"recipe {self.recipe.id}: {self.recipe.architecture.name} cannot run at "
@@ -114,43 +107,10 @@ class PretrainTask:
         Args:
             sha256: Of its weights file.
         """
-        weights = Weights(uri=str(self.asked), sha256=sha256)
-        return self._draft.model_copy(
-            update={"weights": weights, "output": Output(features=self.width, layer="pooled")}
-        )
+        return self._entry(self.width, sha256)
 
-    @property
-    def _draft(self) -> CheckpointSpec:
-        recipe, asked = self.recipe, self.asked
-        parts = [Source(name=name, samples=count) for name, count in zip(asked.sources, asked.parts, strict=True)]
-        what = f"{recipe.architecture.name}, {_TITLES[recipe.method]} on {' + '.join(asked.sources)}"
-        noise = (
-            f", {100 * asked.label_noise:g}% of {_PERMUTED.get(recipe.method)} permuted" if asked.label_noise else ""
-        )
-        sentences = ", captions in sentences" if asked.captions != "names" else ""
-        return CheckpointSpec(
-            id=self.id,
-            title=f"{what} ({asked.samples:,} images{noise}{sentences}), run {asked.run}",
-            paper=recipe.paper,
-            url=recipe.url,
-            license=self.license,
-            architecture=recipe.architecture,
-            pretraining=Pretraining(
-                method=recipe.method,
-                objective=recipe.objective,
-                sources=tuple(parts),
-                samples_seen=self.samples_seen,
-                epochs=round(self.samples_seen / len(self.source), 6),
-                labels=_LABELS[recipe.method],
-                curation=self.curation,
-                recipe=MadeBy(id=recipe.id, version=recipe.version),
-                run=asked.run,
-                label_noise=asked.label_noise or None,
-            ),
-            weights=Weights(uri=str(asked), sha256="unknown"),
-            input=recipe.input,
-            output=Output(features=1, layer="pooled"),
-        )
+    def _entry(self, features: int, sha256: str) -> CheckpointSpec:
+        return recipe_entry(self.registry, self.recipe, self.asked, features=features, sha256=sha256)
 
 
 def make_task(
@@ -184,7 +144,7 @@ def make_task(
         UsageError: There is no such source, it has too few images or no labels, or options do not fit the recipe.
         DatasetError: A source is not prepared, or is wrong.
     """
-    _check(recipe, label_noise, captions)
+    check_asked(recipe, label_noise, captions)
     root = home / "datasets"
     opened = [open_source(name, registry, root) for name in sources]
     if recipe.method == "supervised" and (bare := [one.id for one in opened if one.labels is None]):
@@ -196,8 +156,7 @@ def make_task(
         raise UsageError("a source is named twice; name each once")
     if samples is None:
         samples = len(opened) * min(len(distinct(one, root)) for one in opened)
-    if samples < max(2, len(opened)):
-        raise UsageError(f"--samples {samples}: take two images or more, and one of each source")
+    check_parts(sources, samples)
     asked = RecipeUri(
         recipe=recipe.id,
         sources=tuple(one.id for one in opened),
@@ -210,26 +169,11 @@ def make_task(
     taken = mixture([subset(one, count, root) for one, count in zip(opened, asked.parts, strict=True)])
     if recipe.method == "supervised" and taken.labels is not None and len(set(taken.labels.tolist())) < 2:
         raise UsageError(f"{recipe.id}: the {samples} images have one label; take more --samples")
-    known = [registry.sources.get(name) for name in sources]
     return PretrainTask(
         recipe=recipe,
         asked=asked,
         source=taken,
-        license=" and ".join(dict.fromkeys(one.license if one else "unknown" for one in known)),
-        curation=_common([one.curation if one else "unknown" for one in known]),
+        registry=registry,
         home=home,
         options=options,
     )
-
-
-def _check(recipe: RecipeSpec, label_noise: float, captions: Captions) -> None:
-    if label_noise and recipe.method == "image-image":
-        raise UsageError(f"--label-noise: {recipe.id} reads neither labels nor captions")
-    if captions != "names" and recipe.method != "language-image":
-        raise UsageError(f"--captions: {recipe.id} reads none")
-    if captions == "templates" and not recipe.templates:
-        raise UsageError(f"--captions templates: recipe {recipe.id} has no templates")
-
-
-def _common(values: Sequence[str]) -> str:
-    return values[0] if len(set(values)) == 1 else "mixed"

@@ -6,12 +6,18 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from probebench.registry.entry import Entry, Id, PositiveInt, Text, TrainingShots
+from probebench.registry.optimization import Share
 from probebench.registry.probes import PROBES, ProbeName
+from probebench.registry.recipe_uri import Captions
 
 
 def _several(value: object) -> object:
     """One value stands for a list of it."""
     return (value,) if isinstance(value, str | int | dict) else value
+
+
+def _numbers(value: object) -> object:
+    return (value,) if isinstance(value, float | int) else value
 
 
 def _shots(value: object) -> object:
@@ -42,6 +48,34 @@ class Training(Entry):
     draws: PositiveInt | None = None
 
 
+def _grid(value: object) -> object:
+    """Each source is an id, or a list of them for a mixture."""
+    each = _several(value)
+    return tuple(_several(one) for one in each) if isinstance(each, list | tuple) else each
+
+
+class Pretrain(Entry):
+    """Checkpoints that are made first: every recipe on every source, in every size, noise and run.
+
+    Attributes:
+        recipes: Ids of recipes, and globs.
+        sources: Ids of sources; a list of them is their mixture.
+        samples: Images in all; a size that a source has not is passed over.
+        label_noise: Shares of images whose labels or captions are permuted; recipes that read neither have 0 alone.
+        captions: Captions as they are, or within the recipe's sentences.
+        epochs: Passes; None: the recipes' length.
+        runs: Seeds.
+    """
+
+    recipes: Annotated[Names, Field(min_length=1)]
+    sources: Annotated[tuple[Annotated[Names, Field(min_length=1)], ...], BeforeValidator(_grid), Field(min_length=1)]
+    samples: Annotated[tuple[PositiveInt, ...], _Several, Field(min_length=1)]
+    label_noise: Annotated[tuple[Share, ...], BeforeValidator(_numbers), Field(min_length=1)] = (0.0,)
+    captions: Captions = "names"
+    epochs: PositiveInt | None = None
+    runs: Annotated[tuple[Annotated[int, Field(ge=0)], ...], _Several, Field(min_length=1)] = (0,)
+
+
 class LeftOut(Entry):
     """Pairs that are not asked: ids or globs of both."""
 
@@ -53,6 +87,7 @@ class Quick(Entry):
     """What ``--quick`` says in the place of an experiment's own keys, and always less of it."""
 
     models: Names | None = None
+    pretrain: Annotated[tuple[Pretrain, ...], _Several] | None = None
     layers: Names | None = None
     datasets: Names | None = None
     shots: AskedShots | None = None
@@ -70,7 +105,8 @@ class ExperimentSpec(Entry):
     Attributes:
         id: Its id, which is the name of its file where it is an entry.
         title: One line for readers.
-        models: Ids of checkpoints, globs and libraries' names.
+        models: Ids of checkpoints, globs and libraries' names; none where all are made.
+        pretrain: Checkpoints that are made first, and asked like the others.
         layers: Names and globs of layers; none: the one that stands for a checkpoint, and whatever a protocol takes.
         datasets: Ids, suites, globs, folders and other sources.
         shots: Labelled images a class, of probes; None: each protocol's own.
@@ -86,7 +122,8 @@ class ExperimentSpec(Entry):
 
     id: Id | None = None
     title: Text | None = None
-    models: Annotated[Names, Field(min_length=1)]
+    models: Names = ()
+    pretrain: Annotated[tuple[Pretrain, ...], _Several] = ()
     layers: Names = ()
     datasets: Annotated[Names, Field(min_length=1)]
     shots: AskedShots | None = None
@@ -98,6 +135,12 @@ class ExperimentSpec(Entry):
     finetune: Annotated[tuple[Training, ...], _Several] = ()
     left_out: Annotated[tuple[LeftOut, ...], _Several] = ()
     quick: Quick | None = None
+
+    @model_validator(mode="after")
+    def _names_checkpoints(self) -> "ExperimentSpec":
+        if not (self.models or self.pretrain):
+            raise ValueError("models: name one, or make some by a table pretrain")
+        return self
 
     @model_validator(mode="after")
     def _quick_asks_for_less(self) -> "ExperimentSpec":

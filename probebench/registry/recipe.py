@@ -140,8 +140,17 @@ class RecipeSpec(Versioned):
             raise ValueError(f"origin: the recipe has no {', '.join(unknown)}")
         return self
 
-    def seen(self, samples: int, epochs: int | None = None) -> int:
-        """Returns how many images a training on ``samples`` sees in all; ``epochs`` instead of the recipe's length."""
-        if epochs is None and self.samples_seen is not None:
-            return self.samples_seen
-        return samples * (epochs or self.epochs or 1)
+    def steps(self, samples: int, epochs: int | None = None) -> int:
+        """Returns the steps of a training on so many images, all of whole batches.
+
+        Args:
+            samples: Images.
+            epochs: Passes, instead of the recipe's length.
+        """
+        length = self.samples_seen if epochs is None else None
+        seen = length or samples * (epochs or self.epochs or 1)
+        return max(1, seen // self.batch(samples))
+
+    def batch(self, samples: int) -> int:
+        """Returns the images of a step."""
+        return min(self.batch_size, samples)

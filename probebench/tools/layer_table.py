@@ -5,10 +5,13 @@ What lists, names and checks layers must start without torch, so it reads them f
 
 import json
 import sys
+from functools import partial
 
 from probebench.registry import Registry
 from probebench.registry.layers import architecture_key
-from probebench.registry.schema import CheckpointSpec
+from probebench.registry.recipe_entry import recipe_entry
+from probebench.registry.recipe_uri import RecipeUri
+from probebench.registry.schema import CheckpointSpec, RecipeSpec
 
 
 def row(spec: CheckpointSpec) -> dict[str, object]:
@@ -19,9 +22,16 @@ def row(spec: CheckpointSpec) -> dict[str, object]:
     return {**named, "blocks": blocks}
 
 
+def made(registry: Registry, recipe: RecipeSpec) -> CheckpointSpec:
+    """Returns the entry of something that a recipe makes."""
+    asked = RecipeUri(recipe=recipe.id, sources=("any",), samples=2)
+    return recipe_entry(registry, recipe, asked, features=1)
+
+
 def main() -> None:
-    """Prints the layers of every architecture of the shipped entries as JSON, a line each."""
-    specs = Registry.load(environ={}).checkpoints.values()
+    """Prints the layers of every architecture of the shipped entries and recipes as JSON, a line each."""
+    registry = Registry.load(environ={})
+    specs = [*registry.checkpoints.values(), *map(partial(made, registry), registry.recipes.values())]
     known = {architecture_key(spec.architecture): spec for spec in specs}
     lines = [f"{json.dumps(key)}: {json.dumps(row(spec))}" for key, spec in sorted(known.items())]
     sys.stdout.write("{\n" + ",\n".join(f" {line}" for line in lines) + "\n}\n")

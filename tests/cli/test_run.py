@@ -16,6 +16,8 @@ from probebench.cache.store import stored_files
 from probebench.registry import Registry
 from tests.cli.test_finetune import RECIPE
 from tests.conftest import Ran, make_images, write_entry
+from tests.datasets.drawn.packages import emoji_set, npm_archive, npm_package, source_spec
+from tests.pretraining.making import recipe
 
 Run = Callable[..., Ran]
 
@@ -139,7 +141,7 @@ def test_layers_fine_tunes_and_quick(run: Run, tmp_path: Path, own: Path, images
     ("keys", "said"),
     [
         ({"model": ["a"]}, "model: unknown key"),
-        ({"models": None}, "models: missing"),
+        ({"models": None}, "models: name one, or make some by a table pretrain"),
         ({"shots": [1, "all"]}, "'all' is neither a positive whole number nor 'full'"),
         ({"shots": [0]}, "0 is neither"),
         ({"probes": ["svm"]}, "'svm' is not one of logistic"),
@@ -223,6 +225,71 @@ def test_fifty_checkpoints_on_nine_sets_are_planned_without_torch_and_data(tmp_p
     widths = sum(specs.checkpoints[name].output.features for name in models)
     assert plan["bytes"] == 4 * widths * images
     assert plan["fits"] == 450 * (4 * 5 * 17 + 18)
+
+
+@pytest.fixture
+def sources(run: Run, home: Path) -> None:
+    """Two small sources, of which one is prepared, and recipes of a few steps."""
+    import tomli_w
+
+    archive = npm_archive(home / "datasets" / "packages" / "iconify-json-tiny-1.0.0.tgz", emoji_set())
+    for name in ("drawn", "lost"):
+        spec = source_spec([npm_package(archive)], 7, 4, id=name).model_dump(mode="json")
+        path = home / "registry" / "sources" / f"{name}.toml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(tomli_w.dumps(spec))
+    run("sources", "prepare", "drawn")
+    for method in ("clip", "simclr"):
+        few = recipe(f"mini_{method}", id=f"few_{method}", samples_seen=12, batch_size=4)
+        path = home / "registry" / "recipes" / f"{few.id}.toml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(tomli_w.dumps(few.model_dump(mode="json", exclude_unset=True)))
+
+
+@pytest.mark.usefixtures("sources")
+def test_checkpoints_are_made_first_and_what_cannot_be_made_stops_nothing(
+    run: Run, tmp_path: Path, own: Path, images: list[str]
+) -> None:
+    tables: list[dict[str, Any]] = [
+        {"recipes": "few_*", "sources": ["drawn"], "samples": [4, 99], "label_noise": [0, 0.5]},
+        {"recipes": ["few_clip"], "sources": ["lost"], "samples": 4, "runs": 7},
+    ]
+    whole = write(tmp_path / "made.toml", models=None, datasets=images[:1], shots=[1], zeroshot=True, pretrain=tables)
+    plan = run("run", whole, "--dry-run")
+    # Permuted captions are nothing to a method that reads none; 99 images, which nobody has counted, are tried.
+    assert "7 checkpoints to pre-train; 7 pairs, 0 cached" in plan.out, plan.err
+    assert "probebench pretrain --recipe few_clip --source drawn --samples 4 --label-noise 0.5 --run 0" in plan.out
+    assert not list(own.rglob("few_*.toml"))
+    done = run("run", whole, "--study", "s", "--site", "p")
+    assert done.code == 1 and "3 checkpoints made" in done.out, done.err
+    told = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert len(told) == 4 and sum("ask for at most so many" in line for line in told) == 3
+    assert any("few_clip-lost-4-run7: source lost is not on this machine" in line for line in told)
+    names = {path.stem for path in (own / "checkpoints").glob("few_*.toml")}
+    assert names == {"few_clip-drawn-4-run0", "few_clip-drawn-4-noise0.5-run0", "few_simclr-drawn-4-run0"}
+    results = {path.parts[-3:][0] + path.name[:5] for path in Path("results").rglob("*.json")}
+    assert {name.removesuffix("zeros") for name in results if name.endswith("zeros")} == names - {
+        "few_simclr-drawn-4-run0"
+    }
+    tables = [{**tables[0], "samples": [4]}]
+    write(whole, models=None, datasets=images[:1], shots=[1], zeroshot=True, pretrain=tables)
+    assert "nothing to do" in run("run", whole, "--study", "s", "--site", "p").out
+
+
+@pytest.mark.usefixtures("sources")
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"recipes": ["few_clop"], "sources": ["drawn"], "samples": 4}, "few_clop"),
+        ({"recipes": ["few_clip"], "sources": ["nowhere"], "samples": 4}, "unknown source 'nowhere'"),
+        ({"recipes": ["few_clip"], "sources": [["drawn", "lost"]], "samples": 1}, "one of each source"),
+        ({"recipes": ["few_simclr"], "sources": ["drawn"], "samples": 4, "label_noise": 2}, "pretrain.0.label_noise"),
+        ({"recipes": ["few_simclr"], "sources": ["drawn"]}, "pretrain.0.samples: missing"),
+    ],
+)
+def test_a_table_of_pre_training_that_is_wrong(run: Run, tmp_path: Path, table: dict[str, Any], said: str) -> None:
+    for flags in ((), ("--dry-run",)):
+        assert said in run("run", write(tmp_path / "wrong.toml", pretrain=[table]), *flags).error
 
 
 def test_every_shipped_experiment_is_whole(shipped: Registry) -> None:

@@ -66,8 +66,9 @@ def test_what_a_recipe_may_not_say(shipped: Registry, name: str, changes: dict[s
 
 def test_length(shipped: Registry) -> None:
     mini, paper = shipped.recipe("mini_clip"), shipped.recipe("entezari2023_clip_rn50")
-    assert mini.seen(10) == mini.samples_seen and mini.seen(10, 3) == 30
-    assert paper.seen(2_700_000) == 32 * 2_700_000 and paper.seen(10, 2) == 20
+    assert mini.samples_seen == mini.steps(1355) * mini.batch(1355) == mini.steps(5000) * 256
+    assert (mini.steps(1000, 3), mini.batch(1000)) == (11, 256) and (mini.steps(10, 3), mini.batch(10)) == (3, 10)
+    assert paper.steps(2_700_000) == 32 * 2_700_000 // 1024 and paper.steps(10, 2) == 2
 
 
 URIS = st.builds(
