@@ -39,7 +39,7 @@ from probebench.training.training import Training
 
 METHODS = ("mini_supervised", "mini_clip", "mini_simclr")
 NETWORKS = ("test_resnet", "regnetx_002", "resnet10t", "tf_efficientnet_lite0")
-RATES = (1e-3, 2e-3, 4e-3, 8e-3)
+RATES = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2)
 SETS = ("digits", "fashion_mnist", "letters", "openclipart_categories", "openmoji_groups", "oxygen_contexts")
 SMALL = tuple(name for name in SETS if name != "fashion_mnist")
 SHOTS = (5,)
@@ -207,15 +207,15 @@ def untrained(folder: Path, spec: RecipeSpec, network: str) -> str:
     return name
 
 
-def choose_rate(source: str, methods: list[str], runs: int = 1) -> None:
+def choose_rate(source: str, methods: list[str], rates: list[float], runs: int = 1) -> None:
     """By the nearest neighbour's label, of held-out images among those that were trained on."""
     from sklearn.neighbors import KNeighborsClassifier
 
     shipped = Registry.load()
-    print(f"held-out nearest-neighbour accuracy on {source} | " + " | ".join(f"{rate:g}" for rate in RATES))
+    print(f"held-out nearest-neighbour accuracy on {source} | " + " | ".join(f"{rate:g}" for rate in rates))
     for method in methods:
         row = []
-        for rate in RATES:
+        for rate in rates:
             spec = shipped.recipe(method)
             optimizer = spec.optimizer.model_copy(update={"learning_rate": rate})
             spec = spec.model_copy(update={"optimizer": optimizer})
@@ -280,13 +280,14 @@ def main() -> None:
     parser.add_argument("source", nargs="?", default="emoji_noto")
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS))
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
+    parser.add_argument("--grid", nargs="+", type=float, default=list(RATES))
     asked = parser.parse_args()
     if asked.what == "rate":
         measure_rates()
     elif asked.what == "networks":
         choose_network(asked.networks, asked.methods)
     elif asked.what == "rates":
-        choose_rate(asked.source, asked.methods)
+        choose_rate(asked.source, asked.methods, asked.grid)
     else:
         against_twins(asked.source, asked.methods)
 
