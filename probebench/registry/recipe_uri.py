@@ -81,7 +81,7 @@ class RecipeUri:
         return f"{SCHEME}://{self.recipe}?" + "&".join(f"{key}={quote(value, safe=':')}" for key, value in pairs)
 
     def _unusual(self) -> list[tuple[str, str]]:
-        noise = [("label_noise", f"{self.label_noise:g}")] if self.label_noise else []
+        noise = [("label_noise", f"{float(self.label_noise)!r}")] if self.label_noise else []
         captions = [("captions", self.captions)] if self.captions != "names" else []
         return noise + captions + ([("epochs", f"{self.epochs}")] if self.epochs else [])
 

@@ -51,7 +51,9 @@ def test_prepare_several(run: Run, home: Path) -> None:
 def test_prepare_a_suite_and_see_it_in_the_list(run: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from probebench.datasets.named import arrays
 
-    monkeypatch.setattr(arrays, "DEBIAN_FASHION_MNIST", home / "nowhere")
+    monkeypatch.setattr(arrays, "DEBIAN_FASHION_MNIST", Path("/nowhere"))
+    monkeypatch.setattr("probebench.datasets.drawn.package.SYSTEM", home / "no debian")
+    monkeypatch.setattr("shutil.which", lambda name: None)
     monkeypatch.setattr("torchvision.datasets.FashionMNIST.download", lambda _: None)
     done = run("datasets", "prepare", "offline")
     assert done.error == "1 of 2 data sets are not ready, as said above: fashion_mnist"

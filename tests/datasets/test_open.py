@@ -14,6 +14,7 @@ from probebench.datasets.named.prepare import prepare
 from probebench.datasets.open import open_dataset
 from probebench.errors import DatasetError, UsageError
 from probebench.registry import Registry
+from probebench.registry.drawn import Package
 from tests.datasets.replicas import with_entries
 
 
@@ -85,12 +86,29 @@ def test_fashion_mnist_in_place_where_debian_puts_it(
     assert [path.name for path in (tmp_path / "root" / "fashion_mnist").iterdir()] == ["prepared.json"]
 
 
+def test_fashion_mnist_of_a_package_that_apt_fetched(
+    shipped: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrays, "DEBIAN_FASHION_MNIST", Path("/nowhere/fashion-mnist"))
+    asked: list[str] = []
+
+    def fetched(package: Package, root: Path) -> Path:
+        asked.append(package.name)
+        fashion_replica(root / "packages" / package.name / "nowhere" / "fashion-mnist", packed=True)
+        return root / "packages" / package.name
+
+    monkeypatch.setattr(arrays, "obtain", fetched)
+    replica = without_fingerprint(shipped, "fashion_mnist")
+    assert len(prepare(replica.dataset("fashion_mnist"), tmp_path).splits["test"]) == 10000
+    assert asked == ["dataset-fashion-mnist"]
+
+
 def test_fashion_mnist_damaged_or_incomplete(
     shipped: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = tmp_path / "usr"
     monkeypatch.setattr(arrays, "DEBIAN_FASHION_MNIST", place)
-    with pytest.raises(DatasetError, match="apt-get install dataset-fashion-mnist"):
+    with pytest.raises(DatasetError, match="prepare fetches it \\(dataset-fashion-mnist\\)"):
         open_dataset("fashion_mnist", shipped, tmp_path)
     fashion_replica(place, packed=True, train=50)
     with pytest.raises(DatasetError, match="found .*50.* where the entry says"):

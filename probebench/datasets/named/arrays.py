@@ -11,12 +11,20 @@ import numpy.typing as npt
 
 from probebench.arrays import Labels
 from probebench.datasets.base import ArrayImages, Split
+from probebench.datasets.drawn.package import PackageError, obtain, package_folder
 from probebench.datasets.named.layout import Layout, SplitsByName
 from probebench.datasets.named.listed import HDF5Images
 from probebench.datasets.named.loader import comes_installed, from_torchvision, loader
 from probebench.errors import DatasetError
+from probebench.registry.drawn import Package
 
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+_PACKAGE = Package(
+    manager="apt",
+    name="dataset-fashion-mnist",
+    version="0.0~git20200523.55506a9-1",
+    sha256="39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0",
+)
 
 
 def _ids(split: str, count: int) -> tuple[str, ...]:
@@ -46,7 +54,12 @@ def digits(layout: Layout) -> SplitsByName:
 
 
 def _fetch_fashion_mnist(layout: Layout) -> None:
-    if not DEBIAN_FASHION_MNIST.is_dir():
+    """Takes Debian's package, installed or fetched by apt, and else what torchvision downloads."""
+    if DEBIAN_FASHION_MNIST.is_dir():
+        return
+    try:
+        obtain(_PACKAGE, layout.place.parent)
+    except PackageError:
         from_torchvision("FashionMNIST")(layout)
 
 
@@ -55,7 +68,9 @@ def fashion_mnist(layout: Layout) -> SplitsByName:
     """Opens Fashion-MNIST, unpacked, packed, or where Debian's package has it."""
     raw = layout.place / "FashionMNIST" / "raw"
     names = [f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")]
-    places = [(raw / name, raw / f"{name}.gz", DEBIAN_FASHION_MNIST / f"{name}.gz") for name in names]
+    unpacked = package_folder(_PACKAGE, layout.place.parent) / DEBIAN_FASHION_MNIST.relative_to("/")
+    folders = (raw, unpacked, DEBIAN_FASHION_MNIST)
+    places = [(raw / name, *(folder / f"{name}.gz" for folder in folders)) for name in names]
     files = [next((file for file in few if file.is_file()), None) for few in places]
     if not any(files):
         raise layout.not_here()
