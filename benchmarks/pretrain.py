@@ -76,7 +76,7 @@ def bare(training: Training, steps: int) -> float:
     return steps * len(batch) / (time.perf_counter() - began)
 
 
-def measure_rates(pairs: int = 9, steps: int = 40) -> None:
+def measure_rates(pairs: int = 3, steps: int = 100) -> None:
     """The house's loop against forward and backward alone, in turns."""
     for name in METHODS:
         training = replace(training_of(task_of(Registry.load().recipe(name), "emoji_noto")), most_steps=steps)
@@ -84,7 +84,7 @@ def measure_rates(pairs: int = 9, steps: int = 40) -> None:
         whole = replace(training, epochs=-(-steps // len(training.sizes(1))))
         ratios, ours = [], []
         for _ in range(pairs):
-            base = bare(training, steps)
+            base = bare(training, steps // 4)
             ours.append(several_epochs(whole))
             ratios.append(ours[-1] / base)
         print(

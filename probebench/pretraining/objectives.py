@@ -100,11 +100,7 @@ class _Drawn:
 
     def mixed(self, inputs: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Maps images, and their places (B,), to views and targets."""
-        if inputs.dtype == torch.uint8:
-            inputs = self.draw(inputs)
-        if inputs.dim() == 4:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        return inputs, self._of(targets)
+        return self.draw(inputs) if inputs.dtype == torch.uint8 else inputs, self._of(targets)
 
     def _of(self, places: torch.Tensor) -> torch.Tensor:
         return self.targets.to(places.device)[places]

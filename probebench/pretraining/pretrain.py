@@ -36,8 +36,8 @@ from probebench.training.predict import accelerator
 from probebench.training.seeds import seeded
 from probebench.training.training import Training
 
-# A state is written about so often in a training: each takes the time of a step or two.
-_SAVES = 20
+# Steps, at least, from one state that is kept to the next: writing one takes the time of a step or two.
+_STEPS_A_STATE = 32
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,8 @@ def training_of(task: PretrainTask) -> Training:
         seeds=task.seeds,
         frozen_norms=False,
         path=task.path,
-        saved_every=max(1, epochs // _SAVES),
+        saved_every=max(1, _STEPS_A_STATE // per_epoch),
+        fused=True,
         name=task.id,
     )
 

@@ -56,11 +56,12 @@ def crop(images: torch.Tensor, views: Views, size: int) -> torch.Tensor:
     ratio = torch.exp(low + ratio * (high - low))
     width, height = torch.sqrt(area * ratio).clamp(max=1), torch.sqrt(area / ratio).clamp(max=1)
     mirror = torch.where(flip < views.flip, -1.0, 1.0)
-    # In coordinates from -1 to 1, a crop is an affine map of the square onto itself: theta is (B, 2, 3).
-    theta = torch.zeros(len(images), 2, 3, device=device)
-    theta[:, 0, 0], theta[:, 0, 2] = width * mirror, (2 * across - 1) * (1 - width)
-    theta[:, 1, 1], theta[:, 1, 2] = height, (2 * down - 1) * (1 - height)
-    grid = torch.nn.functional.affine_grid(theta, [len(images), 3, size, size], align_corners=False)
+    # In coordinates from -1 to 1: the centres of the view's pixels, scaled and moved along each side (B, size).
+    centres = (2 * torch.arange(size, device=device) + 1) / size - 1
+    columns = (width * mirror).view(-1, 1) * centres + ((2 * across - 1) * (1 - width)).view(-1, 1)
+    rows = height.view(-1, 1) * centres + ((2 * down - 1) * (1 - height)).view(-1, 1)
+    grid = torch.empty(len(images), size, size, 2, device=device)
+    grid[..., 0], grid[..., 1] = columns[:, None, :], rows[:, :, None]
     return torch.nn.functional.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 

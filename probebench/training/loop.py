@@ -106,7 +106,7 @@ class _Loop:
         if done.over:
             return done
         module = training.begin().to(self._place.device)
-        optimizer = make_optimizer(module, training.optimizer, training.rate, training.weight_decay)
+        optimizer = make_optimizer(module, training.optimizer, training.rate, training.weight_decay, training.fused)
         self._schedule = make_schedule(optimizer, training.schedule, training.rate, self._steps)
         self._ema = ModelEmaV3(module, decay=training.ema, use_warmup=True) if training.ema else None
         if done.epoch:
@@ -219,11 +219,11 @@ class _Loop:
         """Takes one step on a batch, ``size`` images over all processes, and returns the sum of its losses here."""
         training, device = self._training, self._place.device
         inputs, targets = batch.inputs.to(device, non_blocking=True), batch.labels.to(device, non_blocking=True)
-        if inputs.dim() == 4:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
         inputs, targets = training.objective.mixed(inputs, targets)
         if self._stored:
             inputs, targets = inputs[self._share], targets[self._share]
+        if inputs.dim() == 4:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
         self._optimizer.zero_grad()
         total = torch.zeros((), device=device)
         if len(inputs) < self._fewest:

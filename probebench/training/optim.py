@@ -9,16 +9,23 @@ from timm.scheduler.cosine_lr import CosineLRScheduler
 from probebench.registry.optimization import Schedule, UpdateRule
 
 
-def make_optimizer(module: torch.nn.Module, asked: UpdateRule, rate: float, decay: float) -> torch.optim.Optimizer:
-    """Returns timm's optimizer that an entry asks for; under decay = "matrices" biases and norms have none."""
-    adam: dict[str, Any] = {"betas": asked.betas} if asked.betas else {}
+def make_optimizer(
+    module: torch.nn.Module, asked: UpdateRule, rate: float, decay: float, fused: bool = False
+) -> torch.optim.Optimizer:
+    """Returns timm's optimizer that an entry asks for; under decay = "matrices" biases and norms have none.
+
+    With ``fused``, torch updates all of a tensor in one pass, which rounds otherwise; timm's LAMB has no such form.
+    """
+    more: dict[str, Any] = {"betas": asked.betas} if asked.betas else {}
+    if fused and asked.name != "lamb":
+        more["fused"] = True
     optimizer: torch.optim.Optimizer = create_optimizer_v2(
         module,
         opt=asked.name,
         lr=rate,
         weight_decay=decay,
         filter_bias_and_bn=asked.decay == "matrices",
-        **adam,
+        **more,
     )
     return optimizer
 

@@ -37,6 +37,7 @@ class Training:
         seeds: Of the trial.
         frozen_norms: Whether batch normalisation keeps its statistics.
         path: The file that keeps its state.
+        fused: Whether the optimizer takes one pass over each tensor.
         saved_every: Epochs from one state that is kept to the next.
         name: What it is called in progress lines.
     """
@@ -60,6 +61,7 @@ class Training:
     frozen_norms: bool
     path: Path
     saved_every: int = 1
+    fused: bool = False
     name: str
 
     def sizes(self, epoch: int) -> list[int]:

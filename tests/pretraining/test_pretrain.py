@@ -28,7 +28,7 @@ from tests.training.test_loop import two_processes
 DIES = """
 import os, signal, sys
 from pathlib import Path
-from probebench.pretraining.pretrain import pretrain
+from probebench.pretraining import pretrain as pretraining
 from probebench.progress import Silent
 from tests.pretraining.making import pretrain_task, recipe
 
@@ -40,7 +40,8 @@ class Dies(Silent):
             os.kill(os.getpid(), signal.SIGKILL)
 
 folder, home, name = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-pretrain(pretrain_task(folder, home, recipe(name)), None, home / "registry", Dies())
+pretraining._STEPS_A_STATE = 1
+pretraining.pretrain(pretrain_task(folder, home, recipe(name)), None, home / "registry", Dies())
 """
 
 
