@@ -95,10 +95,12 @@ class Selector:
             errors = "; ".join(f"rate {rate:g}: {done.error}" for rate, done in tried)
             return replace(outcome, error=f"diverged at every rate ({errors})")
         best_rate, best = finished[0]
+        judge = trainings[0].judge
+        assert judge is not None
         for rate, done in finished[1:]:
             assert done.kept and best.kept
             # Rates ascend, so ties go to the smaller.
-            if trainings[0].is_better(done.kept, best.kept):
+            if judge.beats(done.kept, best.kept):
                 best_rate, best = rate, done
         return replace(outcome, rate=best_rate, epoch=best.kept, weights=best.weights, micro=best.micro)
 

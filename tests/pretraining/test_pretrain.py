@@ -106,8 +106,8 @@ def test_a_few_images_are_learnt(name: str, home: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_two_processes_train_as_one(name: str, home: Path, tmp_path: Path) -> None:
     """Batch statistics, negatives, views and gradients are those of the whole batch."""
-    # AdamW would blow up rounding where a gradient vanishes.
-    task = pretrain_task(tmp_path, home, recipe(name, optimizer={"name": "sgd", "learning_rate": 0.01}))
+    # AdamW would blow up rounding where a gradient vanishes, and so would large steps.
+    task = pretrain_task(tmp_path, home, recipe(name, optimizer={"name": "sgd", "learning_rate": 1e-3}))
     stored_pixels(task.source, 64, home / "datasets")
     alone = loop.run(training_of(replace(task, home=tmp_path / "alone")), CPU, Silent())
     assert alone.weights
@@ -118,9 +118,9 @@ def test_two_processes_train_as_one(name: str, home: Path, tmp_path: Path) -> No
         return [epoch.train_loss for epoch in done.history], {key: one.numpy() for key, one in done.weights.items()}
 
     (losses, weights), (others, _) = two_processes(work)
-    assert losses == others == pytest.approx([epoch.train_loss for epoch in alone.history], rel=1e-4)
+    assert losses == others == pytest.approx([epoch.train_loss for epoch in alone.history], rel=1e-5)
     for key, one in alone.weights.items():
-        assert np.allclose(weights[key], one.numpy(), rtol=1e-3, atol=5e-4), key
+        assert np.allclose(weights[key], one.numpy(), rtol=1e-4, atol=1e-5), key
 
 
 def test_each_method_sees_the_same_images_in_a_size_and_more_in_a_larger_one(home: Path, tmp_path: Path) -> None:
