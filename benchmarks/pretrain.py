@@ -161,7 +161,7 @@ def each(values: dict[int, list[float]]) -> str:
     return " ".join(f"{100 * one:.1f}" for one in values[5])
 
 
-def choose_network(networks: list[str], methods: list[str]) -> None:
+def choose_network(networks: list[str], methods: list[str], epochs: int | None) -> None:
     """Each network under each method, and untrained."""
     folder, shipped = own_home("networks"), Registry.load()
     print("network | method | CPU s | 5 shots, mean over five sets | each set | sets above the twin")
@@ -173,7 +173,7 @@ def choose_network(networks: list[str], methods: list[str]) -> None:
             spec = on_network(shipped.recipe(method), network, folder)
             write_recipe(folder, spec)
             began = cpu_seconds()
-            model = pb.pretrain(spec.id, "emoji_noto", samples=SAMPLES)
+            model = pb.pretrain(spec.id, "emoji_noto", samples=SAMPLES, epochs=epochs)
             took = cpu_seconds() - began
             found = scores(model, SMALL, (5,))
             above = sum(one > other for one, other in zip(found[5], base[5], strict=True))
@@ -280,12 +280,13 @@ def main() -> None:
     parser.add_argument("source", nargs="?", default="emoji_noto")
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS))
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
+    parser.add_argument("--epochs", type=int, help="of networks, so that costs are equal")
     parser.add_argument("--grid", nargs="+", type=float, default=list(RATES))
     asked = parser.parse_args()
     if asked.what == "rate":
         measure_rates()
     elif asked.what == "networks":
-        choose_network(asked.networks, asked.methods)
+        choose_network(asked.networks, asked.methods, asked.epochs)
     elif asked.what == "rates":
         choose_rate(asked.source, asked.methods, asked.grid)
     else:
