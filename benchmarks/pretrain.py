@@ -35,8 +35,10 @@ from probebench.registry.load import shipped_registry
 from probebench.registry.schema import RecipeSpec
 from probebench.training.loop import run
 from probebench.training.options import TrainingOptions
+from probebench.training.timing import images_a_second
 from probebench.training.training import Training
 
+CPU = TrainingOptions.resolve("cpu", "fp32", None, 0)
 METHODS = ("mini_supervised", "mini_clip", "mini_simclr")
 NETWORKS = ("test_resnet", "regnetx_002", "resnet10t", "tf_efficientnet_lite0")
 RATES = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2)
@@ -57,8 +59,7 @@ def cpu_seconds() -> float:
 def task_of(recipe: RecipeSpec, source: str, run: int = 0, **changes: Any) -> PretrainTask:
     """A recipe on images of a source."""
     asked: dict[str, Any] = {"samples": SAMPLES, "label_noise": 0.0, "captions": "names", "epochs": None, **changes}
-    options = TrainingOptions.resolve("cpu", "fp32", None, 0)
-    return make_task(Registry.load(), recipe, [source], run=run, home=home(), options=options, **asked)
+    return make_task(Registry.load(), recipe, [source], run=run, home=home(), options=CPU, **asked)
 
 
 def bare(training: Training, steps: int) -> float:
@@ -85,26 +86,12 @@ def measure_rates(pairs: int = 3, steps: int = 100) -> None:
         ratios, ours = [], []
         for _ in range(pairs):
             base = bare(training, steps // 4)
-            ours.append(several_epochs(whole))
+            ours.append(images_a_second(whole, CPU))
             ratios.append(ours[-1] / base)
         print(
             f"{name}: {np.median(ours):.0f} images/s, {np.median(ratios):.2f} of bare forward and backward "
             f"({min(ratios):.2f} to {max(ratios):.2f})"
         )
-
-
-def several_epochs(training: Training) -> float:
-    """Images a second of the house's loop, optimizer, views and all, after its first step."""
-    seen: list[tuple[float, int]] = []
-
-    class Watch(Silent):
-        def advance(self, count: int, limit: str | None = None) -> None:
-            if count:
-                seen.append((time.perf_counter(), count))
-
-    with tempfile.TemporaryDirectory() as folder:
-        run(replace(training, path=Path(folder) / "timed.pt"), TrainingOptions.resolve("cpu", "fp32", None, 0), Watch())
-    return sum(count for _, count in seen[1:]) / (seen[-1][0] - seen[0][0])
 
 
 def own_home(name: str) -> Path:

@@ -142,36 +142,35 @@ def declare(
             raise UsageError(f"experiment {os.fspath(experiment)} has no [quick] table; leave out --quick, or add one")
         spec = quicker
 
-    def models_of(one: ExperimentSpec) -> list[str]:
+    def models_of(one: ExperimentSpec) -> tuple[list[str], dict[str, RecipeUri]]:
         nonlocal entries
         if write:
             entries, names = with_entries(registry, one.models) if one.models else (entries, [])
         else:
             names = expand_models(entries, one.models) if one.models else []
-        asked = made_by(one, entries)
-        entries = with_made(entries, asked)
-        return list(dict.fromkeys([*names, *(each.checkpoint for each in asked)]))
+        asked = {each.checkpoint: each for each in made_by(one, entries)}
+        entries = with_made(entries, asked.values())
+        return list(dict.fromkeys([*names, *asked])), asked
 
-    models = models_of(spec)
+    models, made = models_of(spec)
     datasets = expand_datasets(entries, [place_of(entries, one) for one in spec.datasets])
     if quick:
         wider = expand_datasets(entries, [place_of(entries, one) for one in whole.datasets])
-        _within("models", models, models_of(whole))
+        _within("models", models, models_of(whole)[0])
         _within("datasets", datasets, wider)
     protocols = entries.expand_protocols(spec.all_protocols) if spec.all_protocols else []
     pairs = [(model, name) for model in models for name in datasets if not spec.leaves_out(model, name)]
     if not pairs:
         raise UsageError(f"experiment {os.fspath(experiment)} leaves out every pair that it names")
-    made = {asked.checkpoint: asked for asked in made_by(spec, entries)}
+    shared = _share(pairs, part, entries)
     declared = Declared(
         spec=spec,
         registry=entries,
-        pairs=tuple((entries.checkpoint(model), name) for model, name in _share(pairs, part, entries)),
+        pairs=tuple((entries.checkpoint(model), name) for model, name in shared),
         protocols=tuple(entries.protocol(name) for name in protocols),
         trainings=tuple((one, entries.finetune_protocol(one.protocol)) for one in spec.finetune),
+        made=tuple(made[model] for model in dict.fromkeys(model for model, _ in shared) if model in made),
     )
-    wanted = dict.fromkeys(checkpoint.id for checkpoint, _ in declared.pairs)
-    declared = replace(declared, made=tuple(made[one] for one in wanted if one in made))
     for checkpoint in {one.id: one for one, _ in declared.pairs}.values():
         # What a checkpoint does not offer is told before an hour is spent.
         declared.layers(checkpoint)

@@ -85,11 +85,7 @@ def run_experiment(
     declared = declare(experiment, quick=quick, shard=shard, registry=registry)
     lacking = missing(declared.made)
     failed = make(lacking, registry, progress)
-    if lacking:
-        # With the entries of what was made.
-        declared = declare(experiment, quick=quick, shard=shard, registry=registry)
-    declared = declared.without(failed)
-    work = _Work(declared, engine, Path(out), progress)
+    work = _Work(declared.without(failed), engine, Path(out), progress)
     before = set(result_files(work.out)) if work.out.is_dir() else set()
     work.problems += [f"{model}: {error}" for model, error in failed.items()]
     work.extract()

@@ -1,7 +1,7 @@
 """Checkpoints that an experiment makes: named before they are trained, and trained where they are not here."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from probebench.api.session import Folders, Watching, warn
@@ -52,7 +52,7 @@ def _asked(table: Pretrain, registry: "Registry") -> Iterator[RecipeUri]:
                         yield dataclasses.replace(asked, label_noise=noise, run=run)
 
 
-def with_made(registry: "Registry", made: Sequence[RecipeUri]) -> "Registry":
+def with_made(registry: "Registry", made: Iterable[RecipeUri]) -> "Registry":
     """Returns the registry with an entry of each checkpoint that is to be made, where it has none.
 
     Raises:
@@ -73,7 +73,7 @@ def _draft(registry: "Registry", asked: RecipeUri) -> "CheckpointSpec":
 
     recipe = registry.recipe(asked.recipe)
     known = known_layers(recipe.architecture)
-    draft = recipe_entry(registry, recipe, asked, features=known["pooled"] if known else 1)
+    draft = recipe_entry(registry, recipe, asked, features=known[recipe.layer] if known else 1)
     if known is None:
         # Of a network that the shipped table lacks; it takes torch.
         from probebench.backbones.builders import feature_width
@@ -90,11 +90,11 @@ def missing(made: Sequence[RecipeUri]) -> list[RecipeUri]:
 
 
 def make(made: Sequence[RecipeUri], registry: Folders, progress: Watching) -> dict[str, ProbebenchError]:
-    """Pre-trains what is missing, and returns why of each checkpoint that could not be made."""
+    """Pre-trains checkpoints, and returns why of each that could not be made."""
     from probebench.api.pretrain import pretrain
 
     failed: dict[str, ProbebenchError] = {}
-    for asked in missing(made):
+    for asked in made:
         try:
             pretrain(
                 asked.recipe,

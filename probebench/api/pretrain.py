@@ -73,7 +73,7 @@ def pretrain(
 
 
 def plan_pretrain(recipe: str, source: str | Sequence[str], *, registry: Folders = (), **asked: Any) -> "Planned":
-    """Returns what a pre-training would take; the arguments are ``pretrain``'s.
+    """Returns what a pre-training would take; the arguments are all of ``pretrain``'s.
 
     Raises:
         ProbebenchError: As ``pretrain`` does.
@@ -88,14 +88,14 @@ def _task(
     recipe: str,
     source: str | Sequence[str],
     *,
-    samples: int | None = None,
-    label_noise: float = 0.0,
-    captions: Literal["names", "templates"] = "names",
-    run: int = 0,
-    epochs: int | None = None,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
-    dtype: Literal["auto", "fp32", "bf16"] = "auto",
-    workers: int | None = None,
+    samples: int | None,
+    label_noise: float,
+    captions: Literal["names", "templates"],
+    run: int,
+    epochs: int | None,
+    device: Literal["auto", "cpu", "cuda"],
+    dtype: Literal["auto", "fp32", "bf16"],
+    workers: int | None,
     registry: Folders,
 ) -> "tuple[Registry, PretrainTask]":
     entries = open_registry(registry)
@@ -137,6 +137,6 @@ def tell_plan(plan: "Planned", told: Progress) -> None:
     )
     for gpus, hours in plan.gpu_hours.items():
         told.note(
-            f"modelled, {plan.reference_samples:,} images on {gpus} GPU{'s' if gpus > 1 else ''}: {hours:.1f} hours "
-            f"({plan.gflops:.1f} GFLOP a sample, {plan.tflops:.0f} TFLOP/s a GPU)"
+            f"modelled, {plan.reference_samples:,} images on {gpus} GPU{'s' if gpus > 1 else ''}: about {duration(3600 * hours)} "
+            f"({plan.gflops:.2g} GFLOP a sample, {plan.tflops:.0f} TFLOP/s a GPU)"
         )

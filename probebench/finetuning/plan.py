@@ -187,7 +187,9 @@ def _trained_a_second(task: FinetuneTask, starts: Starts) -> float:
         size = min(size, _IMAGES)
     few = np.resize(draw.train, (_STEPS + 1) * size)
     items = image_items(task, ImageSubset.of(task.dataset.splits["train"], few), seeds)
-    return images_a_second(replace(first, train=items, validation=None, batch_size=size, keeps="last"), task.options)
+    return images_a_second(
+        replace(first, train=items, validation=None, epochs=1, batch_size=size, keeps="last"), task.options
+    )
 
 
 def _looks_a_second(task: FinetuneTask, starts: Starts) -> float:

@@ -14,6 +14,7 @@ from accelerate.state import PartialState
 from probebench.device import is_out_of_memory
 from probebench.errors import UsageError
 from probebench.registry.recipe import RecipeSpec
+from probebench.training.together import run_out_together
 
 Draw = Callable[[torch.Tensor], torch.Tensor]
 
@@ -172,8 +173,5 @@ def forward_together(run: Callable[[], tuple[torch.Tensor, ...]]) -> tuple[torch
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-    out = torch.tensor(float(not outputs), device=state.device)
-    torch.distributed.all_reduce(out)
-    if out:
-        raise torch.OutOfMemoryError("memory ran out in one of the processes")
+    run_out_together(not outputs, state.device)
     return outputs

@@ -7,7 +7,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from probebench.pretraining.pretrain import training_of
 from probebench.pretraining.task import PretrainTask
+from probebench.registry.schema import RecipeSpec
 from probebench.training.timing import images_a_second
+from probebench.training.training import Training
 
 # A step that takes seconds is timed in smaller batches.
 _PIXELS = 256 * 64 * 64
@@ -61,10 +63,12 @@ def planned(task: PretrainTask) -> Planned:
     training = training_of(task)
     size = recipe.batch(len(task.source))
     small = max(2, min(size, _PIXELS // recipe.input.size**2))
-    few = replace(training, batch_size=small, most_steps=min(_STEPS, max(2, len(task.source) // small)))
+    # As many passes as have the steps.
+    epochs = -(-_STEPS // (len(task.source) // small))
+    few = replace(training, batch_size=small, epochs=epochs, most_steps=_STEPS)
     rate = images_a_second(few, task.options)
     reference = recipe.reference_samples or len(task.source)
-    flops = _flops(task)
+    flops = _flops(training, recipe)
     seen = recipe.steps(reference, task.asked.epochs) * recipe.batch(reference)
     return Planned(
         id=task.id,
@@ -82,10 +86,9 @@ def planned(task: PretrainTask) -> Planned:
     )
 
 
-def _flops(task: PretrainTask) -> float:
+def _flops(training: Training, recipe: RecipeSpec) -> float:
     """Returns floating-point operations of a sample, forward and backward, by torch's counter on two of them."""
-    training, size = training_of(task), task.recipe.input.size
-    pair = (2,) if task.recipe.objective == "simclr" else ()
+    size, pair = recipe.input.size, (2,) if recipe.objective == "simclr" else ()
     module = training.begin()
     inputs, targets = training.objective.mixed(torch.zeros(2, *pair, 3, size, size), torch.arange(2))
     with FlopCounterMode(display=False) as counter:

@@ -88,7 +88,7 @@ class PretrainTask:
 
     @cached_property
     def width(self) -> int:
-        """Width of the pooled features.
+        """Width of the features of the recipe's layer.
 
         Raises:
             RegistryError: The library has no such network, or it does not run at the recipe's input size.

@@ -67,6 +67,7 @@ class RecipeSpec(Versioned):
         method: What it learns from: labels, captions, or pairs of views.
         objective: Its loss.
         architecture: The network; under ``clip`` open_clip's with both towers.
+        layer: The layer that stands for the checkpoint: pooled, but for networks that project inside their pooling.
         input: Preprocessing of the checkpoint at evaluation; views have the same size, mean and deviation.
         store: Images are decoded once, to squares of this side, and kept; views are drawn of a batch at a time. None:
             each image is decoded each time, as many images must be.
@@ -88,6 +89,7 @@ class RecipeSpec(Versioned):
     method: Literal["supervised", "language-image", "image-image"]
     objective: Literal["cross-entropy", "clip", "simclr"]
     architecture: Architecture
+    layer: Literal["pooled", "projected"] = "pooled"
     input: Input
     store: Annotated[int, Field(ge=1, le=4096)] | None = None
     samples_seen: PositiveInt | None = None

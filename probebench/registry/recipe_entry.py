@@ -22,7 +22,7 @@ def recipe_entry(
         registry: What licence the sources' artwork has, and who chose it; unknown of a user's own.
         recipe: The recipe.
         asked: All that was asked for.
-        features: Width D of the pooled features.
+        features: Width D of the recipe's layer.
         sha256: Of the weights file.
     """
     parts = [Source(name=name, samples=count) for name, count in zip(asked.sources, asked.parts, strict=True)]
@@ -50,7 +50,7 @@ def recipe_entry(
         ),
         weights=Weights(uri=str(asked), sha256=sha256),
         input=recipe.input,
-        output=Output(features=features, layer="pooled"),
+        output=Output(features=features, layer=recipe.layer),
     )
 
 

@@ -24,6 +24,7 @@ from probebench.training.optim import make_optimizer, make_schedule
 from probebench.training.options import TrainingOptions
 from probebench.training.predict import accelerator
 from probebench.training.seeds import seeded
+from probebench.training.together import run_out_together
 from probebench.training.training import Training
 
 _Norm = torch.nn.modules.batchnorm._BatchNorm
@@ -185,7 +186,8 @@ class _Loop:
 
     def _epoch(self, number: int, batches: Iterator[TrainingBatch]) -> Epoch:
         training = self._training
-        sizes, before = training.sizes(number), sum(len(training.sizes(one)) for one in range(1, number))
+        # The last epoch alone may be cut short.
+        sizes, before = training.sizes(number), (number - 1) * len(training.sizes(1))
         total = torch.zeros((), device=self._place.device)
         self._model.train()
         if training.frozen_norms:
@@ -252,10 +254,7 @@ class _Loop:
 
     def _sum_gradients(self, ran_out: bool) -> None:
         """Adds up all processes' gradients; where memory ran out in one, all say so, and none waits for it."""
-        out = torch.tensor(float(ran_out), device=self._place.device)
-        torch.distributed.all_reduce(out)
-        if out:
-            raise torch.OutOfMemoryError("memory ran out in one of the processes")
+        run_out_together(ran_out, self._place.device)
         for parameter in self._module.parameters():
             if parameter.grad is not None:
                 torch.distributed.all_reduce(parameter.grad)

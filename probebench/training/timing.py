@@ -25,13 +25,13 @@ class _Stopwatch(Silent):
 
 
 def images_a_second(training: Training, options: TrainingOptions) -> float:
-    """Runs one epoch of a training and returns its rate after the first step, which warms up; nothing is kept.
+    """Runs a training of two steps or more and returns its rate after the first, which warms up; nothing is kept.
 
     Raises:
         ProbebenchError: Images cannot be read, or memory runs out.
     """
     watch = _Stopwatch()
     with tempfile.TemporaryDirectory() as folder:
-        few = replace(training, epochs=1, schedule=Schedule(warmup_steps=0), path=Path(folder) / "timed.pt")
+        few = replace(training, schedule=Schedule(warmup_steps=0), path=Path(folder) / "timed.pt")
         run(few, options, watch)
     return watch.rate()

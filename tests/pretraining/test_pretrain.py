@@ -21,7 +21,8 @@ from probebench.registry.load import read_entry
 from probebench.registry.recipe_uri import RecipeUri
 from probebench.registry.schema import CheckpointSpec, RecipeSpec
 from probebench.training import loop
-from tests.pretraining.making import CPU, IMAGES, METHODS, pictures, pretrain_task, recipe
+from probebench.training.data import load
+from tests.pretraining.making import CPU, IMAGES, METHODS, SHIPPED, pictures, pretrain_task, recipe
 from tests.training.test_loop import two_processes
 
 # Pre-trains with a progress that kills the process in the middle of the second epoch.
@@ -326,6 +327,23 @@ def test_a_disk_without_room(home: Path, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("probebench.pretraining.pixels.free_space", lambda folder: 10)
     with pytest.raises(DatasetError, match="24 images of 64 pixels take 294.9 kB, and .* has 10 bytes left"):
         made(task)
+
+
+@pytest.mark.parametrize("name", sorted(SHIPPED.recipes))
+def test_every_shipped_recipe_takes_a_step(name: str, home: Path, tmp_path: Path) -> None:
+    """Those of paper scale on two images, and their entries are whole."""
+    task = pretrain_task(tmp_path, home, SHIPPED.recipe(name), samples=2)
+    spec, training = task.entry("unknown"), training_of(task)
+    assert spec.output.layer == ("projected" if name == "entezari2023_clip_rn50" else "pooled")
+    (batch,) = load(training.train, [[(1, 0), (1, 1)]], 0)
+    loss = training.objective.loss(training.begin(), *training.objective.mixed(batch.inputs, batch.labels))
+    torch.autograd.backward(loss)
+    assert torch.isfinite(loss) and spec.output.features > 1
+
+
+@pytest.mark.parametrize("samples", [2, 3, 9, 17])
+def test_a_plan_of_few_images(samples: int, home: Path, tmp_path: Path) -> None:
+    assert planned(pretrain_task(tmp_path, home, recipe("mini_simclr"), samples=samples)).rate > 0
 
 
 def test_the_plan_tells_time_here_and_models_gpus(home: Path, tmp_path: Path) -> None:
