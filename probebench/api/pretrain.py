@@ -136,7 +136,8 @@ def tell_plan(plan: "Planned", told: Progress) -> None:
         f"{duration(plan.seconds)}"
     )
     for gpus, hours in plan.gpu_hours.items():
+        cards = f"{gpus} GPU{'s' if gpus > 1 else ''}"
         told.note(
-            f"modelled, {plan.reference_samples:,} images on {gpus} GPU{'s' if gpus > 1 else ''}: about {duration(3600 * hours)} "
+            f"modelled, {plan.reference_samples:,} images on {cards}: about {duration(3600 * hours)} "
             f"({plan.gflops:.2g} GFLOP a sample, {plan.tflops:.0f} TFLOP/s a GPU)"
         )
