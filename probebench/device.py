@@ -51,6 +51,19 @@ def resolve_device(device: str, dtype: str, cluster_gpus: int | None) -> tuple[s
     return device, dtype
 
 
+@contextlib.contextmanager
+def in_threads(number: int | None) -> Iterator[None]:
+    """Lets torch compute in so many threads within the block: sums are then rounded in one order. None: as it is."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def has_bf16() -> bool:
     """Says whether this machine's GPU computes in bf16 itself; older ones emulate it, slower than float32."""
     import torch

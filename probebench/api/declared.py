@@ -48,6 +48,23 @@ class Declared:
         """Returns the same without some checkpoints."""
         return replace(self, pairs=tuple(pair for pair in self.pairs if pair[0].id not in models))
 
+    def of(self, model: str) -> "Declared":
+        """Returns what it says of one checkpoint."""
+        return replace(
+            self,
+            pairs=tuple(pair for pair in self.pairs if pair[0].id == model),
+            made=tuple(one for one in self.made if one.checkpoint == model),
+        )
+
+    def trained(self, asked: Training, checkpoint: "CheckpointSpec") -> list[str]:
+        """Returns the names of the data sets on which a checkpoint is trained whole."""
+        return [name for one, name in self.pairs if one.id == checkpoint.id and asked.asks(one.id, name)]
+
+    @property
+    def models(self) -> list[str]:
+        """Ids of the checkpoints."""
+        return list(dict.fromkeys(checkpoint.id for checkpoint, _ in self.pairs))
+
     @property
     def sources(self) -> list[str]:
         """Data sets that are named by where they lie."""
@@ -88,7 +105,8 @@ class Declared:
         else:
             asked = (checkpoint.output.layer, *(one.layer_of(checkpoint) for one in self.protocols))
         text = ("projected",) if self.spec.zeroshot and checkpoint.has_text_tower else ()
-        head = (checkpoint.output.layer,) if any(starts_from_probe(*one) for one in self.trainings) else ()
+        started = any(starts_from_probe(*one) for one in self.trainings if self.trained(one[0], checkpoint))
+        head = (checkpoint.output.layer,) if started else ()
         return tuple(sorted({*asked, *text, *head}, key=layer_order))
 
 
@@ -156,13 +174,14 @@ def declare(
     datasets = expand_datasets(entries, [place_of(entries, one) for one in spec.datasets])
     if quick:
         wider = expand_datasets(entries, [place_of(entries, one) for one in whole.datasets])
-        _within("models", models, models_of(whole)[0])
-        _within("datasets", datasets, wider)
+        _within("quick.models", models, models_of(whole)[0], "models")
+        _within("quick.datasets", datasets, wider, "datasets")
     protocols = entries.expand_protocols(spec.all_protocols) if spec.all_protocols else []
+    _within("shots_of", [*spec.shots_of], protocols, "the protocols that are asked")
     pairs = [(model, name) for model in models for name in datasets if not spec.leaves_out(model, name)]
     if not pairs:
         raise UsageError(f"experiment {os.fspath(experiment)} leaves out every pair that it names")
-    shared = _share(pairs, part, entries)
+    shared = _share(pairs, part, entries, made)
     declared = Declared(
         spec=spec,
         registry=entries,
@@ -177,9 +196,9 @@ def declare(
     return declared
 
 
-def _within(key: str, names: Sequence[str], whole: Sequence[str]) -> None:
+def _within(key: str, names: Sequence[str], whole: Sequence[str], what: str) -> None:
     if beyond := [name for name in names if name not in whole]:
-        raise UsageError(f"quick.{key}: {beyond[0]} is not among {key}")
+        raise UsageError(f"{key}: {beyond[0]} is not among {what}")
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -201,9 +220,12 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def _share(
-    pairs: Sequence[tuple[str, str]], part: tuple[int, int] | None, registry: "Registry"
+    pairs: Sequence[tuple[str, str]], part: tuple[int, int] | None, registry: "Registry", made: Collection[str]
 ) -> Sequence[tuple[str, str]]:
-    """Returns one part of the pairs, large data sets dealt out first; what is on this machine has no say."""
+    """Returns one part of the pairs, large data sets dealt out first; what is on this machine has no say.
+
+    A checkpoint that is made first has all its pairs in one part, so that no two make it.
+    """
     if part is None:
         return pairs
 
@@ -211,8 +233,11 @@ def _share(
         known = registry.datasets.get(name)
         return known.splits.train + known.splits.val + known.splits.test if known else 0
 
-    dealt = {*sorted(pairs, key=lambda pair: (-images(pair[1]), pair[1], pair[0]))[part[0] - 1 :: part[1]]}
-    return [pair for pair in pairs if pair in dealt]
+    models = [model for model in dict.fromkeys(model for model, _ in pairs) if model in made]
+    alone = [pair for pair in pairs if pair[0] not in made]
+    whole = {*models[part[0] - 1 :: part[1]]}
+    dealt = {*sorted(alone, key=lambda pair: (-images(pair[1]), pair[1], pair[0]))[part[0] - 1 :: part[1]]}
+    return [pair for pair in pairs if pair in dealt or pair[0] in whole]
 
 
 @dataclass(frozen=True)

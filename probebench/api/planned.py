@@ -114,7 +114,7 @@ def plan_experiment(
                 cached=not lacking,
                 bytes=_BYTES * sum(images.values()) * sum(widths[layer] for layer in lacking),
                 fits=_fits(declared, features, checkpoint, name, folder),
-                trainings=_trainings(declared, checkpoint, features.ids.get(name, name), trained),
+                trainings=_trainings(declared, checkpoint, name, features.ids.get(name, name), trained),
             )
         )
     return Plan(tuple(missing(declared.made)), pairs, problems)
@@ -135,7 +135,8 @@ def _fits(declared: Declared, features: CachedFeatures, checkpoint: "CheckpointS
 
     total = 0
     for protocol in declared.protocols:
-        shots = [one for one in declared.spec.shots or protocol.shots if not protocol.refuses(one)]
+        asked = declared.spec.shots_under(protocol.id)
+        shots = [one for one in (protocol.shots if asked is None else asked) if not protocol.refuses(one)]
         draws = declared.spec.draws or protocol.draws
         for layer in declared.layers(checkpoint, protocol):
             group = features.group(checkpoint, name, layer)
@@ -149,10 +150,14 @@ def _fits(declared: Declared, features: CachedFeatures, checkpoint: "CheckpointS
     return total
 
 
-def _trainings(declared: Declared, checkpoint: "CheckpointSpec", dataset: str, trained: set[TrainedCell]) -> int:
+def _trainings(
+    declared: Declared, checkpoint: "CheckpointSpec", name: str, dataset: str, trained: set[TrainedCell]
+) -> int:
     """Counts trainings of whole networks, one for each rate and draw, whose results are not there yet."""
     total = 0
     for asked, protocol in declared.trainings:
+        if not asked.asks(checkpoint.id, name):
+            continue
         rates = (protocol.linear if asked.mode == "linear" else protocol.optimizer).learning_rates
         for shots in asked.shots or protocol.shots:
             draws = protocol.seeds if shots == "full" else asked.draws or protocol.draws

@@ -15,6 +15,7 @@ from PIL import Image
 
 from probebench.backbones.base import Backbone, OwnTransform
 from probebench.backbones.weights import state_digest
+from probebench.device import in_threads
 from probebench.errors import FeatureError, one_line
 from probebench.fingerprint import fingerprint
 from probebench.registry.checkpoint import MODULE, Architecture, CheckpointSpec, Pretraining
@@ -118,16 +119,12 @@ def _images() -> list[Image.Image]:
 
 def _run(module: torch.nn.Module, kind: str, batch: torch.Tensor) -> torch.Tensor:
     """Returns the features of the fixed images (3, D), float32, in one thread: sums are rounded in one order."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     try:
-        with torch.inference_mode():
+        with in_threads(1), torch.inference_mode():
             features: Any = module(batch)
     except Exception as error:
         # Any code may be in it.
         raise FeatureError(f"{kind} failed on a batch {tuple(batch.shape)}: {one_line(error, 160)}") from error
-    finally:
-        torch.set_num_threads(threads)
     if not isinstance(features, torch.Tensor) or features.ndim != 2 or len(features) != len(batch):
         what = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features).__name__
         raise FeatureError(f"{kind} gave {what} for a batch of {len(batch)}; it must give features (batch, D)")

@@ -151,7 +151,8 @@ class ProgressLines:
             )
         elif now - self._told >= self._every and self._done < self._total:
             self._told = now
-            done = f"{self._done} of {self._total} {self._unit}, {rate:.1f}/s"
+            often = f"{rate:.1f}/s" if rate >= 0.1 else f"{60 * rate:.1f}/min"
+            done = f"{self._done} of {self._total} {self._unit}, {often}"
             done = f"{self._done}%" if self._unit == "%" else done
             click.echo(f"{self._what}: {done}{self._limit}{self._left(now)}", err=True)
 

@@ -24,6 +24,12 @@ _folder = click.Path(path_type=Path, file_okay=False)
 @click.argument("experiment", required=False, metavar="[ID|EXPERIMENT.toml]")
 @click.option("--quick", is_flag=True, help="The experiment's small version, which its table quick says.")
 @click.option("--shard", metavar="I/N", help="Only the I-th of N parts, counted from 1, such as one of a job array.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Processes that share the cores, a checkpoint at a time; by default as the recipes' threads leave room.",
+)
 @engine_option
 @click.option("--dry-run", is_flag=True, help="Say what is missing in images, disk space and fits, and stop.")
 @click.option("--print", "declare", is_flag=True, help="Write what is cached as an experiment file, and stop.")
@@ -36,6 +42,7 @@ def command(
     experiment: str | None,
     quick: bool,
     shard: str | None,
+    jobs: int | None,
     engine: Any,
     dry_run: bool,
     declare: bool,
@@ -64,6 +71,7 @@ def command(
             experiment,
             quick=quick,
             shard=shard,
+            jobs=jobs,
             engine=engine,
             registry=registry_folders(),
             out=out,

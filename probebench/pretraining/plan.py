@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from probebench.device import in_threads
 from probebench.pretraining.pretrain import training_of
 from probebench.pretraining.task import PretrainTask
 from probebench.registry.schema import RecipeSpec
@@ -66,7 +67,8 @@ def planned(task: PretrainTask) -> Planned:
     # As many passes as have the steps.
     epochs = -(-_STEPS // (len(task.source) // small))
     few = replace(training, batch_size=small, epochs=epochs, most_steps=_STEPS)
-    rate = images_a_second(few, task.options)
+    with in_threads(task.threads):
+        rate = images_a_second(few, task.options)
     reference = recipe.reference_samples or len(task.source)
     flops = _flops(training, recipe)
     seen = recipe.steps(reference, task.asked.epochs) * recipe.batch(reference)

@@ -15,7 +15,7 @@ from probebench.backbones.construct import construct
 from probebench.backbones.preprocess import build_transform
 from probebench.backbones.user_weights import UserWeights
 from probebench.backbones.weights import state_digest
-from probebench.device import device_name
+from probebench.device import device_name, in_threads
 from probebench.errors import FeatureError, UsageError
 from probebench.files import write_whole
 from probebench.fingerprint import canonical_json, file_sha256
@@ -86,7 +86,8 @@ def pretrain(task: PretrainTask, known: CheckpointSpec | None, folder: Path, pro
     began = time.perf_counter()
     training = training_of(task)
     progress.start(task.id, training.images, 0)
-    done = run(training, task.options, progress)
+    with in_threads(task.threads):
+        done = run(training, task.options, progress)
     progress.finish()
     if done.error or done.weights is None:
         raise FeatureError(
@@ -236,7 +237,7 @@ def _keep(task: PretrainTask, done: Progressed, processes: int, seconds: float) 
             "device": device_name(task.options.device),
             "dtype": task.options.dtype,
             "processes": processes,
-            "threads": torch.get_num_threads(),
+            "threads": task.threads or torch.get_num_threads(),
             **{name: importlib.metadata.version(name) for name in ("torch", "timm", "open_clip_torch")},
         },
     }

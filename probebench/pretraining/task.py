@@ -72,6 +72,11 @@ class PretrainTask:
         )
 
     @property
+    def threads(self) -> int | None:
+        """Threads of the CPU that it is trained in; None: as many as torch has, or none of its own on a GPU."""
+        return self.recipe.threads if self.options.device == "cpu" else None
+
+    @property
     def seeds(self) -> Seeds:
         """Of everything random; the images have a part in it, so that each source has an order of its own."""
         return Seeds(f"{self.recipe.id} v{self.recipe.version}", self.source.fingerprint, self.asked.run, 0)

@@ -147,11 +147,12 @@ def nearest(rows: Any, queries: Any, k: int) -> tuple[Matrix, npt.NDArray[np.int
         for start in range(0, len(queries), QUERIES):
             part = slice(start, start + QUERIES)
             products = asked[part] @ block.T
-            open_ = _highest(products) > -_highest(-best[part])
+            # The least that counts for each query: only what is above it is looked at again.
+            floor = -_highest(-best[part])
+            open_ = _highest(products) > floor
             if open_.any():
-                best[part][open_], places[part][open_] = _merge(
-                    best[part][open_], places[part][open_], products[open_], fresh
-                )
+                above = _above(products[open_], fresh, floor[open_])
+                best[part][open_], places[part][open_] = _merge(best[part][open_], places[part][open_], *above)
     best, places = host(best), host(places)
     order = np.argsort(-best, axis=1, kind="stable")
     return np.take_along_axis(best, order, axis=1), np.take_along_axis(places, order, axis=1)
@@ -161,21 +162,35 @@ def _highest(values: Any) -> Any:
     return values.max(axis=1) if isinstance(values, np.ndarray) else values.amax(1)
 
 
+def _above(products: Any, fresh: Any, floor: Any) -> tuple[Any, Any]:
+    """Returns of each query the products above its floor, in the order of the rows, and these rows' positions.
+
+    -inf fills up the queries that have fewer than others. A GPU, which selects faster than it counts, keeps them all.
+    """
+    if not isinstance(products, np.ndarray):
+        return products, fresh.expand(products.shape)
+    mask = products > floor[:, None]
+    queries, rows = mask.nonzero()
+    each = mask.sum(axis=1)
+    # The place of a product among those of its query, which come one after the other.
+    slots = np.arange(len(queries)) - np.repeat(each.cumsum() - each, each)
+    values, places = np.full((len(mask), each.max()), -np.inf), np.full((len(mask), each.max()), -1)
+    values[queries, slots], places[queries, slots] = products[mask], fresh[rows]
+    return values, places
+
+
 def _merge(best: Any, places: Any, products: Any, fresh: Any) -> tuple[Any, Any]:
     """Keeps the k highest of those held and the new ones, in the order of the rows; the earlier of equal ones."""
     k = best.shape[1]
-    values: Any
-    known: Any
     if isinstance(best, np.ndarray):
-        values = np.hstack([best, products])
-        cut = np.partition(values, -k, axis=1)[:, -k, None]
-        known = np.hstack([places, np.broadcast_to(fresh, products.shape)])
+        values: Any = np.hstack([best, products])
+        known: Any = np.hstack([places, fresh])
+        cut: Any = np.partition(values, -k, axis=1)[:, -k, None]
     else:
         import torch
 
-        values = torch.hstack([best, products])
+        values, known = torch.hstack([best, products]), torch.hstack([places, fresh])
         cut = values.topk(k).values[:, -1:]
-        known = torch.hstack([places, fresh.expand(products.shape)])
     above, level = values > cut, values == cut
     keep = above | (level & (level.cumsum(1) <= k - above.sum(1)[:, None]))
     return values[keep].reshape(-1, k), known[keep].reshape(-1, k)

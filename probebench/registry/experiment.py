@@ -1,6 +1,7 @@
 """What a file says of an experiment: checkpoints on data sets, and what is asked of each pair."""
 
 import fnmatch
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -33,19 +34,28 @@ InputSize = Annotated[int, Field(ge=1, le=4096)]
 
 
 class Training(Entry):
-    """One way to fine-tune every pair.
+    """One way to fine-tune every pair, or some.
 
     Attributes:
+        models: Ids and globs of those that are trained; None: all.
+        datasets: Ids and globs of those that are trained on; None: all.
         protocol: Id of a fine-tune protocol.
         mode: What is trained and from where.
         shots: Numbers of shots; None: the protocol's.
         draws: Draws to average over; None: the protocol's.
     """
 
+    models: Annotated[Names, Field(min_length=1)] | None = None
+    datasets: Annotated[Names, Field(min_length=1)] | None = None
     protocol: Text = "quick"
     mode: Literal["full", "lp-ft", "scratch", "linear"] = "full"
     shots: AskedShots | None = None
     draws: PositiveInt | None = None
+
+    def asks(self, model: str, dataset: str) -> bool:
+        """Says whether a pair is trained."""
+        sides = ((self.models, model), (self.datasets, dataset))
+        return all(some is None or any(_means(one, name) for one in some) for some, name in sides)
 
 
 def _grid(value: object) -> object:
@@ -110,6 +120,7 @@ class ExperimentSpec(Entry):
         layers: Names and globs of layers; none: the one that stands for a checkpoint, and whatever a protocol takes.
         datasets: Ids, suites, globs, folders and other sources.
         shots: Labelled images a class, of probes; None: each protocol's own.
+        shots_of: Others of some of the protocols, by id.
         protocols: Ids of protocols, and globs; None: ``default``, unless ``probes`` are named.
         probes: Kinds of probes, each under its own protocol, beside ``protocols``.
         draws: Draws to average over; None: each protocol's own.
@@ -127,6 +138,7 @@ class ExperimentSpec(Entry):
     layers: Names = ()
     datasets: Annotated[Names, Field(min_length=1)]
     shots: AskedShots | None = None
+    shots_of: Mapping[Text, AskedShots] = Field(default_factory=dict)
     protocols: Names | None = None
     probes: Annotated[tuple[ProbeName, ...], _Several] = ()
     draws: PositiveInt | None = None
@@ -146,7 +158,8 @@ class ExperimentSpec(Entry):
     def _quick_asks_for_less(self) -> "ExperimentSpec":
         if self.quick is None:
             return self
-        if self.shots and (more := [one for one in self.quick.shots or () if one not in self.shots]):
+        every = {*(self.shots or ()), *(one for some in self.shots_of.values() for one in some)}
+        if self.shots and (more := [one for one in self.quick.shots or () if one not in every]):
             raise ValueError(f"quick.shots: {more[0]} is not among shots")
         if self.draws and (self.quick.draws or 0) > self.draws:
             raise ValueError(f"quick.draws: more than the {self.draws} of the whole")
@@ -160,12 +173,19 @@ class ExperimentSpec(Entry):
         named = self.protocols if self.protocols is not None else () if self.probes else ("default",)
         return (*named, *(PROBES[probe].protocol for probe in self.probes))
 
+    def shots_under(self, protocol: str) -> tuple[TrainingShots, ...] | None:
+        """Returns the numbers of shots that are asked under a protocol; None: its own."""
+        return self.shots_of.get(protocol, self.shots)
+
     @property
     def quicker(self) -> "ExperimentSpec | None":
         """The experiment as ``--quick`` runs it; None where it says nothing of that."""
         if self.quick is None:
             return None
         said: dict[str, Any] = {name: getattr(self.quick, name) for name in self.quick.model_fields_set}
+        if few := self.quick.shots:
+            kept = {name: tuple(one for one in some if one in few) for name, some in self.shots_of.items()}
+            said["shots_of"] = kept
         return self.model_copy(update={**said, "quick": None})
 
     def leaves_out(self, model: str, dataset: str) -> bool:

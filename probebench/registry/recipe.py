@@ -75,6 +75,7 @@ class RecipeSpec(Versioned):
         epochs: Passes over the images, instead of ``samples_seen``.
         reference_samples: Images that its authors trained on; ``--dry-run`` tells the hours for so many.
         batch_size: Images a step, over all devices; what is left of an epoch is dropped.
+        threads: Of a CPU, so that the weights are the same whatever cores it has. None: as many as there are.
         label_smoothing: Of cross-entropy.
         temperature: Of the simclr loss.
         projector: Of simclr.
@@ -96,6 +97,7 @@ class RecipeSpec(Versioned):
     epochs: PositiveInt | None = None
     reference_samples: PositiveInt | None = None
     batch_size: Annotated[int, Field(ge=2)]
+    threads: PositiveInt | None = None
     optimizer: RecipeOptimizer
     schedule: Schedule
     views: Views
