@@ -13,8 +13,9 @@ import sys
 from pathlib import Path
 
 from probebench.results.compare import comparable, compare
+from probebench.results.predictions import Predictions
 from probebench.results.schema import Result
-from probebench.results.store import Predictions, read_predictions, read_result, result_files
+from probebench.results.store import read_predictions, read_result, result_files
 
 MODEL = "efficientnet_lite0_in1k"
 

@@ -39,7 +39,7 @@ ALSO = {"evaluation/zeroshot.py": {"backbones"}, "evaluation/text_start.py": {"b
 INSIDE = {
     "leaderboard/check_choice.py": {"probes"},
     "leaderboard/check_data.py": {"cache", "datasets", "evaluation"},
-    "leaderboard/reproduce.py": {"backbones"},
+    "leaderboard/reproduce.py": {"backbones", "pretraining", "training"},
     "leaderboard/rerun.py": {
         *("backbones", "cache", "datasets", "evaluation", "extraction", "finetuning", "probes", "training")
     },

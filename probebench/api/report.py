@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import pandas
 
     from probebench.api.features import Features
+    from probebench.results.predictions import Predictions
     from probebench.results.schema import Result
-    from probebench.results.store import Predictions
     from probebench.study.ask import Study
 
 _MEND = "run probebench eval first (in Python: probebench.evaluate)"
@@ -45,6 +45,12 @@ def read_results(results: ResultsLike) -> Results:
             except OSError as error:
                 warn(describe_os_error(error))
     return Results(found)
+
+
+def shipped_results() -> Path:
+    """Returns the folder of the results that come with probebench, in a wheel or in a checkout."""
+    packaged = Path(__file__).parents[1] / "leaderboard" / "data"
+    return (packaged if packaged.is_dir() else Path(__file__).parents[2] / "leaderboard") / "results"
 
 
 def present_versions() -> dict[str, int]:

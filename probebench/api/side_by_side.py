@@ -71,6 +71,7 @@ class SideBySide:
 
     def _each(self, declared: Declared, registry: Folders, out: Path) -> Iterator[tuple[str, Part, list[str]]]:
         from joblib import Parallel, delayed, parallel_config
+        from joblib.externals.loky import get_reusable_executor
         from joblib.externals.loky.process_executor import TerminatedWorkerError
 
         try:
@@ -84,6 +85,9 @@ class SideBySide:
                 "a process of the experiment was killed, for want of memory mostly; what is done is kept: run the same "
                 "command again, with fewer --jobs"
             ) from error
+        finally:
+            # They would wait for more, in the folder and the environment of now.
+            get_reusable_executor().shutdown(kill_workers=True)
 
 
 def _work(declared: Declared, registry: Folders, out: Path) -> tuple[str, Part, list[str]]:

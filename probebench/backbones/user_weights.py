@@ -9,6 +9,7 @@ from probebench.errors import UsageError, WeightsError, one_line
 from probebench.files import replacing, write_whole
 from probebench.fingerprint import canonical_json
 from probebench.registry.checkpoint import MODULE
+from probebench.registry.load import shipped_registry
 from probebench.registry.recipe_uri import SCHEME, RecipeUri
 from probebench.registry.schema import CheckpointSpec
 
@@ -53,13 +54,14 @@ class UserWeights:
 
     @classmethod
     def find(cls, home: Path, model: str) -> "UserWeights | None":
-        """Returns the file registered for a checkpoint, or None.
+        """Returns the file registered for a checkpoint, or one that is shipped for it, or None.
 
         Raises:
             WeightsError: The record is damaged or its file is gone.
         """
-        record = cls._record(home, model)
-        if not record.is_file():
+        records = [cls._record(root, model) for root in (home, shipped_registry())]
+        record = next((one for one in records if one.is_file()), None)
+        if record is None:
             return None
         again = f"register the file again: probebench extract --model {model} --weights PATH"
         try:

@@ -12,6 +12,7 @@ from probebench.cli.options import json_option, registry_folders, registry_optio
 from probebench.errors import UsageError
 from probebench.files import home
 from probebench.leaderboard.rules import board_of, require_board
+from probebench.registry.names import expand, split_list
 
 if TYPE_CHECKING:
     from probebench.leaderboard.reproduce import Rerun
@@ -66,11 +67,14 @@ def serve(folders: tuple[Path, ...], out: Path, port: int) -> None:
 @click.option(
     "--reproduce", "count", type=click.IntRange(0), default=0, metavar="N", help="Run N random cells from the weights."
 )
+@click.option("--model", multiple=True, metavar="ID", help="Ids and globs: N cells of each of these checkpoints.")
 @click.option("--seed", metavar="TEXT", help="Chooses them, and draws: what nobody could know before, such as news.")
 @click.option("--write", is_flag=True, help="Write what was run again into PATH's reproductions/.")
 @registry_option
 @json_option
-def verify(path: Path, base: str | None, count: int, seed: str | None, write: bool, as_json: bool) -> None:
+def verify(
+    path: Path, base: str | None, count: int, model: tuple[str, ...], seed: str | None, write: bool, as_json: bool
+) -> None:
     """Compute again every score, mean, interval, digest and draw under PATH, and list all that is wrong.
 
     PATH is a leaderboard, its submissions/ or results/, or one submission.  [default: leaderboard]
@@ -88,8 +92,11 @@ def verify(path: Path, base: str | None, count: int, seed: str | None, write: bo
         raise UsageError("--reproduce takes --seed TEXT: name something that did not exist when the results were made")
     if write and not count:
         raise UsageError("--write takes --reproduce N --seed TEXT")
+    if model and not count:
+        raise UsageError("--model takes --reproduce N --seed TEXT")
     verified = verify_all(path, open_registry(registry_folders()), home() / "datasets", base)
-    reruns = _reproduce(verified, count, seed, board_of(path) if write else None) if count and seed else []
+    board = board_of(path) if write else None
+    reruns = _reproduce(verified, count, seed, board, _named(verified, model)) if count and seed else []
     if as_json:
         print_json(_as_json(verified, reruns))
     else:
@@ -98,14 +105,20 @@ def verify(path: Path, base: str | None, count: int, seed: str | None, write: bo
         raise click.exceptions.Exit(1)
 
 
-def _reproduce(verified: "Verified", count: int, seed: str, board: Path | None) -> "list[Rerun]":
+def _named(verified: "Verified", patterns: tuple[str, ...]) -> list[str]:
+    """Returns the checkpoints of results that ids and globs name."""
+    known = dict.fromkeys(one.result.model for one in verified.entered)
+    return expand("model", split_list(patterns), known, "probebench results list") if patterns else []
+
+
+def _reproduce(verified: "Verified", count: int, seed: str, board: Path | None, models: list[str]) -> "list[Rerun]":
     """Runs cells again, adds what is wrong to the failures, and writes reproductions where a board takes them."""
     from probebench.leaderboard.reproduce import clean_clone, reproduce, write_reproductions
 
     # Told before hours are spent.
     author = clean_clone() if board is not None else None
     reruns = []
-    for rerun in reproduce(verified, count, seed, home(), lambda line: click.echo(line, err=True)):
+    for rerun in reproduce(verified, count, seed, home(), lambda line: click.echo(line, err=True), models):
         reruns.append(rerun)
         if rerun.fault:
             verified.findings.fail(rerun.entered.path, rerun.fault)

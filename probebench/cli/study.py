@@ -7,7 +7,7 @@ import click
 from probebench.api.report import run_study
 from probebench.cli.console import print_json
 from probebench.cli.options import json_option, results_folders_option
-from probebench.results.cells import counted
+from probebench.cli.tables import print_claims
 
 
 @click.command(name="study")
@@ -45,27 +45,11 @@ def command(folders: tuple[Path, ...], out: Path, size_tolerance: float, shared_
     against each other; curation, label noise, size; does few-shot accuracy predict full; which checkpoint is best.
     Measured and published results are never mixed, and what a checkpoint has seen in pre-training takes no part.
     """
-    from probebench.study.report import HEADINGS, refusals
-
     study = run_study(
         folders, size_tolerance=size_tolerance, shared_concepts=shared_concepts, out=None if as_json else out
     )
     if as_json:
         print_json(study.as_dict())
         return
-    for asked in study.asked:
-        click.echo(f"{HEADINGS[asked.provenance]}: {counted(asked.results, 'result')}, {counted(asked.cells, 'score')}")
-        leading = [claim for claim in study.leading if claim.track.provenance == asked.provenance]
-        for claim in leading:
-            if claim.estimate:
-                level = f" ({claim.level})" if claim.level else ""
-                click.echo(f"- {claim.verdict}: {claim.question}{level}\n  {claim.sentence}")
-        if lacking := refusals(leading):
-            told = "; ".join(f"{names} (it takes {missing})" for missing, names in lacking)
-            click.echo(f"- cannot be asked of these results: {told}")
-        for line in asked.beside:
-            click.echo(f"- {line}")
-        dropped = sum(one.provenance == asked.provenance for one in study.dropped)
-        if dropped:
-            click.echo(f"- {counted(dropped, 'line')} on what took no part, and why: see the report")
+    print_claims(study)
     click.echo(f"wrote {out / 'study.html'}; open it in a browser")

@@ -127,3 +127,25 @@ def edges(results: Sequence[Any]) -> str | None:
     if not ends:
         return None
     return f"{ends} of {len(trials)} choices are the smallest or largest value that was tried (on_edge in the results)"
+
+
+def print_claims(study: Any) -> None:
+    """Prints the leading claims of a study, and what could not be asked."""
+    from probebench.results.cells import counted
+    from probebench.study.report import HEADINGS, refusals
+
+    for asked in study.asked:
+        click.echo(f"{HEADINGS[asked.provenance]}: {counted(asked.results, 'result')}, {counted(asked.cells, 'score')}")
+        leading = [claim for claim in study.leading if claim.track.provenance == asked.provenance]
+        for claim in leading:
+            if claim.estimate:
+                level = f" ({claim.level})" if claim.level else ""
+                click.echo(f"- {claim.verdict}: {claim.question}{level}\n  {claim.sentence}")
+        if lacking := refusals(leading):
+            told = "; ".join(f"{names} (it takes {missing})" for missing, names in lacking)
+            click.echo(f"- cannot be asked of these results: {told}")
+        for line in asked.beside:
+            click.echo(f"- {line}")
+        dropped = sum(one.provenance == asked.provenance for one in study.dropped)
+        if dropped:
+            click.echo(f"- {counted(dropped, 'line')} on what took no part, and why: see the report")

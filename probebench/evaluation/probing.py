@@ -27,8 +27,8 @@ from probebench.evaluation.text_start import start_vectors
 from probebench.probes.backends import fitters
 from probebench.probes.base import blocks
 from probebench.probes.select import Fitters, Selected, SelectionData, select
+from probebench.results.predictions import Predictions
 from probebench.results.schema import Result
-from probebench.results.store import Predictions
 
 # What a solver may raise on one draw's features; anything else is a bug and not a failed trial.
 _FAILURES = (ValueError, FloatingPointError, np.linalg.LinAlgError, RuntimeError, MemoryError)

@@ -12,9 +12,9 @@ from probebench.registry.entry import Metric, Shots, Versioned
 from probebench.registry.schema import CheckpointSpec
 from probebench.results.environment import environment
 from probebench.results.metrics import image_scores, mean_score
+from probebench.results.predictions import Predictions
 from probebench.results.schema import CheckpointFacts, Result, Trial
 from probebench.results.stats import interval
-from probebench.results.store import Predictions
 
 
 class Task(Protocol):

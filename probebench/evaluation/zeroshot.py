@@ -23,8 +23,9 @@ from probebench.network import quiet_libraries
 from probebench.registry.entry import Metric, Shots
 from probebench.registry.protocol import ZEROSHOT, ZeroshotProtocol
 from probebench.registry.schema import DatasetSpec
+from probebench.results.predictions import Predictions
 from probebench.results.schema import Result, Trial
-from probebench.results.store import Predictions, result_path
+from probebench.results.store import result_path
 
 # Where a data set has no templates of its own.
 DEFAULT_TEMPLATES = ("a photo of a {}.",)

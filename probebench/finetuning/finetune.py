@@ -29,8 +29,9 @@ from probebench.finetuning.select import Selector, TrainedDraw, ValidationImages
 from probebench.finetuning.task import FinetuneTask
 from probebench.progress import Progress, Silent
 from probebench.registry.schema import ProtocolSpec
+from probebench.results.predictions import Predictions
 from probebench.results.schema import Result
-from probebench.results.store import Predictions, read_result
+from probebench.results.store import read_result
 from probebench.training.data import ImageSubset
 from probebench.training.predict import accelerator, predict
 

@@ -15,8 +15,8 @@ from probebench.leaderboard.check_published import check_short_classes
 from probebench.registry.draws import DrawRule, takes_own_validation
 from probebench.registry.load import Registry
 from probebench.registry.schema import CheckpointSpec, DatasetSpec, FinetuneProtocol, ProtocolSpec
+from probebench.results.predictions import Predictions
 from probebench.results.schema import Result
-from probebench.results.store import Predictions
 
 if TYPE_CHECKING:
     from probebench.datasets.base import Dataset

@@ -7,8 +7,8 @@ from probebench.leaderboard.rules import AnyProtocol, in_words_of
 from probebench.registry.dataset import DRAW_DIGITS, DatasetSpec
 from probebench.registry.draws import DrawRule, takes_own_validation
 from probebench.registry.protocol import ZeroshotProtocol
+from probebench.results.predictions import Predictions
 from probebench.results.schema import Result
-from probebench.results.store import Predictions
 
 
 def check_published(

@@ -18,9 +18,11 @@ from probebench.registry.protocol import ZeroshotProtocol
 from probebench.registry.schema import CheckpointSpec, FinetuneProtocol, ProtocolSpec
 from probebench.results.cells import shots_text
 from probebench.results.metrics import image_scores
+from probebench.results.packed import SUFFIX, is_packed
+from probebench.results.predictions import Predictions
 from probebench.results.schema import CheckpointFacts, Result
 from probebench.results.stats import interval
-from probebench.results.store import Predictions, predictions_of
+from probebench.results.store import predictions_of, read_predictions
 
 # Sums and special functions of other machines and versions differ in the last digits, and no honest number by more.
 CLOSE = 1e-9
@@ -30,7 +32,7 @@ def check_place(path: Path, result: Result) -> Iterator[str]:
     """Yields what is wrong with where a result lies: model/dataset/kind-protocol-shots-digest8.json."""
     if path.parent.parent.name != result.model:
         yield f"is of model {result.model!r}, which its folder is not"
-    if path.parent.name != result.dataset.replace(":", "-"):
+    if path.parent.name.removesuffix(SUFFIX if is_packed(path) else "") != result.dataset.replace(":", "-"):
         yield f"is of data set {result.dataset!r}, which its folder is not"
     stem = f"{result.kind}-{result.protocol}-{result.shots}-"
     if not (path.stem.startswith(stem) and re.fullmatch(r"[0-9a-f]{8}", path.stem.removeprefix(stem))):
@@ -148,12 +150,18 @@ def read_checked(path: Path, result: Result) -> Predictions:
     Raises:
         ResultError: They are missing, damaged, not those that the result names, or hold what they must not.
     """
+    expected = (len(result.trials), result.n_test or 0)
+    if is_packed(path):
+        packed = read_predictions(path, result)
+        if packed.y_pred.shape != expected:
+            raise ResultError(f"holds predictions {packed.y_pred.shape}, and its result tells of {expected}")
+        return packed
     file = path.with_suffix(".npz")
     if not file.is_file() or file.is_symlink():
         raise ResultError("is missing, so nothing can be scored again")
     if file_sha256(file) != (result.predictions or {}).get("sha256"):
         raise ResultError(f"its sha256 is not the one in {path.name}")
-    return predictions_of(file, (len(result.trials), result.n_test or 0))
+    return predictions_of(file, expected)
 
 
 def check_predictions(result: Result, predictions: Predictions, classes: int | None) -> Iterator[str]:

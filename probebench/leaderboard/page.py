@@ -14,9 +14,9 @@ from probebench.registry.probes import LABELS, PLAIN_MODES
 from probebench.registry.schema import CheckpointSpec, DatasetSpec
 from probebench.results.cells import Cell, DataSet, Entrant, Setting, beside, entrant_names, gather, shots_order
 from probebench.results.overlap import Sources, overlap
+from probebench.results.predictions import Predictions
 from probebench.results.schema import Result
 from probebench.results.scores import counted_trials
-from probebench.results.store import Predictions
 
 _METRIC_NAMES = {"own": "each set's own", "accuracy": "accuracy", "mean-per-class": "mean per class"}
 

@@ -28,10 +28,14 @@ from probebench.leaderboard.reproduction import (
 )
 from probebench.leaderboard.rules import REPRODUCTIONS, from_scratch, protocol_of
 from probebench.leaderboard.verify import Verified
+from probebench.registry.load import Registry
 from probebench.registry.probes import OF_KIND
+from probebench.registry.recipe_uri import SCHEME, RecipeUri
+from probebench.registry.schema import CheckpointSpec
 from probebench.results.environment import environment
+from probebench.results.predictions import Predictions
 from probebench.results.schema import Result
-from probebench.results.store import Predictions, read_predictions, read_result
+from probebench.results.store import read_predictions, read_result
 
 _MODULE = "probebench.leaderboard.rerun"
 _UNKEPT = "native code not kept from the network"
@@ -57,9 +61,16 @@ class Rerun:
 
 
 def reproduce(
-    verified: Verified, count: int, seed: str, home: Path, note: Callable[[str], None] = lambda line: None
+    verified: Verified,
+    count: int,
+    seed: str,
+    home: Path,
+    note: Callable[[str], None] = lambda line: None,
+    models: Sequence[str] = (),
 ) -> Iterator[Rerun]:
     """Runs ``count`` cells again, chosen by a text from those whose predictions could be read; at most all of them.
+
+    Weights that a recipe makes are made again where they are not here.
 
     Features are computed into a temporary folder, never taken from the cache; weights and data sets are the home's.
     Of few-shot probes two draws beyond the published ones are run too; of fine-tunes one trial is trained again.
@@ -70,15 +81,17 @@ def reproduce(
         seed: Chooses cells, draws and trials: the same on every machine, and known to nobody before it is said.
         home: The home folder.
         note: Called with a line before each.
+        models: Checkpoints, of each of which so many cells are run; none: so many of all.
     """
     cells = sorted((one for one in verified.entered if one.sketch is not None), key=lambda one: _order(seed, one))
+    chosen = [one for name in models for one in [each for each in cells if each.result.model == name][:count]]
     # One folder for all: cells of one extraction share it.
     with tempfile.TemporaryDirectory(prefix="probebench-") as name:
         folder = Path(name)
         (folder / "home").mkdir()
         (home / "weights").mkdir(parents=True, exist_ok=True)
         (folder / "home" / "weights").symlink_to(home / "weights")
-        for one in cells[:count]:
+        for one in chosen if models else cells[:count]:
             note(plain(f"running {'/'.join(one.path.parts[-3:])} again"))
             if why := _why_not(one.result, verified):
                 yield Rerun(entered=one, why_not=plain(why))
@@ -133,6 +146,8 @@ def _run(
     from probebench.backbones.user_weights import UserWeights, require_weights
 
     result, entry = one.result, verified.entries[one.result.model]
+    if entry.weights.scheme == SCHEME and UserWeights.find(home, entry.id) is None:
+        _make(entry, verified.here.registry, home)
     require_weights(entry, home)
     if entry.weights.scheme in ("hf", "https") and UserWeights.find(home, entry.id) is None:
         # The process that runs the cell has no network.
@@ -151,6 +166,30 @@ def _run(
     made = [(again, read_predictions(Path(path), again)) for path, again in zip(answer["paths"], found, strict=True)]
     kept = f", {_UNKEPT} ({answer[OPEN_NETWORK]})" if OPEN_NETWORK in answer else ""
     return made, f"{answer['device']}{kept}"
+
+
+def _make(entry: CheckpointSpec, registry: Registry, home: Path) -> None:
+    """Makes the weights of an entry by its recipe."""
+    from probebench.pretraining.pretrain import pretrain
+    from probebench.pretraining.task import make_task
+    from probebench.progress import Silent
+    from probebench.training.options import TrainingOptions
+
+    asked = RecipeUri.parse(entry.weights.uri)
+    recipe = registry.recipe(asked.recipe)
+    task = make_task(
+        registry,
+        recipe,
+        asked.sources,
+        samples=asked.samples,
+        label_noise=asked.label_noise,
+        captions=asked.captions,
+        run=asked.run,
+        epochs=asked.epochs,
+        home=home,
+        options=TrainingOptions.resolve("auto", "auto", None, 0 if recipe.store is not None else None),
+    )
+    pretrain(task, entry, home / "registry", Silent())
 
 
 def _has_fresh(result: Result) -> bool:

@@ -15,6 +15,7 @@ from probebench.leaderboard.records import read_record
 from probebench.leaderboard.rules import REPRODUCTIONS, from_scratch
 from probebench.registry.checkpoint import Weights
 from probebench.registry.entry import Id
+from probebench.results.packed import SUFFIX, is_packed
 from probebench.results.schema import Digest, Items, Record, Result, UnitScore
 
 # Draws beyond the published ones that each few-shot probe is run on too.
@@ -107,7 +108,7 @@ class Reproduction(Record):
 
 def place_of(path: Path) -> str:
     """Returns what a reproduction calls a result: its data set's folder and its name."""
-    return "/".join(path.parts[-2:])
+    return f"{path.parent.name.removesuffix(SUFFIX if is_packed(path) else '')}/{path.name}"
 
 
 def order_of(seed: str, model: str, place: str, predictions: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from probebench.leaderboard.findings import Findings
 from probebench.leaderboard.rules import LARGEST
 from probebench.outside import JSON_VALUES
+from probebench.results.packed import SUFFIX
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,199}", re.ASCII)
 _MOST_FILES = 10_000
@@ -21,8 +22,18 @@ _HIDDEN = tuple(
 _CALLS = ("GLOBAL", "INST", "REDUCE", "OBJ", "BUILD")
 
 
-def sound_files(folder: Path, findings: Findings) -> list[Path]:
-    """Lists the files below a folder that may be read, in the order of their names; all else is a failure."""
+# A checkpoint's packed runs, which the board's own results are kept in.
+_LARGEST_PACK = 32 << 20
+
+
+def sound_files(folder: Path, findings: Findings, packs: bool = False) -> list[Path]:
+    """Lists the files below a folder that may be read, in the order of their names; all else is a failure.
+
+    Args:
+        folder: The folder.
+        findings: Takes the failures.
+        packs: Whether packs of results may be among them.
+    """
     sound: list[Path] = []
     for place, folders, files in os.walk(folder, onerror=lambda error: findings.fail(folder, str(error))):
         for name in sorted(folders):
@@ -30,13 +41,13 @@ def sound_files(folder: Path, findings: Findings) -> list[Path]:
             if fault := _name_fault(name) or ("is a symbolic link" if path.is_symlink() else None):
                 findings.fail(path, f"{fault}; submissions hold plain files and folders")
                 folders.remove(name)
-            elif path.suffix in LARGEST:
+            elif path.suffix in (*LARGEST, SUFFIX):
                 # What looks for the file would take it for missing.
                 findings.fail(path, "is a folder, and no file")
                 folders.remove(name)
         for name in files:
             path = Path(place, name)
-            if fault := _name_fault(name) or file_fault(path):
+            if fault := _name_fault(name) or file_fault(path, packs):
                 findings.fail(path, fault)
             else:
                 sound.append(path)
@@ -50,8 +61,8 @@ def _name_fault(name: str) -> str | None:
     return None if _NAME.fullmatch(name) else "its name is not made of letters, digits and . _ - @"
 
 
-def file_fault(path: Path) -> str | None:
-    """Says why a file may not be read, by its kind, size and content; None where it may."""
+def file_fault(path: Path, packs: bool = False) -> str | None:
+    """Says why a file may not be read, by its kind, size and content; None where it may, as packs if these may be."""
     try:
         found = path.lstat()
     except OSError as error:
@@ -60,18 +71,18 @@ def file_fault(path: Path) -> str | None:
         return f"is a symbolic link to {path.readlink()}; submissions hold plain files"
     if not stat.S_ISREG(found.st_mode):
         return "is no plain file"
-    largest = LARGEST.get(path.suffix)
+    largest = _LARGEST_PACK if packs and path.suffix == SUFFIX else LARGEST.get(path.suffix)
     if largest is None:
         return f"does not belong here: only {', '.join(sorted(LARGEST))} files do"
     if found.st_size > largest:
         return f"is too large: {found.st_size / 1e6:.1f} MB, where a {path.suffix} file may have {largest / 1e6:.1f}"
-    return _content_fault(path.suffix, path.read_bytes())
+    return content_fault(path.suffix, path.read_bytes())
 
 
-def _content_fault(suffix: str, content: bytes) -> str | None:
+def content_fault(suffix: str, content: bytes) -> str | None:
     """Says why a content is not what the name promises: what reads it elsewhere may go by the content alone."""
-    if suffix == ".npz":
-        return None if content.startswith(b"PK\x03\x04") else "is no .npz file by its content"
+    if suffix in (".npz", SUFFIX):
+        return None if content.startswith(b"PK\x03\x04") else f"is no {suffix} file by its content"
     try:
         text = content.decode()
     except UnicodeDecodeError:

@@ -15,10 +15,10 @@ from probebench.registry.entry import Metric
 from probebench.results.cells import Cell
 from probebench.results.compare import comparable
 from probebench.results.metrics import image_scores
+from probebench.results.predictions import Predictions
 from probebench.results.schema import Result
 from probebench.results.scores import DECIMALS, Score, counted_predictions, has_score, score_of
 from probebench.results.stats import Comparison, paired
-from probebench.results.store import Predictions
 
 Scoring = Metric | Literal["own"]
 # Share of the test images that may be left out; above it they count as wrong.

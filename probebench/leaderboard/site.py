@@ -12,8 +12,8 @@ from probebench.leaderboard.page import page_data
 from probebench.leaderboard.reproduction import Reproduction
 from probebench.registry.schema import CheckpointSpec, DatasetSpec
 from probebench.results.overlap import Sources
+from probebench.results.predictions import Predictions
 from probebench.results.schema import Result
-from probebench.results.store import Predictions
 
 _STATIC = Path(__file__).parent / "static"
 _STYLES = ("vendor/tabulator.min.css", "board.css")

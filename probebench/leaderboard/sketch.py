@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from probebench.arrays import Labels
 from probebench.fingerprint import fingerprint
-from probebench.results.store import Predictions
+from probebench.results.predictions import Predictions
 
 # Smallest hashes of a set that are kept; the share of errors that two results have in common is then known to 0.02.
 _KEPT = 256

@@ -25,13 +25,15 @@ from probebench.leaderboard.check_words import check_environment, check_words
 from probebench.leaderboard.findings import Findings
 from probebench.leaderboard.reproduction import check_reproduction, place_of, read_reproduction
 from probebench.leaderboard.rules import MANIFEST, REPRODUCTIONS, is_older, protocol_of, require_board
-from probebench.leaderboard.safe import file_fault, sound_files
+from probebench.leaderboard.safe import content_fault, file_fault, sound_files
 from probebench.leaderboard.sketch import Sketch
 from probebench.registry.layers import is_layer
 from probebench.registry.load import Registry
 from probebench.registry.schema import CheckpointSpec, DatasetSpec, FinetuneProtocol, ProtocolSpec
+from probebench.results.packed import SUFFIX, is_packed, read_pack
+from probebench.results.predictions import Predictions
 from probebench.results.schema import Result
-from probebench.results.store import Predictions, read_result
+from probebench.results.store import read_result
 
 
 @dataclass(kw_only=True)
@@ -170,14 +172,34 @@ class _Verification:
                 self.findings.fail(child, fault)
 
     def _results(self, folder: Path) -> None:
-        files = [path for path in sound_files(folder, self.findings) if path != folder / "README.md"]
-        for path in files:
-            if len(path.relative_to(folder).parts) != 3 or path.suffix not in (".json", ".npz"):
-                self.findings.fail(path, "does not belong here: results are model/dataset/*.json with an .npz each")
-        found = self._read([path for path in files if len(path.relative_to(folder).parts) == 3])
+        loose: list[Path] = []
+        packed: list[Path] = []
+        for path in sound_files(folder, self.findings, packs=True):
+            depth = len(path.relative_to(folder).parts)
+            if depth == 3 and path.suffix in (".json", ".npz"):
+                loose.append(path)
+            elif depth == 2 and path.suffix == SUFFIX:
+                packed += self._packed(path)
+            elif path != folder / "README.md":
+                what = f"results are model/dataset/*.json with an .npz each, or model/dataset{SUFFIX}"
+                self.findings.fail(path, f"does not belong here: {what}")
+        found = self._read(loose) + self._read(packed)
         for path, result in found:
             if result.model not in self.entries:
                 self.findings.fail(path, f"model {result.model!r} is not in the registry")
+
+    def _packed(self, path: Path) -> Iterator[Path]:
+        """Yields the runs of a pack that may be read."""
+        try:
+            texts = read_pack(path).texts
+        except ResultError as error:
+            self.findings.fail(path, str(error))
+            return
+        for name, text in texts.items():
+            if fault := content_fault(".json", text):
+                self.findings.fail(path / name, fault)
+            else:
+                yield path / name
 
     def _submission(self, folder: Path) -> None:
         self.submissions += 1
@@ -258,7 +280,7 @@ class _Verification:
                 return None
             predictions = read_checked(path, result)
         except ResultError as error:
-            self.findings.fail(npz, str(error))
+            self.findings.fail(path if is_packed(path) else npz, str(error))
             return None
         dataset = self.registry.datasets.get(result.dataset)
         sketch = None

@@ -1,9 +1,10 @@
 """Reads the arrays of a predictions file, whoever wrote it: no array before its header is known to be as expected."""
 
+import contextlib
 import math
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -32,64 +33,95 @@ def read_arrays(path: Path, expected: tuple[int, int] | None = None) -> tuple[np
     Raises:
         ResultError: It holds anything but these three arrays; the line says what, and names no file.
     """
+    with opened_archive(path, ".npz", _MEMBERS) as archive:
+        shapes = {name: _shape(archive, name, kind) for name, kind in _MEMBERS.items()}
+        _check_shapes(shapes, expected)
+        return tuple(_array(archive, name) for name in _MEMBERS)
+
+
+@contextlib.contextmanager
+def opened_archive(path: Path, ending: str, names: Collection[str]) -> Iterator[zipfile.ZipFile]:
+    """Opens an archive that holds members of some names, each once, and no other; nothing of it is believed.
+
+    Args:
+        path: The file.
+        ending: What such a file is called by.
+        names: Of its members.
+
+    Raises:
+        ResultError: It is damaged, within the block too, or something else; the line names no file.
+    """
     if (fault := kind_fault(path)) is not None:
         raise ResultError(fault)
     try:
-        _check_directory(path)
+        _check_directory(path, ending, names)
         with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            _check_members(members)
-            shapes = {member.filename: _shape(archive, member) for member in members}
-            _check_shapes(shapes, expected)
-            arrays = [_array(archive, name) for name in _MEMBERS]
+            _check_members(archive.infolist(), names)
+            yield archive
     except ResultError:
         raise
     # A damaged archive makes zipfile, zlib and numpy raise some ten kinds of errors.
     except Exception as error:
-        raise ResultError(f"is damaged or no .npz file ({type(error).__name__})") from error
-    return tuple(arrays)
+        raise ResultError(f"is damaged or no {ending} file ({type(error).__name__})") from error
 
 
-def _check_directory(path: Path) -> None:
+def read_packed(archive: zipfile.ZipFile) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]]:
+    """Reads labels y_true (images,) and predictions y_pred (images, trials) of an open archive: integers of any width.
+
+    Raises:
+        ResultError: They are something else.
+    """
+    (images,), (rows, trials) = (_shape(archive, name, "iu") for name in ("y_true.npy", "y_pred.npy"))
+    if images != rows or images > _IMAGES or images * trials > _PREDICTIONS:
+        raise ResultError(f"holds {images:,} labels, and predictions of shape ({rows:,}, {trials:,})")
+    return _array(archive, "y_true.npy"), _array(archive, "y_pred.npy")
+
+
+def _check_directory(path: Path, ending: str, names: Collection[str]) -> None:
     """Looks at the archive's last bytes, before the library makes an object of each member that it lists."""
     with path.open("rb") as stream:
         size = stream.seek(0, os.SEEK_END)
         stream.seek(max(size - 42, 0))
         end = stream.read()
     if len(end) < 22 or not end[-22:].startswith(_END):
-        raise ResultError("is damaged or no .npz file (it does not end as one)")
+        raise ResultError(f"is damaged or no {ending} file (it does not end as one)")
     if end[:4] == _ZIP64 or int.from_bytes(end[-10:-6], "little") > _DIRECTORY:
-        raise ResultError("must hold test_ids, y_true and y_pred, each once, and lists far more")
+        raise ResultError(f"must hold {_listed(names)}, each once, and lists far more")
 
 
-def _check_members(members: list[zipfile.ZipInfo]) -> None:
+def _listed(names: Collection[str]) -> str:
+    *some, last = (name.removesuffix(".npy") for name in names)
+    return f"{', '.join(some)} and {last}"
+
+
+def _check_members(members: list[zipfile.ZipInfo], names: Collection[str]) -> None:
     for member in members:
         parts = member.filename.replace("\\", "/").split("/")
         if ".." in parts or member.filename.startswith(("/", "\\")) or ":" in parts[0]:
             raise ResultError(f"its member {member.filename!r} points outside")
-        if member.filename not in _MEMBERS:
+        if member.filename not in names:
             raise ResultError(f"its member {member.filename!r} does not belong there")
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or member.flag_bits & 0x1:
             raise ResultError(f"its member {member.filename} is encrypted or compressed in a way that NumPy never uses")
-    if sorted(member.filename for member in members) != sorted(_MEMBERS):
-        raise ResultError("must hold test_ids, y_true and y_pred, each once")
+    if sorted(member.filename for member in members) != sorted(names):
+        raise ResultError(f"must hold {_listed(names)}, each once")
     if min(member.header_offset for member in members):
         raise ResultError("holds something else before its first member")
     if (size := sum(member.file_size for member in members)) > _UNPACKED:
         raise ResultError(f"is too large: {size / 1e6:.0f} MB unpacked, where {_UNPACKED / 1e6:.0f} are allowed")
 
 
-def _shape(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[int, ...]:
+def _shape(archive: zipfile.ZipFile, name: str, kinds: str) -> tuple[int, ...]:
     """Returns what an array's header says, which must agree with the member's size: numpy would believe it."""
-    kind = _MEMBERS[member.filename]
+    member = archive.getinfo(name)
     with archive.open(member) as stream:
         version = np.lib.format.read_magic(stream)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(stream, max_header_size=1000)
         if dtype.hasobject:
             raise ResultError(f"its member {member.filename} holds pickled objects, which could run code")
-        wide = dtype.itemsize > (8 if kind == "i" else 4 * _LETTERS)
-        if dtype.kind != kind or len(shape) != (2 if member.filename == "y_pred.npy" else 1) or wide:
+        wide = dtype.itemsize > (4 * _LETTERS if dtype.kind == "U" else 8)
+        if dtype.kind not in kinds or len(shape) != (2 if member.filename == "y_pred.npy" else 1) or wide:
             raise ResultError(f"its member {member.filename} has dtype {dtype} and shape {shape}")
         if min(shape) < 0 or stream.tell() + math.prod((*shape, dtype.itemsize)) != member.file_size:
             raise ResultError(f"its member {member.filename} is not as long as its header says")

@@ -10,11 +10,11 @@ import numpy.typing as npt
 from probebench.registry.entry import Shots
 from probebench.results.cells import CellKey, DataSet, Entrant, entrant_names, gather
 from probebench.results.metrics import image_scores
+from probebench.results.predictions import Predictions
 from probebench.results.schema import Result
 from probebench.results.scores import counted_predictions, counted_trials, has_score, score_of
 from probebench.results.short import on_too_few
 from probebench.results.stats import Comparison, holm, paired
-from probebench.results.store import Predictions
 
 
 @dataclass(frozen=True)

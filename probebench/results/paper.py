@@ -18,10 +18,10 @@ from probebench.results.cells import (
     shots_text,
 )
 from probebench.results.compare import comparable, compare
+from probebench.results.predictions import Predictions
 from probebench.results.schema import Result
 from probebench.results.scores import score_of
 from probebench.results.short import on_too_few
-from probebench.results.store import Predictions
 
 # Differences that chance makes more often than this are no differences; over all of a column (Holm).
 ALPHA = 0.05

@@ -6,9 +6,9 @@ import numpy as np
 
 from probebench.registry.entry import Metric
 from probebench.results.metrics import image_scores, mean_score
+from probebench.results.predictions import Predictions
 from probebench.results.schema import Result, Trial
 from probebench.results.stats import interval
-from probebench.results.store import Predictions
 
 # Few-shot results of more draws are scored on the first of them, so that everybody is on the same ones.
 COUNTED_DRAWS = 5

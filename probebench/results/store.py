@@ -2,29 +2,20 @@
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
-from probebench.arrays import Labels
 from probebench.errors import ResultError, one_line
 from probebench.files import write_whole
 from probebench.fingerprint import file_sha256
 from probebench.outside import read_json
 from probebench.registry.entry import Shots
 from probebench.results.archive import read_arrays
+from probebench.results.packed import SUFFIX, Packed, is_packed, read_pack, write_pack
+from probebench.results.predictions import Predictions
 from probebench.results.schema import Result
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Test ids (N,), true labels (N,) and predicted labels (trials, N); -1 in a trial that failed."""
-
-    test_ids: tuple[str, ...]
-    y_true: Labels
-    y_pred: Labels
 
 
 def result_path(out: Path, model: str, dataset: str, kind: str, protocol: str, shots: Shots, digest: str) -> Path:
@@ -49,14 +40,14 @@ def write_result(path: Path, result: Result) -> None:
 
 
 def read_result(path: Path) -> Result:
-    """Reads a run's JSON.
+    """Reads a run's JSON, in a file of its own or in a pack.
 
     Raises:
         ResultError: It cannot be read, is damaged or of another schema.
     """
     again = "remove it and run eval again"
     try:
-        content = read_json(path)
+        content = _packed(path).texts[path.name] if is_packed(path) else read_json(path)
         if (version := newer_schema(content)) is not None:
             raise ResultError(f"result {path} {version}")
         return Result.model_validate_json(content)
@@ -71,6 +62,17 @@ def read_result(path: Path) -> Result:
         raise ResultError(f"result {path} cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise ResultError(f"result {path} is damaged ({one_line(error, 100)}); {again}") from error
+
+
+def _packed(path: Path) -> Packed:
+    """Returns the pack that a run lies in."""
+    try:
+        pack = read_pack(path.parent)
+    except ResultError as error:
+        raise ResultError(f"pack {path.parent} {error}; fetch it again, or remove it and run eval again") from error
+    if path.name not in pack.texts:
+        raise ResultError(f"pack {path.parent} holds no {path.name}")
+    return pack
 
 
 class _Schema(BaseModel):
@@ -96,6 +98,11 @@ def read_predictions(path: Path, result: Result) -> Predictions:
     """
     if result.predictions is None:
         raise ResultError(f"result {path} has no predictions: it was published, not measured")
+    if is_packed(path):
+        packed = _packed(path).predictions(path.name)
+        if packed.digest != result.predictions["sha256"]:
+            raise ResultError(f"predictions of {path.name} in {path.parent} are not those that it names")
+        return packed
     file = path.parent / Path(result.predictions["file"]).name
     if not file.is_file() or file_sha256(file) != result.predictions["sha256"]:
         raise ResultError(f"predictions {file} are missing or not those of {path.name}; remove both and run eval again")
@@ -117,10 +124,59 @@ def predictions_of(file: Path, expected: tuple[int, int] | None = None) -> Predi
 
 def beside_file(out: Path, result: Result) -> Path:
     """Returns where the JSON of a measured result lies below a results folder, by the name of its predictions."""
-    name = Path((result.predictions or {}).get("file", "")).name
-    return out / result.model / result.dataset.replace(":", "-") / Path(name).with_suffix(".json")
+    name = Path((result.predictions or {}).get("file", "")).with_suffix(".json").name
+    folder = out / result.model / result.dataset.replace(":", "-")
+    pack = folder.with_name(folder.name + SUFFIX)
+    return (pack if pack.is_file() and not (folder / name).exists() else folder) / name
 
 
 def result_files(out: Path) -> Iterator[Path]:
-    """Lists the JSON files of all runs under a results folder, in the order of their names."""
-    return iter(sorted(path for path in out.glob("*/*/*.json") if not path.name.startswith(".")))
+    """Lists the JSON of all runs under a results folder, in the order of their names; those of packs as if in folders.
+
+    A pack that cannot be read is listed as one run, and whoever reads that hears why.
+    """
+    found = [path for path in out.glob("*/*/*.json") if not path.name.startswith(".") and path.parent.is_dir()]
+    for pack in out.glob(f"*/*{SUFFIX}"):
+        try:
+            found += [pack / name for name in read_pack(pack).texts]
+        except ResultError:
+            found.append(pack / "?.json")
+    return iter(sorted(found))
+
+
+def pack_results(out: Path) -> Iterator[tuple[Path, str | None]]:
+    """Packs the measured runs of each checkpoint on each data set into one file, and removes theirs.
+
+    Runs that are added later lie beside the pack until the next call. What cannot be packed stays as it is.
+
+    Args:
+        out: A results folder.
+
+    Yields:
+        Each folder, with why it stays, or None.
+    """
+    for folder in sorted({path.parent for path in out.glob("*/*/*.json") if path.parent.is_dir()}):
+        yield folder, _pack(folder)
+
+
+def _pack(folder: Path) -> str | None:
+    pack = folder.with_name(folder.name + SUFFIX)
+    names = {path.name: path for path in sorted(folder.glob("*.json"))}
+    try:
+        if pack.exists():
+            names = {**{name: pack / name for name in read_pack(pack).texts}, **names}
+        read = [(name, read_result(path), path) for name, path in names.items()]
+        runs = [(name, result.model_dump(mode="json"), read_predictions(path, result)) for name, result, path in read]
+    except (ResultError, OSError) as error:
+        return str(error)
+    _, _, first = runs[0]
+    for name, _, one in runs:
+        if one.test_ids != first.test_ids or not np.array_equal(one.y_true, first.y_true):
+            return f"{name} is of other test images than {runs[0][0]}"
+    write_pack(pack, runs)
+    for name in names:
+        for file in (folder / name, (folder / name).with_suffix(".npz")):
+            file.unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+    return None

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from probebench.results.metrics import image_scores
+from probebench.results.predictions import Predictions
 from probebench.results.schema import Result
 from probebench.results.scores import counted_predictions
-from probebench.results.store import Predictions
 from probebench.study.engine import Array
 from probebench.study.observations import Observation
 

@@ -189,6 +189,47 @@ def test_quick_is_less_of_the_same(run: Run, tmp_path: Path) -> None:
     assert "quick.models: tiny_other is not among models" in run("run", more, "--quick").error
 
 
+def test_processes_side_by_side_give_the_same(run: Run, tmp_path: Path, images: list[str]) -> None:
+    whole = write(
+        tmp_path / "whole.toml", datasets=images, shots=[1], shots_of={"knn": [2]}, probes=["logistic", "knn"]
+    )
+    together = run("run", whole, "--jobs", "2", "--out", "together", "--json")
+    assert together.code == 0, together.err
+    assert json.loads(together.out)["extracted"] == 4 and "of 2 checkpoints" not in together.out
+    alone = run("run", whole, "--jobs", "1", "--out", "alone", "--json")
+    assert json.loads(alone.out)["extracted"] == 0
+    found = [[{**one, "timings": 0} for one in json.loads(done.out)["results"]] for done in (together, alone)]
+    kinds = [(one["model"], one["dataset"], one["protocol"], one["shots"]) for one in found[0]]
+    assert len(kinds) == 8 and {(protocol, shots) for _, _, protocol, shots in kinds} == {("default", 1), ("knn", 2)}
+    assert {json.dumps(one) for one in found[0]} == {json.dumps(one) for one in found[1]}
+    assert "leave it or engine out" in run("run", whole, "--jobs", "2", "--engine", "ray").error
+    assert "ridge is not among the protocols" in run("run", write(whole, shots_of={"ridge": [1]})).error
+
+
+def test_some_pairs_are_trained(run: Run, tmp_path: Path, own: Path, images: list[str]) -> None:
+    (own / "protocols").mkdir()
+    (own / "protocols" / "brief.toml").write_text(RECIPE.format(id="brief"))
+    some = {"protocol": "brief", "mode": "scratch", "shots": [1], "models": ["tiny"], "datasets": ["*reds"]}
+    whole = write(tmp_path / "some.toml", datasets=images, protocols=[], finetune=some)
+    planned = json.loads(run("run", whole, "--dry-run", "--json").out)["pairs"]
+    assert [one["dataset"] for one in planned if one["trainings"]] == ["folder:reds"]
+    done = run("run", whole, "--json")
+    assert [one["model"] for one in json.loads(done.out)["results"]] == ["tiny"], done.err
+
+
+@pytest.mark.usefixtures("sources")
+def test_a_checkpoint_that_is_made_is_in_one_part(tmp_path: Path) -> None:
+    from probebench.api.declared import declare
+
+    table = {"recipes": "few_*", "sources": ["drawn"], "samples": 4, "runs": [0, 1]}
+    whole = write(tmp_path / "made.toml", datasets=["digits", "letters", "fashion_mnist"], pretrain=[table])
+    parts = [declare(whole, shard=f"{part}/4") for part in range(1, 5)]
+    made = [[one.checkpoint for one in part.made] for part in parts]
+    assert sorted(map(len, made)) == [1, 1, 1, 1] and len({name for names in made for name in names}) == 4
+    for names, part in zip(made, parts, strict=True):
+        assert [spec.id for spec, _ in part.pairs if spec.id in names] == names * 3
+
+
 def test_shards_divide_the_whole_whatever_is_on_the_machine(run: Run, tmp_path: Path) -> None:
     from probebench.api.declared import declare
 

@@ -14,9 +14,9 @@ from probebench.evaluation.many import results_or_errors
 from probebench.evaluation.record import Measured, measured_result
 from probebench.evaluation.stored import stored_or_compute
 from probebench.results.metrics import image_scores
+from probebench.results.predictions import Predictions
 from probebench.results.schema import Trial
 from probebench.results.stats import interval
-from probebench.results.store import Predictions
 from tests.evaluation.conftest import Make
 
 TRUE = np.array([0, 0, 1, 1, 2, 2, 3, 3])

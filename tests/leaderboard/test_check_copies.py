@@ -16,7 +16,7 @@ from probebench.leaderboard.check_copies import check_copies, check_names, check
 from probebench.leaderboard.sketch import Errors, Sketch
 from probebench.leaderboard.verify import verify
 from probebench.registry import CheckpointSpec, Registry
-from probebench.results.store import Predictions
+from probebench.results.predictions import Predictions
 from tests.leaderboard.tampering import MODEL, SHIPPED, Submission, make_submission
 from tests.results.make import result, trial
 

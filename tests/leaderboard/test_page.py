@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from probebench.leaderboard.page import page_data
+from probebench.results.predictions import Predictions
 from probebench.results.schema import Result
-from probebench.results.store import Predictions
 from tests.results.make import checkpoint, result, trial
 
 TRUE = np.repeat([0, 1], [90, 10])

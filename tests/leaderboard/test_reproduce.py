@@ -12,8 +12,9 @@ import pytest
 from probebench.leaderboard import reproduce
 from probebench.leaderboard.verify import verify
 from probebench.registry import Registry
+from probebench.results.predictions import Predictions
 from probebench.results.schema import Result
-from probebench.results.store import Predictions, read_predictions
+from probebench.results.store import read_predictions
 from tests.conftest import Ran
 from tests.leaderboard.tampering import MODEL, SHIPPED
 

@@ -8,9 +8,9 @@ from probebench.errors import ResultError
 from probebench.leaderboard.scores import Scores
 from probebench.results.cells import Cell, gather
 from probebench.results.metrics import image_scores
+from probebench.results.predictions import Predictions
 from probebench.results.schema import Result
 from probebench.results.stats import interval, paired
-from probebench.results.store import Predictions
 from tests.results.make import result, trial
 
 TRUE = np.repeat([0, 1, 2], [60, 30, 10])

@@ -11,6 +11,8 @@ import pytest
 from probebench.errors import UsageError
 from probebench.leaderboard.verify import Verified, verify
 from probebench.registry import Registry
+from probebench.results.packed import read_pack, write_pack
+from probebench.results.store import pack_results, result_files
 from tests.conftest import Ran
 from tests.leaderboard.hostile import KNOWN
 from tests.leaderboard.tampering import LEADERBOARD, MODEL, SHIPPED, Submission, make_submission
@@ -38,8 +40,37 @@ def said(verified: Verified) -> str:
 def test_what_is_shipped_passes(check: Callable[[Path], Verified]) -> None:
     verified = check(LEADERBOARD)
     assert verified.ok, said(verified)
-    assert verified.scored == len(list(LEADERBOARD.glob("*/*/*/*.json"))) >= 16
+    assert verified.scored == len(list(result_files(LEADERBOARD / "results"))) >= 16
     assert not any("digits" in one.file for one in verified.findings.unchecked)
+
+
+def test_packed_results_are_checked_like_others(
+    original: Path, check: Callable[[Path], Verified], tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    shutil.copytree(original, results / MODEL, ignore=shutil.ignore_patterns("*.toml", "manifest.json"))
+    assert [why for _, why in pack_results(results)] == [None]
+    verified = check(results)
+    (pack,) = results.glob("*/*.zip")
+    # Its weights are of no entry of the registry: that is all.
+    before = {line.partition(": ")[2] for line in said(verified).splitlines()}
+    assert verified.scored == 4 and all("is not in the registry" in line for line in before)
+
+    texts = read_pack(pack).texts
+    runs = [(name, json.loads(text), read_pack(pack).predictions(name)) for name, text in texts.items()]
+    write_pack(pack, [(name, said | {"mean": 0.999}, predictions) for name, said, predictions in runs])
+    assert said(check(results)).count("mean is 0.999") == 4
+    write_pack(pack, [(name, said | {"model": "lite\u202eo"}, predictions) for name, said, predictions in runs])
+    assert said(check(results)).count("which its folder is not") == 4
+    pack.rename(pack.with_name("other.zip"))
+    assert "of data set 'digits', which its folder is not" in said(check(results))
+    (results / MODEL / "other.zip").write_bytes(b"PK\x03\x04")
+    assert "no .zip file" in said(check(results))
+
+
+def test_a_submission_holds_no_pack(submission: Submission, check: Callable[[Path], Verified]) -> None:
+    (submission.folder / "digits.zip").write_bytes(b"PK\x03\x04")
+    assert "digits.zip: does not belong here" in said(check(submission.folder))
 
 
 def test_a_fresh_submission_passes_from_every_folder(

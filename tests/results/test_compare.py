@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from probebench.results.compare import comparable, compare, rank_shifts
-from probebench.results.store import Predictions
+from probebench.results.predictions import Predictions
 from tests.results.make import result, trial
 
 

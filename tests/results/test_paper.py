@@ -7,8 +7,8 @@ import pytest
 
 from probebench.registry.entry import ShortClass
 from probebench.results.paper import latex, markdown, tables
+from probebench.results.predictions import Predictions
 from probebench.results.schema import Result
-from probebench.results.store import Predictions
 from tests.results.make import result, trial
 
 TRUE = np.arange(1000) % 4

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from probebench.results.metrics import image_scores, mean_score
+from probebench.results.predictions import Predictions
 from probebench.results.schema import Result
 from probebench.results.scores import counted_trials, draw_scores, has_score, score_of
 from probebench.results.stats import interval
-from probebench.results.store import Predictions
 from tests.results.make import result, trial
 
 TRUE = np.repeat([0, 1, 2], [60, 30, 10])

@@ -7,8 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from probebench.errors import ResultError
+from probebench.results.predictions import Predictions
 from probebench.results.store import (
-    Predictions,
     read_predictions,
     read_result,
     result_files,

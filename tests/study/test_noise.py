@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from probebench.results.predictions import Predictions
 from probebench.results.schema import Result
-from probebench.results.store import Predictions
 from probebench.study.noise import Noise
 from probebench.study.observations import Observation, observations
 from tests.study.make import LEVELS, Pretraining, results

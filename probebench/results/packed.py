@@ -1,0 +1,146 @@
+"""Packs: all runs of one checkpoint on one data set in one small file, MODEL/DATASET.zip.
+
+A pack holds
+
+    results.jsonl   the runs' JSON, a line each, in the order of their names (those of their predictions)
+    test_ids.json   the test images, which all runs share
+    y_true.npy      their labels (images,)
+    y_pred.npy      (images, trials of all runs), the images in the order of their labels, in the smallest integers
+
+Predictions of one image lie side by side, and so do images of one class: alike values compress. A run in a pack is
+named by a path as of a folder, MODEL/DATASET.zip/NAME.json; the digest in its JSON is that of its arrays.
+"""
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from probebench.arrays import Labels
+from probebench.errors import ResultError
+from probebench.files import write_whole
+from probebench.outside import JSON_VALUES
+from probebench.results.archive import opened_archive, read_packed
+from probebench.results.predictions import Predictions
+
+SUFFIX = ".zip"
+_MEMBERS = ("results.jsonl", "test_ids.json", "y_true.npy", "y_pred.npy")
+# Packs that are kept unpacked in memory: some 300 kB each of ten thousand images in 27 trials.
+_KEPT = 256
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What a pack holds.
+
+    Attributes:
+        texts: The JSON text of each run, by its file's name.
+        trials: The columns of ``y_pred`` of each run, likewise.
+        test_ids: The test images.
+        y_true: Their labels (images,).
+        y_pred: Predictions (images, trials of all runs).
+    """
+
+    texts: Mapping[str, bytes]
+    trials: Mapping[str, slice]
+    test_ids: tuple[str, ...]
+    y_true: Labels
+    y_pred: Labels
+
+    def predictions(self, name: str) -> Predictions:
+        """Returns the predictions of one run."""
+        return Predictions(self.test_ids, self.y_true, self.y_pred[:, self.trials[name]].T.astype(np.int64))
+
+
+def is_packed(path: Path) -> bool:
+    """Says whether the path of a run lies in a pack."""
+    return path.parent.suffix == SUFFIX
+
+
+def read_pack(path: Path) -> Packed:
+    """Reads a pack, trusting nothing in it.
+
+    Raises:
+        ResultError: It cannot be read, is damaged, or holds anything else; the line names no file.
+    """
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise ResultError(f"cannot be read ({error.strerror})") from error
+    return _read(path, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=_KEPT)
+def _read(path: Path, modified: int, size: int) -> Packed:
+    with opened_archive(path, SUFFIX, _MEMBERS) as archive:
+        lines = archive.read("results.jsonl").splitlines()
+        ids = json.loads(archive.read("test_ids.json"))
+        y_true, columns = read_packed(archive)
+        if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids) or len(ids) != len(y_true):
+            raise ResultError("test_ids.json is no list of as many ids as there are labels")
+        texts: dict[str, bytes] = {}
+        trials: dict[str, slice] = {}
+        stop = 0
+        for line in lines:
+            if line.count(b",") > JSON_VALUES:
+                raise ResultError("a result has more values than any has")
+            said = json.loads(line)
+            file, count = said["predictions"]["file"], len(said["trials"])
+            name = Path(file).with_suffix(".json").name
+            if name in texts or Path(name).with_suffix(".npz").name != file:
+                raise ResultError(f"a run's predictions are called {ascii(file)[:80]}")
+            texts[name], trials[name] = line, slice(stop, stop + count)
+            stop += count
+        if stop != columns.shape[1] or list(texts) != sorted(texts):
+            raise ResultError(f"holds {columns.shape[1]} trials, and its results tell of {stop}, in another order")
+        predicted = np.empty_like(columns)
+        labels = y_true.astype(np.int64)
+        predicted[_order(labels)] = columns
+    return Packed(texts, trials, tuple(ids), labels, predicted)
+
+
+def write_pack(path: Path, runs: Sequence[tuple[str, Mapping[str, object], Predictions]]) -> None:
+    """Writes a pack; the same runs give the same bytes.
+
+    Args:
+        path: MODEL/DATASET.zip.
+        runs: Name, JSON values and predictions of each, all of the same test images.
+    """
+    runs = sorted(runs, key=lambda run: run[0])
+    first = runs[0][2]
+    lines, rows = [], []
+    for name, values, predictions in runs:
+        file = Path(name).with_suffix(".npz").name
+        said = {**values, "predictions": {"file": file, "sha256": predictions.digest}}
+        lines.append(json.dumps(said, separators=(",", ":")))
+        rows.append(predictions.y_pred)
+    columns = np.vstack(rows)[:, _order(first.y_true)].T
+    members = {
+        "results.jsonl": "".join(f"{line}\n" for line in lines).encode(),
+        "test_ids.json": json.dumps(first.test_ids, indent=0).encode(),
+        "y_true.npy": _bytes(first.y_true),
+        "y_pred.npy": _bytes(columns),
+    }
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, content in members.items():
+            # The moment of a member stays that of the format's beginning.
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED, 9)
+    write_whole(path, buffer.getvalue())
+
+
+def _order(y_true: Labels) -> Labels:
+    return np.argsort(y_true, kind="stable")
+
+
+def _bytes(values: Labels) -> bytes:
+    low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
+    dtype = np.result_type(np.min_scalar_type(low), np.min_scalar_type(high))
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(values, dtype=dtype))
+    return buffer.getvalue()
