@@ -7,9 +7,12 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from probebench.leaderboard.check_across import ResultFile
 from probebench.leaderboard.rules import from_scratch, in_words_of
-from probebench.leaderboard.sketch import FEW, Sketch
+from probebench.leaderboard.sketch import FEW, Errors, Sketch
 from probebench.registry.schema import CheckpointSpec
 from probebench.results.cells import CellKey
 from probebench.results.schema import Trial
@@ -17,6 +20,10 @@ from probebench.results.schema import Trial
 # Errors that two share, of who makes fewer, above which one is a copy of the other. Of what ships no two networks share
 # more than 0.65, and no two draws of one network more than that.
 _COPY = 0.85
+# What must be left of that share once the errors that any two share who confuse the same classes are taken off.
+_BEYOND = 0.75
+# Standard errors of an estimated share below which no pair is looked at closely.
+_ERRORS = 4
 # Who makes so many times the other's errors is no copy worth having, and too unlike for an estimate.
 _UNLIKE = 3
 # Letters of other scripts, and digits, that read as Latin letters, beside those that Unicode itself folds.
@@ -59,7 +66,7 @@ def check_repeats(trials: Sequence[Trial], sketch: Sketch) -> Iterator[str]:
     for number, (trial, errors) in enumerate(zip(trials, sketch.trials, strict=True)):
         for before, other in zip(trials[:number], sketch.trials[:number], strict=True):
             # A network that says one thing of everything says it in every draw.
-            if errors.count >= FEW and not errors.constant and errors.shared(other) > _COPY:
+            if errors.count >= FEW and not errors.constant and _are_one(errors, other):
                 yield f"{in_words_of(trial)} has the predictions of {in_words_of(before)}"
                 return
 
@@ -97,8 +104,10 @@ def _same_predictions(entered: Iterable[ResultFile]) -> Iterator[tuple[Path, str
         name = one.sketch.part, result.kind, result.mode, result.protocol, result.shots, len(result.trials)
         groups[name].append((one.sketch, one))
     for group in groups.values():
+        near = _near([sketch.errors for sketch, _ in group])
         for number, (sketch, one) in enumerate(group):
-            for other, first in group[:number]:
+            for place in np.flatnonzero(near[number, :number]):
+                other, first = group[place]
                 if first.result.model != one.result.model and _is_copy(sketch, other):
                     share = round(100 * sketch.errors.shared(other.errors))
                     yield (
@@ -108,6 +117,30 @@ def _same_predictions(entered: Iterable[ResultFile]) -> Iterator[tuple[Path, str
                     break
 
 
+def _near(errors: Sequence[Errors]) -> npt.NDArray[np.bool_]:
+    """Returns which pairs (n, n) may share so many errors: by all hashes below the least of their largest ones.
+
+    Below it everybody's hashes are known, so all pairs are counted by one product of sparse matrices.
+    """
+    from scipy.sparse import csr_array
+
+    last = min((one.smallest[-1] for one in errors if one.count > len(one.smallest)), default=np.uint64(2**64 - 1))
+    kept = [one.smallest[one.smallest <= last] for one in errors]
+    columns = np.unique(np.concatenate(kept), return_inverse=True)[1]
+    counts = np.array([len(one) for one in kept])
+    shape = len(errors), len(columns)
+    holds = csr_array((np.ones(len(columns)), columns, np.concatenate([[0], counts.cumsum()])), shape)
+    least = np.minimum.outer(counts, counts)
+    noise = _ERRORS * np.sqrt(_COPY * (1 - _COPY) / np.maximum(least, 1))
+    near: npt.NDArray[np.bool_] = (holds @ holds.T).toarray() >= (_COPY - noise) * least
+    return near
+
+
 def _is_copy(one: Sketch, other: Sketch) -> bool:
     few, many = sorted((one.errors.count, other.errors.count))
-    return few >= FEW and many <= _UNLIKE * few and not one.errors.constant and one.errors.shared(other.errors) > _COPY
+    close = few >= FEW and many <= _UNLIKE * few and not one.errors.constant
+    return close and _are_one(one.errors, other.errors)
+
+
+def _are_one(one: Errors, other: Errors) -> bool:
+    return one.shared(other) > _COPY and one.beyond_chance(other) > _BEYOND

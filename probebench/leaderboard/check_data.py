@@ -91,6 +91,8 @@ def check_against_data(
 
 def _check_skipped(skipped: set[str], dataset: "Dataset") -> Iterator[str]:
     """Yields images that were left out of a result and can be read here."""
+    if not skipped:
+        return
     places = {name: (part, at) for part in dataset.splits.values() for at, name in enumerate(part.ids)}
     for name in sorted(skipped):
         if name not in places:

@@ -19,11 +19,21 @@ Hashes = npt.NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class Errors:
-    """A set of wrong predictions: how many, the smallest hashes of them, and whether all are of one class."""
+    """A set of wrong predictions.
+
+    Attributes:
+        count: How many.
+        smallest: The smallest hashes of them.
+        constant: Whether all are of one class.
+        confused: The pairs of true and predicted label that occur most, ascending.
+        rates: Of each such pair n / sqrt(N): n images of the N of that class (in all trials) are taken for the other.
+    """
 
     count: int
     smallest: Hashes
     constant: bool
+    confused: Hashes
+    rates: npt.NDArray[np.float64]
 
     def shared(self, other: "Errors") -> float:
         """Estimates the share of the smaller set that is in the other: the same images with the same wrong labels.
@@ -35,6 +45,17 @@ class Errors:
         common = float(both.mean()) if len(together) else 0.0
         shared = common / (1 + common) * (self.count + other.count)
         return min(shared / max(min(self.count, other.count), 1), 1.0)
+
+    def beyond_chance(self, other: "Errors") -> float:
+        """Returns what of ``shared`` is more than two would share that confuse the same classes as often as these do.
+
+        Two that take most images of rare classes for the common one share such errors whatever they know of an image.
+        As in Cohen's kappa, 1 is a copy and 0 is chance.
+        """
+        _, mine, theirs = np.intersect1d(self.confused, other.confused, assume_unique=True, return_indices=True)
+        # Of N images, n and m are taken for a class by either: n m / N by both, if they know nothing of each other.
+        chance = float(self.rates[mine] @ other.rates[theirs]) / max(min(self.count, other.count), 1)
+        return (self.shared(other) - chance) / max(1 - chance, 1e-9)
 
 
 @dataclass(frozen=True)
@@ -54,12 +75,14 @@ class Sketch:
     @classmethod
     def of(cls, predictions: Predictions) -> "Sketch":
         """Sketches predictions whose arrays are known to fit together."""
-        wrong = [_codes(row, predictions.y_true) for row in predictions.y_pred]
+        y_true = predictions.y_true
+        wrong = [_codes(row, y_true) for row in predictions.y_pred]
         whole = [codes + np.uint64(number) * _ROW for number, codes in enumerate(wrong)]
+        sizes = np.bincount(y_true)
         return cls(
             part=fingerprint({"ids": list(predictions.test_ids), "labels": predictions.y_true.tolist()}),
-            errors=_errors(np.concatenate(whole)),
-            trials=tuple(_errors(codes) for codes in wrong),
+            errors=_errors(np.concatenate(whole), y_true, sizes * len(wrong)),
+            trials=tuple(_errors(codes, y_true, sizes) for codes in wrong),
         )
 
 
@@ -73,9 +96,16 @@ def _codes(row: Labels, y_true: Labels) -> Hashes:
     return places.astype(np.uint64) * _IMAGE + row[places].astype(np.uint64)
 
 
-def _errors(codes: Hashes) -> Errors:
+def _errors(codes: Hashes, y_true: Labels, sizes: Labels) -> Errors:
+    """Sketches a set of wrong predictions, given the true labels and how often each class could have been taken."""
     # splitmix64's last steps.
     mixed = codes.copy()
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    return Errors(len(codes), np.sort(mixed)[:_KEPT], len(np.unique(codes & _LABEL)) < 2)
+    labels = codes & _LABEL
+    truths = y_true[(codes // _IMAGE & _LABEL).astype(np.int64)].astype(np.uint64)
+    pairs, often = np.unique(truths * _IMAGE + labels, return_counts=True)
+    most = np.sort(np.argsort(-often, kind="stable")[:_KEPT])
+    confused = pairs[most]
+    rates = often[most] / np.sqrt(sizes[(confused // _IMAGE).astype(np.int64)])
+    return Errors(len(codes), np.sort(mixed)[:_KEPT], len(np.unique(labels)) < 2, confused, rates)

@@ -77,6 +77,30 @@ def test_networks_that_err_on_the_same_hard_images_are_no_copies() -> None:
     assert not list(check_copies([entered("one", perfect), entered("two", perfect)]))
 
 
+def test_networks_that_take_rare_classes_for_the_common_one_are_no_copies() -> None:
+    """Untrained, or hardly trained, on classes of unequal size: nearly all errors are forced, and say nothing."""
+    truth = np.where(np.arange(1000) < 850, 0, 1 + np.arange(1000) % 4)
+
+    def lazy(seed: int, finds: float = 0.08) -> Sketch:
+        random = np.random.default_rng(seed)
+        found = random.random((3, 1000)) < np.where(truth == 0, 0.99, finds)
+        return Sketch.of(Predictions(IDS, truth, np.where(found, truth, (truth == 0).astype(int))))
+
+    one, other = lazy(1), lazy(2)
+    assert one.errors.shared(other.errors) > 0.85 and one.errors.beyond_chance(other.errors) < 0.4
+    held = [replace(entered(name, OWN[:3]), sketch=sketch) for name, sketch in (("one", one), ("two", other))]
+    assert not list(check_copies(held))
+    same = [replace(held[0], sketch=one), replace(held[1], sketch=lazy(1))]
+    assert len(list(check_copies(same))) == 1
+
+
+def test_among_many_a_copy_is_found(seed: int = 3) -> None:
+    nets = [guesses(0.5 + number / 250, number) for number in range(100)]
+    held = [entered(f"net-{place}", one, weights_digest=f"{place:064x}") for place, one in enumerate(nets)]
+    copy = np.where(np.random.default_rng(seed).random(OWN.shape) < 0.03, TRUE, nets[50])
+    assert [path.parts[0] for path, _ in check_copies([*held, entered("copy", copy)])] == ["copy"]
+
+
 def test_other_weights_and_another_arithmetic() -> None:
     same = [entered("one", OWN), entered("two", guesses(0.7, 2), weights_digest=f"{sum(map(ord, 'one')):064x}")]
     assert [what for _, what in check_copies(same)] == ["its weights are those of one, under another id"]
@@ -176,5 +200,5 @@ def test_the_same_results_under_another_id_are_refused_beside_the_first(shipped:
 
 
 def test_errors_of_nothing_share_nothing() -> None:
-    nothing = Errors(0, np.array([], dtype=np.uint64), True)
+    nothing = Errors(0, np.array([], dtype=np.uint64), True, np.array([], dtype=np.uint64), np.array([]))
     assert nothing.shared(nothing) == 0
