@@ -15,7 +15,7 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -30,8 +30,9 @@ from probebench.results.predictions import Predictions
 
 SUFFIX = ".zip"
 _MEMBERS = ("results.jsonl", "test_ids.json", "y_true.npy", "y_pred.npy")
-# Packs that are kept unpacked in memory: some 300 kB each of ten thousand images in 27 trials.
-_KEPT = 256
+# Packs that are kept unpacked in memory, some 300 kB each of ten thousand images in 27 trials; and lists of test
+# images, which are the same in all packs of a data set.
+_KEPT, _KEPT_IDS = 1024, 32
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Packed:
         test_ids: The test images.
         y_true: Their labels (images,).
         y_pred: Predictions (images, trials of all runs).
+        sound: Names of runs whose arrays are known to be those that their JSON names.
     """
 
     texts: Mapping[str, bytes]
@@ -51,10 +53,19 @@ class Packed:
     test_ids: tuple[str, ...]
     y_true: Labels
     y_pred: Labels
+    sound: set[str] = field(default_factory=set)
 
-    def predictions(self, name: str) -> Predictions:
-        """Returns the predictions of one run."""
-        return Predictions(self.test_ids, self.y_true, self.y_pred[:, self.trials[name]].T.astype(np.int64))
+    def predictions(self, name: str, digest: str) -> Predictions:
+        """Returns the predictions of one run.
+
+        Raises:
+            ResultError: They have another digest.
+        """
+        found = Predictions(self.test_ids, self.y_true, self.y_pred[:, self.trials[name]].T.astype(np.int64))
+        if name not in self.sound and found.digest != digest:
+            raise ResultError(f"holds other predictions of {name} than its result names")
+        self.sound.add(name)
+        return found
 
 
 def is_packed(path: Path) -> bool:
@@ -79,10 +90,10 @@ def read_pack(path: Path) -> Packed:
 def _read(path: Path, modified: int, size: int) -> Packed:
     with opened_archive(path, SUFFIX, _MEMBERS) as archive:
         lines = archive.read("results.jsonl").splitlines()
-        ids = json.loads(archive.read("test_ids.json"))
+        ids = _ids(archive.read("test_ids.json"))
         y_true, columns = read_packed(archive)
-        if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids) or len(ids) != len(y_true):
-            raise ResultError("test_ids.json is no list of as many ids as there are labels")
+        if len(ids) != len(y_true):
+            raise ResultError(f"names {len(ids)} images, and has {len(y_true)} labels")
         texts: dict[str, bytes] = {}
         trials: dict[str, slice] = {}
         stop = 0
@@ -101,7 +112,15 @@ def _read(path: Path, modified: int, size: int) -> Packed:
         predicted = np.empty_like(columns)
         labels = y_true.astype(np.int64)
         predicted[_order(labels)] = columns
-    return Packed(texts, trials, tuple(ids), labels, predicted)
+    return Packed(texts, trials, ids, labels, predicted)
+
+
+@lru_cache(maxsize=_KEPT_IDS)
+def _ids(content: bytes) -> tuple[str, ...]:
+    ids = json.loads(content)
+    if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
+        raise ResultError("test_ids.json is no list of ids")
+    return tuple(ids)
 
 
 def write_pack(path: Path, runs: Sequence[tuple[str, Mapping[str, object], Predictions]]) -> None:

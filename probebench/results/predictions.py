@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -20,7 +21,12 @@ class Predictions:
     @property
     def digest(self) -> str:
         """The sha256 of ids, labels and predictions."""
-        found = hashlib.sha256(json.dumps(self.test_ids).encode())
+        found = hashlib.sha256(_ids_digest(self.test_ids))
         for array in (self.y_true, self.y_pred):
             found.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
         return found.hexdigest()
+
+
+@lru_cache(maxsize=32)
+def _ids_digest(ids: tuple[str, ...]) -> bytes:
+    return hashlib.sha256(json.dumps(ids).encode()).digest()

@@ -47,7 +47,7 @@ def read_result(path: Path) -> Result:
     """
     again = "remove it and run eval again"
     try:
-        content = _packed(path).texts[path.name] if is_packed(path) else read_json(path)
+        content = _content(path)
         if (version := newer_schema(content)) is not None:
             raise ResultError(f"result {path} {version}")
         return Result.model_validate_json(content)
@@ -64,15 +64,25 @@ def read_result(path: Path) -> Result:
         raise ResultError(f"result {path} is damaged ({one_line(error, 100)}); {again}") from error
 
 
+def _content(path: Path) -> bytes:
+    if not is_packed(path):
+        return read_json(path)
+    try:
+        return _packed(path).texts[path.name]
+    except ResultError as error:
+        raise _told(path, error) from error
+
+
 def _packed(path: Path) -> Packed:
     """Returns the pack that a run lies in."""
-    try:
-        pack = read_pack(path.parent)
-    except ResultError as error:
-        raise ResultError(f"pack {path.parent} {error}; fetch it again, or remove it and run eval again") from error
+    pack = read_pack(path.parent)
     if path.name not in pack.texts:
-        raise ResultError(f"pack {path.parent} holds no {path.name}")
+        raise ResultError(f"holds no {path.name}")
     return pack
+
+
+def _told(path: Path, error: ResultError) -> ResultError:
+    return ResultError(f"pack {path.parent} {error}; fetch it again, or remove it and run eval again")
 
 
 class _Schema(BaseModel):
@@ -99,10 +109,10 @@ def read_predictions(path: Path, result: Result) -> Predictions:
     if result.predictions is None:
         raise ResultError(f"result {path} has no predictions: it was published, not measured")
     if is_packed(path):
-        packed = _packed(path).predictions(path.name)
-        if packed.digest != result.predictions["sha256"]:
-            raise ResultError(f"predictions of {path.name} in {path.parent} are not those that it names")
-        return packed
+        try:
+            return _packed(path).predictions(path.name, result.predictions["sha256"])
+        except ResultError as error:
+            raise _told(path, error) from error
     file = path.parent / Path(result.predictions["file"]).name
     if not file.is_file() or file_sha256(file) != result.predictions["sha256"]:
         raise ResultError(f"predictions {file} are missing or not those of {path.name}; remove both and run eval again")

@@ -57,7 +57,10 @@ def test_packed_results_are_checked_like_others(
     assert verified.scored == 4 and all("is not in the registry" in line for line in before)
 
     texts = read_pack(pack).texts
-    runs = [(name, json.loads(text), read_pack(pack).predictions(name)) for name, text in texts.items()]
+    said_of = {name: json.loads(text) for name, text in texts.items()}
+    runs = [
+        (name, one, read_pack(pack).predictions(name, one["predictions"]["sha256"])) for name, one in said_of.items()
+    ]
     write_pack(pack, [(name, said | {"mean": 0.999}, predictions) for name, said, predictions in runs])
     assert said(check(results)).count("mean is 0.999") == 4
     write_pack(pack, [(name, said | {"model": "lite\u202eo"}, predictions) for name, said, predictions in runs])

@@ -103,13 +103,13 @@ def test_any_predictions_come_back(
     write_pack(path, runs)
     read = read_pack(path)
     for name, values, predictions in runs:
-        again = read.predictions(name)
+        again = read.predictions(name, predictions.digest)
         assert again.digest == predictions.digest and again.test_ids == ids
         assert np.array_equal(again.y_true, y_true) and np.array_equal(again.y_pred, predictions.y_pred)
         assert json.loads(read.texts[name])["trials"] == values["trials"]
 
 
-def _changed(change: Callable[[dict[str, bytes]], None]) -> Callable[[Path], None]:
+def _changed(change: Callable[[dict[str, bytes]], object]) -> Callable[[Path], None]:
     """Returns what writes a pack again with other members."""
 
     def write(path: Path) -> None:
@@ -140,8 +140,8 @@ def _npy(values: object) -> bytes:
         (_changed(lambda members: members.update({"results.jsonl": b"[1]\n"})), "TypeError"),
         (_changed(lambda members: members.update({"results.jsonl": b"," * 60_000})), "more values than any has"),
         (_changed(lambda members: members.update({"results.jsonl": members["results.jsonl"] * 2})), "are called"),
-        (_changed(lambda members: members.update({"test_ids.json": b'["a"]'})), "no list of as many ids"),
-        (_changed(lambda members: members.update({"test_ids.json": b"[1, 2, 3, 4]"})), "no list of as many ids"),
+        (_changed(lambda members: members.update({"test_ids.json": b'["a"]'})), "names 1 images, and has 4"),
+        (_changed(lambda members: members.update({"test_ids.json": b"[1, 2, 3, 4]"})), "no list of ids"),
         (_changed(lambda members: members.update({"y_pred.npy": _npy(np.zeros((4, 2), int))})), "holds 2 trials"),
         (_changed(lambda members: members.update({"y_pred.npy": _npy(np.zeros((3, 3), int))})), "holds 4 labels"),
         (_changed(lambda members: members.update({"y_pred.npy": _npy(np.zeros((4, 3)))})), "has dtype float64"),
@@ -167,7 +167,7 @@ def test_predictions_that_were_changed_in_a_pack_are_refused(pack: Path) -> None
 
     _changed(one_more_right)(pack)
     first, second = result_files(pack.parent.parent)
-    with pytest.raises(ResultError, match="not those that it names"):
+    with pytest.raises(ResultError, match="other predictions of probe-default-1-abcdef01.json"):
         read_predictions(first, read_result(first))
     read_predictions(second, read_result(second))
 
