@@ -24,10 +24,10 @@ ALLOWED = {
     "training": BASE | {"datasets"},
     "finetuning": BASE | {"training", "evaluation", "backbones", "probes", "cache", "results", "datasets"},
     "pretraining": BASE | {"training", "backbones", "datasets"},
-    "leaderboard": BASE | {"results"},
+    "leaderboard": BASE | {"results", "plots"},
     "plots": BASE | {"results"},
     "study": BASE | {"results", "plots"},
-    "tools": BASE | {"backbones", "cli", "probes"},
+    "tools": BASE | {"api", "backbones", "cli", "probes", "study"},
     "api": BASE
     | {"backbones", "datasets", "cache", "probes", "results", "extraction", "evaluation", "training", "finetuning"}
     | {"pretraining", "study", "leaderboard"},

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pandas
 
     from probebench.api.features import Features
+    from probebench.registry import Registry
     from probebench.results.predictions import Predictions
     from probebench.results.schema import Result
     from probebench.study.ask import Study
@@ -139,7 +140,6 @@ def run_study(
         UsageError: There are no results with a score, the tolerance is below 1, or the share is none.
     """
     from probebench.registry import Registry
-    from probebench.study.ask import study
     from probebench.study.report import write_report
 
     if not 1 <= size_tolerance < float("inf"):
@@ -150,8 +150,19 @@ def run_study(
         raise UsageError(f"shared concepts {shared_concepts:g} is a share of test images, from 0 to 1")
     held = read_results(results)
     entries = Registry.load_leniently(entry_folders(()))
+    found = _study(held, entries, size_tolerance=size_tolerance, shared_concepts=shared_concepts)
+    if not found.asked:
+        raise UsageError(f"no results with a score in {_named(results)}; {_MEND}, or name another folder")
+    if out is not None:
+        write_report(found, Path(out))
+    return found
+
+
+def _study(held: Results, entries: "Registry", *, size_tolerance: float, shared_concepts: float) -> "Study":
+    from probebench.study.ask import study
+
     names = {result.dataset for result in held} & set(entries.datasets)
-    found = study(
+    return study(
         held,
         read=_reader(held),
         # Of guessing: one in as many as there are classes.
@@ -161,11 +172,6 @@ def run_study(
         entries=entries.sources,
         shared_share=shared_concepts,
     )
-    if not found.asked:
-        raise UsageError(f"no results with a score in {_named(results)}; {_MEND}, or name another folder")
-    if out is not None:
-        write_report(found, Path(out))
-    return found
 
 
 def _reader(results: Results) -> "Callable[[Result], Predictions | None]":
@@ -186,7 +192,9 @@ def _reader(results: Results) -> "Callable[[Result], Predictions | None]":
 
 
 def build_leaderboard(results: ResultsLike = "results", *, registry: Folders = (), out: Path_ = "site") -> Path:
-    """Writes the leaderboard's page: one file with table, plots and cards, which needs no network.
+    """Writes the leaderboard's page: one file with the answer, table, plots and cards, which needs no network.
+
+    Beside it come the study's report (``study/study.html``), and the rows as ``board.csv`` and ``board.json``.
 
     Where reproductions lie beside a folder of results (``leaderboard/reproductions`` beside ``leaderboard/results``),
     what they cover is ranked, and all else behind a switch.
@@ -207,12 +215,17 @@ def build_leaderboard(results: ResultsLike = "results", *, registry: Folders = (
     from probebench.leaderboard.site import build_site
     from probebench.registry import Registry
     from probebench.results.store import read_predictions
+    from probebench.study.observations import SAME_SIZE
+    from probebench.study.report import write_report
 
     held = read_results(results)
     files = {id(result): path for path, result in zip(held.paths, held, strict=True)}
     folders = [] if isinstance(results, Results) else [Path(os.fspath(one)) for one in listed(results)]
     # A board of results does not fail because some other entry is malformed.
     entries = Registry.load_leniently(entry_folders(registry))
+    study = _study(held, entries, size_tolerance=SAME_SIZE, shared_concepts=1.0)
+    if study.asked:
+        write_report(study, Path(out) / "study", board="../index.html")
     return build_site(
         list(held),
         Path(out),
@@ -222,4 +235,6 @@ def build_leaderboard(results: ResultsLike = "results", *, registry: Folders = (
         entries.datasets,
         read_reproductions(folders),
         entries.sources,
+        study.as_dict()["claims"],
+        "study/study.html" if study.asked else None,
     )

@@ -40,6 +40,7 @@ def facts(result: Result, entries: Mapping[str, CheckpointSpec]) -> dict[str, An
         "seen": said.samples_seen if said.samples_seen != "unknown" else None,
         "labels": plain(said.labels),
         "curation": plain(said.curation),
+        "noise": said.label_noise or None,
         "arch": plain(said.architecture),
         "layer": plain(said.layer),
         "features": said.features,

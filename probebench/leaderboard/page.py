@@ -1,11 +1,13 @@
 """Everything that the page shows, as data: entrants, views and their rankings."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from probebench.leaderboard.board import answers
 from probebench.leaderboard.card import commands, facts
+from probebench.leaderboard.opening import opening, sizes_apart
+from probebench.leaderboard.pairs import first_pairs
 from probebench.leaderboard.ranking import NOTES, Arranged, CellScores, Ranking, arrange, only_reproduced, rank
 from probebench.leaderboard.reproduction import Reproduced, Reproduction
 from probebench.leaderboard.scores import METRICS, Scores, Scoring
@@ -30,7 +32,7 @@ def page_data(
     reproductions: Sequence[Reproduction] = (),
     sources: Sources | None = None,
 ) -> dict[str, Any]:
-    """Returns the page's data, ready for JSON; scores are whole hundredths of a percent, to keep it small.
+    """Returns the page's data, ready for JSON; scores are whole ten-thousandths of a percent.
 
     Args:
         results: All of them, in any order.
@@ -56,30 +58,38 @@ def page_data(
     reproduced = Reproduced.of(reproductions)
     scores = Scores(predictions, versions, datasets, reproduced)
     tiers = ("reproduced", "all") if reproduced.known else ("all",)
+    sizes = sizes_apart(one.input_size for one in entrants if one.provenance == "measured")
     views = []
     for (setting, shots), held in sorted(
         arranged.items(), key=lambda item: (_setting_order(item[0][0]), shots_order(item[0][1]))
     ):
         for scoring in _scorings(results, predictions is not None):
             cells = _scored(held, scores, scoring)
-            views += [
-                {"setting": settings.index(setting), "shots": shots, "metric": scoring, "tier": tier}
-                | _view(only_reproduced(cells) if tier == "reproduced" else cells, scores, scoring, numbers)
-                for tier in tiers
-                if cells
-            ]
+            for size, part in _by_size(cells, sizes):
+                views += [
+                    {"setting": settings.index(setting), "shots": shots, "px": size, "metric": scoring, "tier": tier}
+                    | _view(only_reproduced(part) if tier == "reproduced" else part, scores, scoring, numbers)
+                    for tier in tiers
+                ]
     comparable, verdict = answers(result.checkpoint for result in results)
     names = entrant_names(entrants)
+    told = [_setting(one) for one in settings]
+    first = opening(views, tiers[0], told)
     return {
         "verdict": {"comparable": comparable, "text": verdict},
+        "first": first,
+        "pairs": _pairs(arranged, scores, first, views, settings, entrants, numbers) if predictions else {},
+        "sizes": sizes,
         "entrants": [
             _entrant(key, names[one].removeprefix(one.model), by_entrant[one], entries or {})
             | {"overlap": [overlap(by_entrant[one][0].result.checkpoint, own.name, sources or {}) for own in sets]}
             | {"again": _again(by_entrant[one], reproduced)}
             for one, key in _keys(entrants).items()
         ],
-        "datasets": [{"name": name} for name in _names(sets)],
-        "settings": [_setting(one) for one in settings],
+        "datasets": [
+            {"name": name, "metric": _metric(results, one)} for one, name in zip(sets, _names(sets), strict=True)
+        ],
+        "settings": told,
         "notes": NOTES,
         "tiers": tiers,
         "metrics": [
@@ -111,6 +121,41 @@ def _scored(held: Mapping[Entrant, Mapping[DataSet, Cell]], scores: Scores, scor
         for entrant, own in held.items()
     }
     return {entrant: own for entrant, own in found.items() if own}
+
+
+def _by_size(cells: CellScores, sizes: Sequence[int]) -> Iterator[tuple[int, CellScores]]:
+    """Yields the scores of all input sizes as 0, and those of each size that has not all of them."""
+    if cells:
+        yield 0, cells
+    for size in sizes:
+        own = {entrant: scores for entrant, scores in cells.items() if entrant.input_size == size}
+        if 0 < len(own) < len(cells):
+            yield size, own
+
+
+def _pairs(
+    arranged: Arranged,
+    scores: Scores,
+    first: Mapping[str, Any],
+    views: Sequence[Mapping[str, Any]],
+    settings: Sequence[Setting],
+    entrants: Sequence[Entrant],
+    numbers: "_Numbers",
+) -> dict[int, list[list[Any]]]:
+    """Returns the paired differences of the first lines of the view that the page opens on."""
+    view = next(
+        (
+            one
+            for one in views
+            if all(one[key] == first[key] for key in ("setting", "shots", "px")) and one["metric"] == "own"
+        ),
+        None,
+    )
+    if view is None:
+        return {}
+    cells = _scored(arranged[settings[first["setting"]], first["shots"]], scores, "own")
+    ranked = [entrants[line[0]] for line in view["rows"] if line[1] is not None]
+    return first_pairs(ranked, cells, scores, (numbers.entrants, numbers.datasets))
 
 
 def _view(cells: CellScores, scores: Scores, scoring: Scoring, numbers: _Numbers) -> dict[str, Any]:
@@ -149,7 +194,7 @@ def _places(
 
 
 def _points(score: float | None) -> int | None:
-    return None if score is None else round(10_000 * score)
+    return None if score is None else round(1_000_000 * score)
 
 
 def _keys(entrants: Sequence[Entrant]) -> dict[Entrant, str]:
@@ -168,6 +213,7 @@ def _entrant(key: str, mark: str, cells: Sequence[Cell], entries: Mapping[str, C
     said = facts(results[0], entries)
     return said | {
         "key": key,
+        "name": said["title"],
         # Several of one checkpoint, on other layers or in other arithmetic, tell themselves apart.
         "title": plain(said["title"] + mark),
         "beside": [plain(line, 400) for line in beside(cells)],
@@ -200,6 +246,12 @@ def _names(datasets: Sequence[DataSet]) -> list[str]:
         plain(one.name if often[one.name] == 1 else f"{one.name} ({(one.fingerprint or 'unknown')[:8]})")
         for one in datasets
     ]
+
+
+def _metric(results: Iterable[Result], dataset: DataSet) -> str:
+    """Returns the metric that all results of a data set are scored by; "" where there are several."""
+    found = {result.metric for result in results if result.dataset == dataset.name}
+    return found.pop() if len(found) == 1 else ""
 
 
 def _setting(setting: Setting) -> dict[str, Any]:

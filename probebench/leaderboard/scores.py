@@ -102,6 +102,11 @@ class Scores:
 
         return compare
 
+    def images(self, result: Result) -> npt.NDArray[np.float64] | None:
+        """Returns a result's scores by its own metric, (draws, images); None without its predictions."""
+        held = self._read(result)
+        return None if held is None else _scores("own", result, held)
+
     def _keep(self, result: Result) -> Predictions | None:
         if self._held is None or self._held[0] is not result:
             self._held = result, self._read(result)

@@ -1,4 +1,4 @@
-"""Writes the leaderboard page: one file that works from file:// and without a network."""
+"""Writes the leaderboard page: one file that works from file:// and without a network; and its rows as tables."""
 
 import base64
 import hashlib
@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from probebench.files import write_whole
+from probebench.leaderboard.answer import Claim, answer, forest
+from probebench.leaderboard.downloads import as_csv, as_json
 from probebench.leaderboard.page import page_data
 from probebench.leaderboard.reproduction import Reproduction
+from probebench.plots.page import header, look
 from probebench.registry.schema import CheckpointSpec, DatasetSpec
 from probebench.results.overlap import Sources
 from probebench.results.predictions import Predictions
@@ -17,9 +20,13 @@ from probebench.results.schema import Result
 
 _STATIC = Path(__file__).parent / "static"
 _STYLES = ("vendor/tabulator.min.css", "board.css")
+_THEMES = (
+    '<label class="theme">Colours <select id="theme"><option value="">as the system</option>'
+    '<option value="light">light</option><option value="dark">dark</option></select></label>'
+)
 _SCRIPTS = (
     *("vendor/tabulator.min.js", "vendor/d3.min.js", "vendor/plot.min.js"),
-    *("model.js", "table.js", "plots.js", "card.js", "main.js"),
+    *("model.js", "table.js", "plots.js", "answer.js", "card.js", "compare.js", "cards.js", "main.js"),
 )
 
 
@@ -32,8 +39,10 @@ def build_site(
     datasets: Mapping[str, DatasetSpec] | None = None,
     reproductions: Sequence[Reproduction] = (),
     sources: Sources | None = None,
+    claims: Sequence[Claim] = (),
+    study: str | None = None,
 ) -> Path:
-    """Writes ``index.html`` into a folder and returns its path.
+    """Writes ``index.html``, ``board.csv`` and ``board.json`` into a folder and returns the first's path.
 
     What a submitter can write reaches the page as JSON only, and its scripts make text of it. A content security policy
     lets no other script run and nothing load.
@@ -47,6 +56,8 @@ def build_site(
         datasets: Entries of data sets by id.
         reproductions: What was run again; with any, that alone is ranked until a reader asks for the rest.
         sources: Entries of sources by id, for what a checkpoint has seen before.
+        claims: What the study says of the results, as in ``study.json``.
+        study: Address of its report, as seen from the page.
 
     Raises:
         OSError: The folder is full or cannot be written.
@@ -62,12 +73,17 @@ def build_site(
         lstrip_blocks=True,
     )
     verdict = data.pop("verdict")
+    write_whole(out / "board.csv", as_csv(data))
+    write_whole(out / "board.json", as_json(data, claims))
+    data["claims"] = forest(claims)
+    pages = {"Board": "index.html", **({"Study": study} if study else {})}
     scripts = [(_STATIC / name).read_text(encoding="utf-8") for name in _SCRIPTS] if results else []
     page = templates.get_template("board.html").render(
         has_results=bool(results),
-        comparable=verdict["comparable"],
-        verdict=verdict["text"],
-        style="\n".join((_STATIC / name).read_text(encoding="utf-8") for name in _STYLES),
+        answer=answer(claims) if claims else {"question": "", "sentence": verdict["text"], "beside": ""},
+        study=study,
+        header=header("Board", pages, _THEMES if results else ""),
+        style="\n".join([look(), *((_STATIC / name).read_text(encoding="utf-8") for name in _STYLES)]),
         scripts=scripts,
         script_hashes=[_source_hash(script) for script in scripts] or ["'none'"],
         data=_embedded(data),

@@ -35,7 +35,7 @@ _MEMBERS = ("results.jsonl", "test_ids.json", "y_true.npy", "y_pred.npy")
 _KEPT, _KEPT_IDS = 1024, 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Packed:
     """What a pack holds.
 
@@ -112,7 +112,7 @@ def _read(path: Path, modified: int, size: int) -> Packed:
         predicted = np.empty_like(columns)
         labels = y_true.astype(np.int64)
         predicted[_order(labels)] = columns
-    return Packed(texts, trials, ids, labels, predicted)
+    return Packed(texts=texts, trials=trials, test_ids=ids, y_true=labels, y_pred=predicted)
 
 
 @lru_cache(maxsize=_KEPT_IDS)

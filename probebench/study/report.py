@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from probebench.files import write_whole
+from probebench.plots.page import header, look
 from probebench.registry.entry import Shots
 from probebench.results.cells import shots_text
 from probebench.study.ask import Study
@@ -21,8 +22,13 @@ HEADINGS = {"measured": "Measured here", "published": "Published by others"}
 _DRAWN = frozenset({"curve", "points", "pairs"})
 
 
-def write_report(study: Study, out: Path) -> list[Path]:
+def write_report(study: Study, out: Path, board: str | None = None) -> list[Path]:
     """Writes ``study.html``, ``study.md``, ``study.json`` and the figures, and returns the three files.
+
+    Args:
+        study: The answers.
+        out: The folder.
+        board: Address of the leaderboard's page, as seen from the report.
 
     Raises:
         OSError: The folder is full or cannot be written.
@@ -31,8 +37,11 @@ def write_report(study: Study, out: Path) -> list[Path]:
     for drawing in (drawing for part in parts for drawing in part["figures"]):
         for ending, content in (("svg", drawing.svg), ("png", drawing.png)):
             write_whole(out / "figures" / f"{drawing.name}.{ending}", content)
+    pages = {**({"Board": board} if board else {}), "Study": "study.html"}
     texts = {
-        "study.html": _template("study.html", escape=True).render(parts=parts),
+        "study.html": _template("study.html", escape=True).render(
+            parts=parts, look=look(), header=header("Study", pages)
+        ),
         "study.md": _template("study.md", escape=False).render(parts=parts),
         "study.json": json.dumps(study.as_dict(), indent=1, ensure_ascii=False, default=str) + "\n",
     }

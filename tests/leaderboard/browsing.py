@@ -36,7 +36,7 @@ def opened(chromium: Browser, page: Path, hash_text: str = "", **options: Any) -
     tab.on("request", requested)
     tab.on("pageerror", lambda error: faults.append(str(error)))
     # Long enough for a busy machine: a page of 1,000 rows waits behind other tests.
-    tab.set_default_timeout(60_000)
+    tab.set_default_timeout(8_000)
     tab.goto(page.as_uri() + hash_text)
     ready(tab)
     yield tab
@@ -65,11 +65,19 @@ def shown(tab: Page) -> list[dict[str, Any]]:
 
 
 def header(tab: Page, title: str) -> Locator:
-    return tab.locator("#table .tabulator-col", has=tab.get_by_text(title, exact=True)).first
+    return tab.locator("#table .tabulator-col.tabulator-sortable", has=tab.get_by_text(title, exact=True)).first
 
 
 def choose(tab: Page, label: str) -> Locator:
+    if label in ("Method", "Source", "Architecture"):
+        filters(tab)
     return tab.get_by_role("combobox", name=label, exact=True)
+
+
+def filters(tab: Page) -> None:
+    """Opens the filters that are folded."""
+    if tab.locator("#more:not([open])").count():
+        tab.locator("#more > summary").click()
 
 
 def plots(tab: Page) -> None:

@@ -11,7 +11,7 @@ from probebench.leaderboard.site import build_site
 from probebench.registry import Registry
 from probebench.results.schema import Result
 from tests.conftest import make_entry
-from tests.leaderboard.browsing import PHONE, opened, plots
+from tests.leaderboard.browsing import PHONE, filters, opened, plots
 from tests.results.make import checkpoint, result
 
 pytestmark = pytest.mark.browser
@@ -57,8 +57,9 @@ def untouched(tab: Page) -> bool:
     return bool(
         tab.evaluate(
             """() => !document.querySelector("img, iframe, object, embed, base, [onerror], [onload], [onmouseover]")
-                && ![...document.querySelectorAll("a")].some((one) => !/^(https?:|#)/.test(one.getAttribute("href")))
-                && document.scripts.length === 9"""
+                && ![...document.querySelectorAll("a")].some(
+                    (one) => !/^(https?:|#|index.html$)/.test(one.getAttribute("href")))
+                && document.scripts.length === 12"""
         )
     )
 
@@ -69,6 +70,8 @@ def test_nothing_runs_and_the_layout_holds(chromium: Browser, page: Path, device
     with opened(chromium, page, **device) as tab:
         places = tab.evaluate("() => PB.data.settings.map((_, place) => String(place))")
         # Half of the views on either device.
+        if device:
+            filters(tab)
         for place in places[::2] if device else places[1::2]:
             tab.locator("#protocol").select_option(place)
             plots(tab)

@@ -6,6 +6,7 @@ import pytest
 from probebench.leaderboard.page import page_data
 from probebench.results.predictions import Predictions
 from probebench.results.schema import Result
+from probebench.results.stats import paired
 from tests.results.make import checkpoint, result, trial
 
 TRUE = np.repeat([0, 1], [90, 10])
@@ -34,9 +35,9 @@ def test_one_view_for_each_setting_number_of_shots_and_metric() -> None:
     assert views == [(0, 1, "own"), (0, "full", "own"), (1, 1, "own")]
 
 
-def test_lines_hold_hundredths_of_a_percent() -> None:
+def test_lines_hold_ten_thousandths_of_a_percent() -> None:
     (view,) = page_data([result(mean=0.81234, ci95=(0.7, 0.9))])["views"]
-    assert view["rows"] == [[0, 1, 8123, 7000, 9000, 1.0, 1, 1]] and view["sets"] == [0]
+    assert view["rows"] == [[0, 1, 812340, 700000, 900000, 1.0, 1, 1]] and view["sets"] == [0]
 
 
 def test_ties_are_shown_where_predictions_are_to_be_had() -> None:
@@ -54,8 +55,8 @@ def test_the_other_metric_is_a_view_of_its_own() -> None:
     right = predictions(made("net", 0.9)).y_pred == TRUE
     by_class = np.mean([right[:, label == TRUE].mean() for label in (0, 1)])
     # Both come from the predictions; what the result tells of its mean is not asked.
-    assert own["rows"][0][2] == round(10_000 * right.mean()) and other["rows"][0][2] == pytest.approx(
-        10_000 * by_class, abs=1
+    assert own["rows"][0][2] == round(1_000_000 * right.mean()) and other["rows"][0][2] == pytest.approx(
+        1_000_000 * by_class, abs=1
     )
 
 
@@ -72,7 +73,7 @@ def test_data_sets_of_one_name_show_their_fingerprint() -> None:
 def test_each_data_set_is_ranked_alone_as_well() -> None:
     results = [made("net", 0.9), made("low", 0.5), made("low", 0.99, dataset="dtd"), made("net", 0.98, dataset="dtd")]
     (view,) = page_data(results)["views"]
-    assert [line[1:3] for line in view["rows"]] == [[1, 9400], [2, 7450]]
+    assert [line[1:3] for line in view["rows"]] == [[1, 940000], [2, 745000]]
     assert [[line[0] for line in view["single"][place]] for place in (0, 1)] == [[1, 0], [0, 1]]
 
 
@@ -94,3 +95,39 @@ def test_layers_of_one_checkpoint_have_titles_that_tell_them_apart() -> None:
         ("net", "A net (projected)", "projected"),
     ]
     assert len({one["key"] for one in data["entrants"]}) == 4 and len(data["views"][0]["rows"]) == 4
+
+
+def test_the_page_opens_where_most_was_measured_few_labels_first() -> None:
+    def of(model: str, shots: Any, px: int = 96, dataset: str = "digits") -> Result:
+        return result(model=model, shots=shots, input_size=px, dataset=dataset)
+
+    results = [of(model, shots) for model in ("a", "b", "c") for shots in (1, 5, 10, "full")]
+    first = page_data(results)["first"]
+    assert (first["shots"], first["px"]) == (5, 0) and "5 shots" in first["why"] and "3 scores" in first["why"]
+    # One run at another number of shots, or more at full data, moves nothing; more at one number does.
+    results += [of("a", 1000), of("d", "full")]
+    assert page_data(results)["first"]["shots"] == 5
+    results += [of(model, 10, dataset="dtd") for model in "abc"]
+    assert page_data(results)["first"]["shots"] == 10
+    # Of two input sizes the one at which most was measured, with a view of its own.
+    results += [of(model, 10, 32) for model in "ab"]
+    data = page_data(results)
+    assert data["sizes"] == [96, 32] and (data["first"]["shots"], data["first"]["px"]) == (10, 96)
+    lines = {(view["px"], len(view["rows"])) for view in data["views"] if view["shots"] == 10}
+    assert lines == {(0, 5), (96, 3), (32, 2)}
+    assert page_data([of("a", "full"), of("b", "full")])["first"]["shots"] == "full"
+    assert page_data([of("a", 0)])["first"]["shots"] == 0
+
+
+def test_pairs_of_the_first_lines_are_those_of_the_paired_comparison() -> None:
+    results = [made("net", 0.9), made("twin", 0.89), made("low", 0.5)]
+    ((_, lines),) = page_data(results, predictions)["pairs"].items()
+    held = {one.model: predictions(one) for one in results}
+    names = [entrant["id"] for entrant in page_data(results, predictions)["entrants"]]
+    assert len(lines) == 3
+    for one, other, difference, low, high in lines:
+        right = [(held[names[place]].y_pred == TRUE).astype(float) for place in (one, other)]
+        expected = paired(*right)
+        assert difference == round(1e6 * expected.difference)
+        assert (low, high) == tuple(round(1e6 * end) for end in expected.ci95)
+    assert page_data(results)["pairs"] == {}

@@ -1,12 +1,16 @@
 import base64
+import csv
 import hashlib
 import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from probebench.leaderboard.answer import answer, forest
+from probebench.leaderboard.downloads import COLUMNS
 from probebench.leaderboard.site import build_site
 from tests.results.make import checkpoint, result
 
@@ -47,10 +51,10 @@ def test_what_a_submitter_writes_makes_no_tag(tmp_path: Path, text: str) -> None
 def test_the_page_is_one_file_that_loads_nothing(tmp_path: Path) -> None:
     page = build_site([result()], tmp_path)
     assert page == tmp_path / "index.html"
-    assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
+    assert {path.name for path in tmp_path.iterdir()} == {"index.html", "board.csv", "board.json"}
     links = [value for name, value in tags(page.read_text()).attributes if name in ("src", "href")]
-    assert links == ["#results"]
-    assert len(page.read_bytes()) < 2_000_000
+    assert links == ["#results", "index.html"]
+    assert len(page.read_bytes()) < 1_500_000
 
 
 def test_the_policy_lets_the_pages_own_scripts_run_and_no_other(tmp_path: Path) -> None:
@@ -73,3 +77,61 @@ def test_licences_lie_beside_what_is_bundled() -> None:
     vendor = Path(probebench.leaderboard.__file__).parent / "static" / "vendor"
     bundled = {path.name.split(".")[0] for path in vendor.iterdir() if not path.name.startswith("LICENSE")}
     assert {path.name.removeprefix("LICENSE.") for path in vendor.glob("LICENSE.*")} == bundled
+
+
+def test_the_rows_are_tables_for_others(tmp_path: Path) -> None:
+    named = result(checkpoint=checkpoint(title="=1+1"), mean=0.81234, ci95=(0.7, 0.9))
+    claims = _claims(("best-source", "confirmed", 2.0))
+    build_site([named, result(shots="full", mean=0.9)], tmp_path, claims=claims, study="study/study.html")
+    with (tmp_path / "board.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["shots"], row["score"], row["low"], row["rank"]) for row in rows] == [
+        ("1", "0.81234", "0.7", "1"),
+        ("full", "0.9", "0.7", "1"),
+    ]
+    assert rows[0]["title"] == "'=1+1" and tuple(rows[0]) == COLUMNS
+    whole = json.loads((tmp_path / "board.json").read_text())
+    assert whole["claims"] == claims and whole["rows"][0]["score"] == 0.81234
+    assert "study/study.html" in [value for name, value in tags((tmp_path / "index.html").read_text()).attributes]
+
+
+def _claims(*said: tuple[str, str, float | None]) -> list[dict[str, Any]]:
+    common = {"provenance": "measured", "leading": True, "level": None, "group": "clip", "missing": "three sources"}
+    return [
+        {
+            **common,
+            **{"id": name, "question": f"{name}?", "verdict": verdict, "sentence": f"{name} is {verdict}."},
+            "estimate": value and {"value": value, "low": value - 1, "high": value + 1, "unit": "points"},
+        }
+        for name, verdict, value in said
+    ]
+
+
+@pytest.mark.parametrize(
+    ("claims", "sentence", "beside"),
+    [
+        (
+            [
+                ("ranking", "confirmed", 3.0),
+                ("source-matters", "no effect", 0.1),
+                ("best-source", "contradicted", -3.0),
+            ],
+            "best-source is contradicted.",
+            "2 more of 3 questions are answered",
+        ),
+        ([("source-matters", "no effect", 0.1)], "source-matters is no effect.", "No effect, of clip."),
+        ([("best-source", "not answerable", None)], "do not say yet", "It takes three sources."),
+    ],
+)
+def test_the_first_sentence_is_the_answer(claims: Any, sentence: str, beside: str) -> None:
+    said = answer(_claims(*claims))
+    assert sentence in said["sentence"] and beside in said["beside"]
+
+
+def test_claims_are_drawn_where_they_have_a_size_and_an_interval() -> None:
+    claims = _claims(("ranking", "confirmed", 3.0), ("fades", "not answerable", None))
+    claims[0]["level"] = "few-shot"
+    (drawn,) = forest(claims)
+    assert drawn == {
+        "label": "One checkpoint leads, few labels", "verdict": "confirmed", "value": 3.0, "low": 2.0, "high": 4.0
+    }  # fmt: skip

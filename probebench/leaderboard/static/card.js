@@ -21,8 +21,8 @@ PB.card = (() => {
 
   /** All of an entrant's scores on one data set under one setting, by shots. */
   function curve(number, set, setting, metric) {
-    return PB.allShots(setting).flatMap((shots) => {
-      const line = PB.lines(PB.find(setting, shots, metric), set).get(number);
+    return PB.allShots(setting, 0).flatMap((shots) => {
+      const line = PB.lines(PB.find(setting, shots, metric, undefined, 0), set).get(number);
       return line && line[PB.MEAN] !== null ? [{ setting, shots, line }] : [];
     });
   }
@@ -59,12 +59,27 @@ PB.card = (() => {
     return lines.map((line) => make("p", { class: "note" }, said(line)));
   }
 
+  /** A command line with a button that copies it. */
+  function command(text) {
+    const copy = make("button", { type: "button", "aria-label": `Copy ${text.slice(0, 80)}` }, "Copy");
+    copy.addEventListener("click", () => navigator.clipboard?.writeText(text).then(() => { copy.textContent = "Copied"; }, () => {}));
+    return make("div", { class: "command" }, make("pre", { tabindex: "0", "aria-label": "Command" }, make("code", {}, text)), copy);
+  }
+
   function commands(lines) {
     if (!lines.length) return make("p", { class: "note" }, "Published figures: there is nothing to run.");
-    const text = lines.join("\n");
-    const copy = make("button", { type: "button" }, "Copy");
-    copy.addEventListener("click", () => navigator.clipboard?.writeText(text).then(() => { copy.textContent = "Copied"; }, () => {}));
-    return make("div", { class: "commands" }, copy, make("pre", { tabindex: "0", "aria-label": "Commands" }, make("code", {}, text)));
+    return make("div", { class: "all-commands" }, ...lines.map((line) => command(line)));
+  }
+
+  /** A line for each setting that has several numbers of shots, and a dot for the others. */
+  function settingsOf(found) {
+    return [...new Set(found.map((one) => one.setting))].map((setting, place) => ({ name: data.settings[setting].name, look: PB.plots.look(place), found: found.filter((one) => one.setting === setting) }));
+  }
+
+  /** Who vouches for what stands on the card. */
+  function status(entrant) {
+    const again = entrant.again ? (entrant.again.startsWith("by nobody") ? "Run again by nobody but its authors." : `Run again: ${entrant.again}.`) : "";
+    return make("p", { class: "note" }, make("bdi", {}, again), again ? " " : "", "Facts about its pre-training are what its entry declares; scores are computed again from its predictions.");
   }
 
   function open(key, state) {
@@ -77,15 +92,15 @@ PB.card = (() => {
     close.addEventListener("click", () => dialog.close());
     dialog.replaceChildren(
       make("div", { class: "top" }, make("h2", { id: "card-title", tabindex: "-1" }, said(entrant.title)), close),
-      facts(entrant), make("h3", {}, "Scores"), table(number, found), ...beside(entrant.beside), curves,
+      status(entrant), facts(entrant), make("h3", {}, "Scores"), table(number, found), ...beside(entrant.beside), curves,
       make("h3", {}, "Make these results again"), commands(entrant.commands),
     );
     if (!dialog.open) dialog.showModal();
     dialog.scrollTop = 0;
     dialog.querySelector("#card-title").focus();
-    for (const set of new Set(found.map((one) => one.set))) curves.append(PB.plots.curve(number, set, found.filter((one) => one.set === set)));
+    for (const set of new Set(found.map((one) => one.set))) curves.append(PB.plots.curves(data.datasets[set].name, settingsOf(found.filter((one) => one.set === set))));
     return true;
   }
 
-  return { open, dialog };
+  return { open, dialog, facts, scores, command };
 })();

@@ -24,7 +24,9 @@ const PB = (() => {
     if (shots === 0) return "zero-shot";
     return shots === "full" ? "full" : `${shots} shot${shots === 1 ? "" : "s"}`;
   }
-  const points = (value) => (value === null || value === undefined ? "" : (value / 100).toFixed(1));
+  // Scores are whole ten-thousandths of a percent.
+  const percent = (value) => value / 1e4;
+  const points = (value) => (value === null || value === undefined ? "" : percent(value).toFixed(1));
   const interval = (low, high) => (low === null ? "" : `${points(low)}–${points(high)}`);
   function short(count) {
     if (count === null || count === undefined) return "unknown";
@@ -62,18 +64,24 @@ const PB = (() => {
   for (const view of data.views)
     for (const lines of [view.rows, ...Object.values(view.single)]) for (const line of lines) line[NOTE] = data.notes[line[NOTE]];
 
-  const views = new Map(data.views.map((view) => [`${view.setting}|${view.shots}|${view.metric}|${view.tier}`, view]));
+  const views = new Map(data.views.map((view) => [`${view.setting}|${view.shots}|${view.metric}|${view.tier}|${view.px}`, view]));
   const indexed = new Map();
   // Which results are ranked, all over the page: those that were run again, or all.
   let tier = data.tiers[0];
-  const choose = (chosen) => { tier = chosen; };
-  function find(setting, shots, metric, of = tier) {
-    return views.get(`${setting}|${shots}|${metric}|${of}`) || (metric === "own" ? null : views.get(`${setting}|${shots}|own|${of}`));
+  // The input size that is compared; 0 is all of them together.
+  let px = data.first.px;
+  const choose = (chosen, size) => { tier = chosen; px = size; };
+  /** A view of one size is not written down where the one of all sizes holds no other. */
+  function sized(key, size) {
+    const whole = views.get(`${key}|0`);
+    if (!size) return whole;
+    return views.get(`${key}|${size}`) ?? (whole?.rows.every((line) => data.entrants[line[ENTRANT]].px === size) ? whole : undefined);
+  }
+  function find(setting, shots, metric, of = tier, size = px) {
+    return sized(`${setting}|${shots}|${metric}|${of}`, size) ?? (metric === "own" ? null : sized(`${setting}|${shots}|own|${of}`, size) ?? null);
   }
   /** Whether an entrant's line in a view is what its authors report. */
   const reported = (state, number) => lines(find(state.protocol, state.shots, state.metric, "reproduced"), state.set).get(number)?.[NOTE] === "self-reported";
-  /** The first setting in which something is ranked. */
-  const opening = () => data.views.find((view) => view.tier === tier && view.rows.some((line) => line[RANK] !== null))?.setting ?? 0;
   /** The lines of a view by entrant: over its data sets, or on one of them. */
   function lines(view, set) {
     if (!view) return new Map();
@@ -82,19 +90,28 @@ const PB = (() => {
     if (!indexed.has(key)) indexed.set(key, new Map(key.map((line) => [line[ENTRANT], line])));
     return indexed.get(key);
   }
-  const allShots = (setting) => [...new Set(data.views.filter((view) => view.setting === setting).map((view) => view.shots))];
+  /** The numbers of shots of a setting, in order. */
+  const allShots = (setting, size = px) => [...new Set(data.views.filter((view) => view.setting === setting && find(setting, view.shots, "own", tier, size)).map((view) => view.shots))];
+  /** Of these, what at least half as many have as have the commonest: one run at 1,000 shots bends no axis. */
+  function commonShots(setting, metric) {
+    const counts = allShots(setting).map((shots) => [shots, find(setting, shots, metric)?.rows.filter((line) => line[RANK] !== null).length ?? 0]);
+    const most = Math.max(...counts.map(([, count]) => count), 0);
+    const common = counts.filter(([, count]) => count && 2 * count >= most).map(([shots]) => shots);
+    return common.length ? common : counts.map(([shots]) => shots);
+  }
 
-  /** Settings beside the chosen one whose best-supplied view stands in every row: zero-shot before, fine-tuned after. */
+  const GROUPS = [["few", "Few labels"], ["full", "Full data"], ["zero", "Zero-shot"], ["tuned", "Fine-tuned"], ["beside", "Other probes"]];
+  /** The columns of scores: the chosen setting at its common shots, and the best-supplied view of each other kind. */
   function curve(setting, metric) {
-    const column = (one, shots) => ({ setting: one, shots, view: find(one, shots, metric) });
-    const most = (one) => allShots(one).at(-1);
-    const of = (kind) => data.settings.map((_, one) => one).filter((one) => one !== setting && data.settings[one].kind === kind);
-    return [
-      ...of("zeroshot").map((one) => column(one, most(one))),
-      ...allShots(setting).map((shots) => column(setting, shots)),
-      ...(data.settings[setting].kind === "probe" ? [] : of("probe").slice(0, 1).map((one) => column(one, most(one)))),
-      ...of("finetune").map((one) => column(one, most(one))),
+    const column = (one, shots, group) => ({ setting: one, shots, group, view: find(one, shots, metric) });
+    const others = data.settings.map((_, one) => one).filter((one) => one !== setting && allShots(one).length);
+    const kind = (one) => data.settings[one].kind;
+    const group = (one, shots) => (kind(one) === "zeroshot" ? "zero" : kind(one) === "finetune" ? "tuned" : one !== setting ? "beside" : shots === "full" ? "full" : "few");
+    const found = [
+      ...commonShots(setting, metric).map((shots) => column(setting, shots, group(setting, shots))),
+      ...others.flatMap((one) => commonShots(one, metric).map((shots) => column(one, shots, group(one, shots)))),
     ].filter((one) => one.view);
+    return GROUPS.flatMap(([name]) => found.filter((one) => one.group === name));
   }
 
   function rows(state) {
@@ -130,6 +147,22 @@ const PB = (() => {
     return said.length && said.every((one) => one === "no") ? "no" : "unknown";
   }
 
+  /** One colour, and beyond six of them another shape, for each source on the whole page, the commonest first. */
+  const colours = (() => {
+    const often = d3.rollup(data.entrants, (own) => own.length, (one) => one.source);
+    const alone = (source) => source.replace(/ \([^)]*\)$/, "");
+    const names = [...d3.rollup([...often], (own) => d3.sum(own, ([, count]) => count), ([source]) => alone(source))].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).map(([name]) => name);
+    const place = new Map(names.filter((name) => name !== "none").map((name, at) => [name, at]));
+    const shapes = ["circle", "square", "triangle", "diamond", "star", "wye", "cross"];
+    const dashes = ["none", "6 3", "2 3", "8 3 2 3"];
+    return (source) => {
+      const name = alone(source);
+      const at = place.get(name) ?? 0;
+      if (name === "none") return { name: "untrained", colour: "var(--soft)", shape: "times", dash: "1 3" };
+      return { name, colour: `var(--colour-${at % 6})`, shape: shapes[Math.floor(at / 6) % shapes.length], dash: dashes[Math.floor(at / 6) % dashes.length] };
+    };
+  })();
+
   /** What the filters leave. */
   function passes(state) {
     const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
@@ -144,6 +177,6 @@ const PB = (() => {
       (high === null || (row.parameters !== null && row.parameters <= high));
   }
 
-  return { data, NOTES, ENTRANT, RANK, MEAN, LOW, HIGH, MEAN_RANK, NOTE, COUNT, FACTS, COLUMNS, shotsLabel, points, interval, short,
-    find, choose, reported, opening, lines, allShots, curve, rows, passes };
+  return { data, NOTES, ENTRANT, RANK, MEAN, LOW, HIGH, MEAN_RANK, NOTE, COUNT, FACTS, COLUMNS, GROUPS, shotsLabel, percent, points, interval, short, colours,
+    find, choose, reported, lines, allShots, commonShots, curve, rows, passes };
 })();

@@ -1,41 +1,84 @@
-// The plots, drawn with Observable Plot in the colours of the page.
+// The plots, drawn with Observable Plot in the colours of the page: one for each source, the same in all of them.
 "use strict";
 PB.plots = (() => {
-  const { data } = PB;
+  const { data, percent, colours } = PB;
   const { make } = PB.table;
   const NAMED = 8;
   const FAINT = 150;
-  // Okabe and Ito (2008), told apart by the colour-blind, lightened in the dark: board.css has them.
-  const COLOURS = d3.range(8).map((place) => `var(--colour-${place})`);
-  const percent = (value) => value / 100;
-  const cut = (text, longest = 34) => (text.length > longest ? `${text.slice(0, longest - 1)}…` : text);
+  const source = (number) => colours(data.entrants[number].source);
+  const cut = (text, longest = 80) => (text.length > longest ? `${text.slice(0, longest - 1)}…` : text);
 
-  function figure(id, title, caption, plot) {
+  // --- A figure: a title, one picture, a key, a caption, and the picture as a file. ---
+  function figure(id, title, caption, plot, keyed = null) {
     const holder = typeof id === "string" ? document.getElementById(id) : id;
-    const parts = [make("h3", {}, title)];
-    if (plot) {
-      // One picture with one name; its parts have none of their own.
-      for (const part of plot.querySelectorAll("[aria-label]")) part.removeAttribute("aria-label");
-      plot.setAttribute("role", "img");
-      plot.setAttribute("aria-label", `${title}. ${caption}`);
-      parts.push(plot);
-    }
-    holder.replaceChildren(...parts, make("figcaption", { class: plot ? "note" : "note limit" }, caption));
+    holder.hidden = !plot;
+    if (!plot) return void holder.replaceChildren();
+    // One picture with one name; its parts have none of their own.
+    for (const part of plot.querySelectorAll("[aria-label]")) part.removeAttribute("aria-label");
+    plot.setAttribute("role", "img");
+    plot.setAttribute("aria-label", `${title}. ${caption}`);
+    const save = ["SVG", "PNG"].map((form) => {
+      const button = make("button", { type: "button", class: "save", "aria-label": `Download “${title}” as ${form}` }, form);
+      button.addEventListener("click", () => (form === "SVG" ? svgFile(plot, title) : pngFile(plot, title)));
+      return button;
+    });
+    holder.replaceChildren(make("h3", {}, title), plot, ...(keyed ? [keyed] : []), make("figcaption", { class: "note" }, caption, " ", make("span", { class: "saves" }, ...save)));
     return holder;
   }
-  function key(entries) {
-    return make("ul", { class: "key" }, ...entries.map(([name, colour]) => {
-      const swatch = make("span", { class: "swatch", "aria-hidden": "true" });
-      swatch.style.background = colour;
-      return make("li", {}, swatch, make("bdi", { title: name }, cut(name)));
-    }));
+  function mark({ colour, shape }) {
+    const symbol = d3.symbol({ circle: d3.symbolCircle, square: d3.symbolSquare, triangle: d3.symbolTriangle, diamond: d3.symbolDiamond, star: d3.symbolStar, wye: d3.symbolWye, cross: d3.symbolCross, times: d3.symbolTimes }[shape], 60);
+    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    svg.setAttribute("class", "swatch");
+    svg.setAttribute("viewBox", "-8 -8 16 16");
+    svg.setAttribute("aria-hidden", "true");
+    const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+    path.setAttribute("d", symbol());
+    path.setAttribute(shape === "times" ? "stroke" : "fill", colour);
+    svg.append(path);
+    return svg;
   }
-  const base = (options) => Plot.plot({ width: 560, height: 320, marginTop: 30, marginLeft: 46, marginBottom: 40, color: { type: "identity" }, style: { background: "none", fontSize: "13px" }, ...options });
+  const key = (entries) => make("ul", { class: "key" }, ...entries.map(([name, look]) => make("li", {}, mark(look), make("bdi", {}, name))));
+  const sourceKey = (numbers) => key([...new Map(numbers.map((number) => [source(number).name, source(number)]))]);
+  const base = (options) => Plot.plot({ width: 560, height: 320, marginTop: 26, marginLeft: 46, marginRight: 24, marginBottom: 40, color: { type: "identity" }, symbol: { type: "identity" }, style: { background: "none", fontSize: "13px" }, ...options });
   const y = { label: "score (%)", grid: true, nice: true };
+  /** Dots in the colour and the shape of their source. */
+  const dots = (some, of, options) => Plot.dot(some, { stroke: (one) => (source(of(one)).shape === "times" ? source(of(one)).colour : "none"), fill: (one) => source(of(one)).colour, symbol: (one) => source(of(one)).shape, ...options });
 
-  /** Scores at every number of shots over the data sets that all of them have. */
+  // --- Pictures as files, with the colours that they are seen in ---
+  function painted(plot) {
+    const copy = plot.cloneNode(true);
+    const seen = [plot, ...plot.querySelectorAll("*")];
+    [copy, ...copy.querySelectorAll("*")].forEach((part, place) => {
+      const style = getComputedStyle(seen[place]);
+      for (const name of ["fill", "stroke", "stroke-width", "stroke-dasharray", "opacity", "font", "text-anchor"]) {
+        part.removeAttribute(name);
+        if (style.getPropertyValue(name)) part.style.setProperty(name, style.getPropertyValue(name));
+      }
+    });
+    for (const style of copy.querySelectorAll("style")) style.remove();
+    copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
+    copy.style.background = getComputedStyle(document.body).backgroundColor;
+    return new XMLSerializer().serializeToString(copy);
+  }
+  function offer(address, title, ending) {
+    const name = title.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-");
+    make("a", { href: address, download: `${name}.${ending}` }).click();
+  }
+  const svgAddress = (plot) => `data:image/svg+xml;charset=utf-8,${encodeURIComponent(painted(plot))}`;
+  const svgFile = (plot, title) => offer(svgAddress(plot), title, "svg");
+  function pngFile(plot, title) {
+    const image = new Image();
+    image.onload = () => {
+      const canvas = make("canvas", { width: 2 * plot.viewBox.baseVal.width, height: 2 * plot.viewBox.baseVal.height });
+      canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+      offer(canvas.toDataURL("image/png"), title, "png");
+    };
+    image.src = svgAddress(plot);
+  }
+
+  /** Scores at the common numbers of shots over the data sets that all of them have. */
   function matched(state, numbers) {
-    const shots = PB.allShots(state.protocol).filter((one) => one !== 0);
+    const shots = PB.commonShots(state.protocol, state.metric).filter((one) => one !== 0);
     const views = shots.map((one) => PB.find(state.protocol, one, state.metric));
     const sets = state.set !== "" ? [state.set] : views.map((view) => view.sets).reduce((a, b) => a.filter((set) => b.includes(set)), views[0]?.sets ?? []);
     const points = [];
@@ -53,25 +96,30 @@ PB.plots = (() => {
     return { shots, sets, points };
   }
   const over = (sets) => sets.length === 1 ? `On ${data.datasets[sets[0]].name}.` : `Mean over ${sets.length} data sets.`;
+  const alongShots = (shots) => ({ type: "point", domain: shots.map(String), label: "labelled images a class" });
 
   function againstShots(found, best) {
-    const named = new Map(best.slice(0, NAMED).map((number, place) => [number, COLOURS[place]]));
+    const named = new Map(best.slice(0, NAMED).map((number, place) => [number, place + 1]));
     const faint = new Set(best.slice(NAMED, NAMED + FAINT));
     const inked = found.points.filter((one) => named.has(one.number));
-    const x = { type: "point", domain: found.shots.map(String), label: "labelled images a class" };
-    const plot = base({ x, y, marks: [
+    if (!inked.length) return figure("plot-shots");
+    const last = [...d3.rollup(inked, (own) => own.at(-1), (one) => one.number).values()];
+    const plot = base({ x: alongShots(found.shots), y, marks: [
       Plot.line(found.points.filter((one) => faint.has(one.number)), { x: "label", y: "mean", z: "number", stroke: "currentColor", strokeOpacity: faint.size > 40 ? 0.06 : 0.15 }),
-      Plot.areaY(inked, { x: "label", y1: "low", y2: "high", z: "number", fill: (one) => named.get(one.number), fillOpacity: 0.15 }),
-      Plot.line(inked, { x: "label", y: "mean", z: "number", stroke: (one) => named.get(one.number), strokeWidth: 2 }),
-      Plot.dot(inked, { x: "label", y: "mean", fill: (one) => named.get(one.number), r: 3 }),
+      Plot.areaY(inked, { x: "label", y1: "low", y2: "high", z: "number", fill: (one) => source(one.number).colour, fillOpacity: 0.1 }),
+      Plot.line(inked, { x: "label", y: "mean", z: "number", stroke: (one) => source(one.number).colour, strokeWidth: 2 }),
+      dots(inked, (one) => one.number, { x: "label", y: "mean", r: 3 }),
+      Plot.text(apart(last, inked), { x: "label", y: "y", text: (one) => String(named.get(one.number)), dx: 14, fill: (one) => source(one.number).colour, fontWeight: 700 }),
     ] });
-    const holder = figure("plot-shots", "Accuracy against shots", `${over(found.sets)} Bands: 95% intervals. In colour the first ${Math.min(NAMED, best.length)}.`, plot);
-    holder.insertBefore(key([...named].map(([number, colour]) => [data.entrants[number].title, colour])), holder.lastChild);
+    const list = make("ol", { class: "key" }, ...[...named].map(([number]) => make("li", {}, mark(source(number)), make("bdi", {}, data.entrants[number].title))));
+    figure("plot-shots", "Accuracy against shots", `${over(found.sets)} Bands: 95% intervals. Numbered: the first ${named.size}, in the colours of their sources.`, plot, list);
   }
-
-  function groupColours(numbers) {
-    const methods = [...new Set(numbers.map((number) => data.entrants[number].method))].sort();
-    return new Map(methods.map((method, place) => [method, COLOURS[place % COLOURS.length]]));
+  /** Moves labels that would lie on one another apart: by a line of text, of the 18 that stand on a plot's height. */
+  function apart(points, all) {
+    const [low, high] = d3.extent(all, (one) => one.mean);
+    const step = (high - low) / 17;
+    let before = -Infinity;
+    return points.map((one) => ({ ...one, y: one.mean })).sort((a, b) => a.y - b.y).map((one) => { before = Math.max(one.y, before + step); return { ...one, y: before }; });
   }
 
   function fewAgainstFull(found, state) {
@@ -79,96 +127,107 @@ PB.plots = (() => {
     const at = (shots) => new Map(found.points.filter((one) => one.shots === shots).map((one) => [one.number, one]));
     const [one, two] = [at(few), at("full")];
     const pairs = [...one.keys()].filter((number) => two.has(number)).map((number) => ({ number, few: one.get(number), full: two.get(number) }));
-    const title = "Few-shot against full";
-    if (!pairs.length) return figure("plot-full", title, "No checkpoint here has both a few-shot score and one at full data under this protocol.");
-    const colours = groupColours(pairs.map((pair) => pair.number));
-    const colour = (pair) => colours.get(data.entrants[pair.number].method);
+    if (pairs.length < 2) return figure("plot-full");
+    const colour = (pair) => source(pair.number).colour;
     const bars = pairs.length > 80 ? [] : [
-      Plot.ruleX(pairs, { x: (pair) => pair.few.mean, y1: (pair) => pair.full.low, y2: (pair) => pair.full.high, stroke: colour, strokeOpacity: 0.6 }),
-      Plot.ruleY(pairs, { y: (pair) => pair.full.mean, x1: (pair) => pair.few.low, x2: (pair) => pair.few.high, stroke: colour, strokeOpacity: 0.6 }),
+      Plot.ruleX(pairs, { x: (pair) => pair.few.mean, y1: (pair) => pair.full.low, y2: (pair) => pair.full.high, stroke: colour, strokeOpacity: 0.5 }),
+      Plot.ruleY(pairs, { y: (pair) => pair.full.mean, x1: (pair) => pair.few.low, x2: (pair) => pair.few.high, stroke: colour, strokeOpacity: 0.5 }),
     ];
     const plot = base({ x: { label: `score at ${PB.shotsLabel(few)} (%)`, grid: true, nice: true }, y: { label: "score at full data (%)", grid: true, nice: true }, marks: [
       ...bars,
-      Plot.dot(pairs, { x: (pair) => pair.few.mean, y: (pair) => pair.full.mean, fill: colour, fillOpacity: 0.85, r: pairs.length > 200 ? 2.5 : 4, title: (pair) => cut(data.entrants[pair.number].title, 80) }),
+      dots(pairs, (pair) => pair.number, { x: (pair) => pair.few.mean, y: (pair) => pair.full.mean, fillOpacity: 0.85, r: pairs.length > 200 ? 2.5 : 4, title: (pair) => cut(data.entrants[pair.number].title) }),
     ] });
-    const holder = figure("plot-full", title, `${over(found.sets)}${bars.length ? " Bars: 95% intervals." : ""}`, plot);
-    holder.insertBefore(key([...colours]), holder.lastChild);
+    figure("plot-full", "Few labels against full data", `${over(found.sets)}${bars.length ? " Bars: 95% intervals." : ""}`, plot, sourceKey(pairs.map((pair) => pair.number)));
   }
 
+  /** Scores against the size of the pre-training data; a line joins the sizes of one source under one method. */
   function againstSize(rows) {
-    const title = "Accuracy against pre-training size";
     const known = rows.filter((row) => row.samples && row.line && row.line[PB.RANK] !== null);
-    if (!known.length) return figure("plot-size", title, "No ranked checkpoint here states the size of its pre-training data.");
-    const colours = groupColours(known.map((row) => row.number));
-    const colour = (row) => colours.get(row.method);
-    const bars = known.length > 150 ? [] : [Plot.ruleX(known.filter((row) => row.line[PB.LOW] !== null), { x: "samples", y1: (row) => percent(row.line[PB.LOW]), y2: (row) => percent(row.line[PB.HIGH]), stroke: colour, strokeOpacity: 0.6 })];
+    if (new Set(known.map((row) => row.samples)).size < 2) return figure("plot-size");
+    const bars = known.length > 150 ? [] : [Plot.ruleX(known.filter((row) => row.line[PB.LOW] !== null), { x: "samples", y1: (row) => percent(row.line[PB.LOW]), y2: (row) => percent(row.line[PB.HIGH]), stroke: (row) => source(row.number).colour, strokeOpacity: 0.5 })];
+    const ladders = d3.groups(known.filter((row) => !data.entrants[row.number].noise), (row) => `${row.method}|${row.arch}|${source(row.number).name}`).flatMap(([name, own]) => {
+      const means = d3.rollups(own, (same) => d3.mean(same, (row) => percent(row.mean)), (row) => row.samples).sort((a, b) => a[0] - b[0]);
+      return means.length < 3 ? [] : means.map(([samples, mean]) => ({ name, samples, mean, number: own[0].number }));
+    });
     const [low, high] = d3.extent(known, (row) => row.samples);
-    const plot = base({ x: { type: "log", domain: [low / 2, high * 2], label: "pre-training images (log)", grid: true, tickFormat: (value) => (/^1/.test(value.toExponential()) ? PB.short(value) : "") }, y, marks: [
+    const plot = base({ x: { type: "log", domain: [low / 1.5, high * 1.5], label: "pre-training images (log)", grid: true, tickFormat: (value) => (/^[125]/.test(value.toExponential()) ? PB.short(value) : "") }, y, marks: [
       ...bars,
-      Plot.dot(known, { x: "samples", y: (row) => percent(row.mean), fill: colour, fillOpacity: 0.85, r: known.length > 200 ? 2.5 : 4, title: (row) => cut(row.title, 80) }),
+      Plot.line(ladders, { x: "samples", y: "mean", z: "name", stroke: (one) => source(one.number).colour, strokeWidth: 2, strokeOpacity: 0.8 }),
+      dots(known, (row) => row.number, { x: "samples", y: (row) => percent(row.mean), fillOpacity: 0.85, r: known.length > 200 ? 2.5 : 4, title: (row) => cut(row.title) }),
     ] });
     const gone = rows.filter((row) => row.line && row.line[PB.RANK] !== null).length - known.length;
-    const holder = figure("plot-size", title, `The chosen view.${gone ? ` ${gone} ranked checkpoint${gone === 1 ? " is" : "s are"} left out: no pre-training, or of unknown size.` : ""}`, plot);
-    holder.insertBefore(key([...colours]), holder.lastChild);
+    const lines = ladders.length ? " Lines join the sizes of one source under one method." : "";
+    figure("plot-size", "Accuracy against pre-training size", `The chosen view.${lines}${gone ? ` Left out: ${gone} checkpoint${gone === 1 ? "" : "s"} without pre-training, or of unknown size.` : ""}`, plot, sourceKey(known.map((row) => row.number)));
   }
 
-  /** Range and noise-corrected standard deviation of the means of sources, within one method and architecture. */
+  /** Standard deviation between sources with noise taken off, within one method, architecture and size. */
   function spreads(found) {
-    const groups = d3.groups(found.points.filter((one) => data.entrants[one.number].method !== "none"), (one) => `${data.entrants[one.number].method}, ${data.entrants[one.number].arch}`, (one) => one.label);
-    return groups.flatMap(([group, byShots]) => byShots.flatMap(([label, points]) => {
+    const group = ({ number }) => { const one = data.entrants[number]; return `${one.method}, ${one.arch}, ${PB.short(one.samples)} images`; };
+    const plain = found.points.filter(({ number }) => data.entrants[number].method !== "none" && data.entrants[number].samples && !data.entrants[number].noise);
+    return d3.groups(plain, group, (one) => one.label).flatMap(([name, byShots]) => byShots.flatMap(([label, points]) => {
       const sources = d3.groups(points, (one) => data.entrants[one.number].sources.join(" + ")).map(([, own]) => ({ mean: d3.mean(own, (one) => one.mean), noise: d3.mean(own, (one) => ((one.high - one.low) / 3.92) ** 2) / own.length }));
-      if (sources.length < 2) return [];
-      const [low, high] = d3.extent(sources, (one) => one.mean);
-      const corrected = Math.sqrt(Math.max(0, d3.variance(sources, (one) => one.mean) - d3.mean(sources, (one) => one.noise)));
-      return [{ group, label, count: sources.length, range: high - low, corrected }];
+      if (sources.length < 3) return [];
+      const spread = Math.sqrt(Math.max(0, d3.variance(sources, (one) => one.mean) - d3.mean(sources, (one) => one.noise)));
+      return [{ name, label, count: sources.length, spread }];
     }));
   }
-
   function spread(found) {
-    const title = "Spread between sources against shots";
     const all = spreads(found);
-    if (!all.length) return figure("plot-spread", title, "Not enough matched pairs: no two checkpoints here share method and architecture and differ in their source.");
-    const groups = [...d3.rollup(all, (own) => d3.max(own, (one) => one.count), (one) => one.group)].sort((a, b) => b[1] - a[1]).slice(0, NAMED).map(([group]) => group);
-    const colours = new Map(groups.map((group, place) => [group, COLOURS[place]]));
-    const shown = all.filter((one) => colours.has(one.group));
-    const x = { type: "point", domain: found.shots.map(String), label: "labelled images a class" };
-    const colour = (one) => colours.get(one.group);
-    const plot = base({ x, y: { label: "spread (points)", grid: true, zero: true }, marks: [
-      Plot.line(shown, { x: "label", y: "range", z: "group", stroke: colour, strokeDasharray: "4 3", strokeOpacity: 0.7 }),
-      Plot.line(shown, { x: "label", y: "corrected", z: "group", stroke: colour, strokeWidth: 2 }),
-      Plot.dot(shown, { x: "label", y: "corrected", fill: colour, r: 3 }),
+    if (!all.length) return figure("plot-spread");
+    const groups = [...d3.rollup(all, (own) => d3.max(own, (one) => one.count), (one) => one.name)].sort((a, b) => b[1] - a[1]).slice(0, 6).map(([name]) => name);
+    // These lines are of methods, not of sources, so they have the page's ink and differ by their dashes.
+    const dashes = new Map(groups.map((name, place) => [name, ["none", "7 3", "2 3", "10 3 2 3", "4 4", "1 2"][place]]));
+    const shown = all.filter((one) => dashes.has(one.name));
+    const ends = [...d3.rollup(shown, (own) => own[0], (one) => one.name).values()];
+    const plot = base({ marginLeft: 46, x: alongShots(found.shots), y: { label: "SD between sources (points)", grid: true, zero: true }, marks: [
+      ...groups.map((name) => Plot.line(shown.filter((one) => one.name === name), { x: "label", y: "spread", stroke: "currentColor", strokeWidth: 2, strokeDasharray: dashes.get(name) })),
+      Plot.dot(shown, { x: "label", y: "spread", fill: "currentColor", r: 3 }),
+      Plot.text(ends, { x: "label", y: "spread", text: (one) => one.name.split(",")[0], dx: 8, dy: -9, textAnchor: "start", fontSize: 12, fill: "currentColor" }),
     ] });
-    const holder = figure("plot-spread", title, `${over(found.sets)} Within one method and architecture. Solid: standard deviation between sources with the noise of draws and test images taken out; dashed: largest less smallest, which grows with noise and with the number of sources.`, plot);
-    holder.insertBefore(key([...colours]), holder.lastChild);
+    figure("plot-spread", "How far sources lie apart", `${over(found.sets)} Within one method, architecture and size, noise of draws and test images taken off. ${groups.join("; ")}.`, plot);
+  }
+
+  /** Accuracy at the depth of a network, where its blocks were measured. */
+  function depth(rows) {
+    const deep = rows.flatMap((row) => { const block = /^block:(\d+)$/.exec(data.entrants[row.number].layer); return block && row.mean !== null ? [{ number: row.number, id: data.entrants[row.number].id, block: Number(block[1]), mean: percent(row.mean) }] : []; });
+    const nets = d3.groups(deep, (one) => one.id).filter(([, own]) => own.length > 2).slice(0, NAMED);
+    if (!nets.length) return figure("plot-depth");
+    const shown = nets.flatMap(([, own]) => own.sort((a, b) => a.block - b.block));
+    const plot = base({ x: { label: "block of the network", grid: true }, y, marks: [
+      Plot.line(shown, { x: "block", y: "mean", z: "id", stroke: (one) => source(one.number).colour, strokeWidth: 2 }),
+      dots(shown, (one) => one.number, { x: "block", y: "mean", r: 3 }),
+      Plot.text(nets.map(([, own]) => own.at(-1)), { x: "block", y: "mean", text: "id", textAnchor: "end", dy: -10, fontSize: 12, fill: "currentColor" }),
+    ] });
+    figure("plot-depth", "Accuracy against depth", "The chosen view, by block of the network.", plot, sourceKey(shown.map((one) => one.number)));
   }
 
   function draw(state, rows) {
     const best = rows.filter((row) => row.rank !== null).map((row) => row.number);
     const found = matched(state, rows.map((row) => row.number));
-    if (found.points.length) againstShots(found, best);
-    else figure("plot-shots", "Accuracy against shots", "Nothing that the filters leave is ranked at a number of shots here.");
+    againstShots(found, best);
     fewAgainstFull(found, state);
     againstSize(rows);
     spread(found);
+    depth(rows);
+    const none = document.querySelectorAll(".plots figure:not([hidden])").length === 0;
+    document.getElementById("plots-none").hidden = !none;
   }
 
-  /** One data set's scores of one checkpoint, a line a setting. */
-  function curve(number, set, found) {
-    const settings = [...new Set(found.map((one) => one.setting))];
-    const colours = new Map(settings.map((setting, place) => [setting, COLOURS[place % COLOURS.length]]));
-    const shots = [...new Set(found.map((one) => one.shots))].sort((a, b) => (a === "full") - (b === "full") || a - b);
-    const points = found.map((one) => ({ setting: one.setting, label: String(one.shots), mean: percent(one.line[PB.MEAN]), low: percent(one.line[PB.LOW] ?? one.line[PB.MEAN]), high: percent(one.line[PB.HIGH] ?? one.line[PB.MEAN]) }));
-    const colour = (one) => colours.get(one.setting);
-    const plot = base({ width: 340, height: 220, x: { type: "point", domain: shots.map(String), label: "shots" }, y, marks: [
-      Plot.areaY(points, { x: "label", y1: "low", y2: "high", z: "setting", fill: colour, fillOpacity: 0.18 }),
+  /** Scores on one data set along the shots, a line each: [{ name, look, found: [{ shots, line }] }]. */
+  function curves(title, held, width = 340, height = 220) {
+    const shots = [...new Set(held.flatMap((one) => one.found.map(({ shots }) => shots)))].sort((a, b) => (a === "full") - (b === "full") || a - b);
+    const points = held.flatMap(({ name, look, found }) => found.map(({ shots, line }) => ({ name, look, label: String(shots), mean: percent(line[PB.MEAN]), low: percent(line[PB.LOW] ?? line[PB.MEAN]), high: percent(line[PB.HIGH] ?? line[PB.MEAN]) })));
+    const colour = (one) => one.look.colour;
+    const plot = base({ width, height, x: { type: "point", domain: shots.map(String), label: "labelled images a class" }, y, marks: [
+      Plot.areaY(points, { x: "label", y1: "low", y2: "high", z: "name", fill: colour, fillOpacity: 0.13 }),
       Plot.ruleX(points, { x: "label", y1: "low", y2: "high", stroke: colour, strokeOpacity: 0.5 }),
-      Plot.line(points, { x: "label", y: "mean", z: "setting", stroke: colour, strokeWidth: 2 }),
-      Plot.dot(points, { x: "label", y: "mean", fill: colour, r: 3 }),
+      Plot.line(points, { x: "label", y: "mean", z: "name", stroke: colour, strokeWidth: 2 }),
+      Plot.dot(points, { x: "label", y: "mean", fill: colour, symbol: (one) => one.look.shape, r: 3.5 }),
     ] });
-    const holder = figure(make("figure"), cut(data.datasets[set].name, 40), "Band: 95% interval.", plot);
-    holder.insertBefore(key([...colours].map(([setting, one]) => [data.settings[setting].name, one])), holder.lastChild);
-    return holder;
+    return figure(make("figure"), cut(title, 60), "Bands: 95% intervals.", plot, key(held.map(({ name, look }) => [name, look])));
   }
+  /** Looks for lines that are no sources: of settings, or of checkpoints that are compared. */
+  const look = (place) => ({ colour: `var(--colour-${place % 6})`, shape: ["circle", "square", "triangle", "diamond", "star", "wye"][place % 6] });
 
-  return { draw, curve };
+  return { draw, curves, look, figure, key, base, mark, alongShots, matched, over, apart };
 })();
