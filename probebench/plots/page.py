@@ -18,10 +18,11 @@ def header(here: str, pages: Mapping[str, str], more: str = "") -> str:
         pages: Names and addresses of all pages, this one among them.
         more: HTML that ends the line.
     """
+    if len(pages) < 2:
+        return f'<header class="site"><span class="brand">probebench</span><nav></nav>{more}</header>'
     links = "".join(
         f'<a href="{escape(address)}"{" aria-current=page" if name == here else ""}>{escape(name)}</a>'
         for name, address in pages.items()
     )
-    brand = escape(next(iter(pages.values())))
-    nav = f'<nav aria-label="Pages">{links}</nav>' if len(pages) > 1 else "<nav></nav>"
-    return f'<header class="site"><a class="brand" href="{brand}">probebench</a>{nav}{more}</header>'
+    brand = f'<a class="brand" href="{escape(next(iter(pages.values())))}">probebench</a>'
+    return f'<header class="site">{brand}<nav aria-label="Pages">{links}</nav>{more}</header>'

@@ -36,7 +36,7 @@ def opened(chromium: Browser, page: Path, hash_text: str = "", **options: Any) -
     tab.on("request", requested)
     tab.on("pageerror", lambda error: faults.append(str(error)))
     # Long enough for a busy machine: a page of 1,000 rows waits behind other tests.
-    tab.set_default_timeout(8_000)
+    tab.set_default_timeout(60_000)
     tab.goto(page.as_uri() + hash_text)
     ready(tab)
     yield tab
