@@ -11,6 +11,7 @@ from typing import Any
 from probebench.leaderboard.text import plain, sources_text, web_link
 from probebench.registry.architectures import canonical_architecture
 from probebench.registry.probes import OF_KIND
+from probebench.registry.recipe_uri import SCHEME, RecipeUri
 from probebench.registry.schema import CheckpointSpec
 from probebench.results.cells import in_order, source_samples
 from probebench.results.schema import Result
@@ -79,6 +80,9 @@ def commands(results: Iterable[Result], entry: CheckpointSpec | None = None) -> 
     layer = measured[0].checkpoint.layer
     own = layer == entry.output.layer if entry is not None else layer in ("pooled", "projected", "unknown")
     which = [] if own else ["--layer", plain(layer, 100)]
+    if entry is not None and entry.weights.scheme == SCHEME:
+        made = RecipeUri.parse(entry.weights.uri)
+        lines += [join(["probebench", "sources", "prepare", ",".join(made.sources)]), made.command]
     if any(result.feature_key for result in measured):
         dtypes = sorted({result.dtype for result in measured if result.feature_key and result.dtype})
         sets = _unique(result.dataset for result in measured if result.feature_key)

@@ -22,7 +22,7 @@ def rows(data: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     Ranks are those of all checkpoints that are reported, on that data set alone.
     """
     for view in data["views"]:
-        if view["metric"] != "own" or view["tier"] != data["tiers"][-1] or view["px"]:
+        if view["metric"] != "own" or view["tier"] == "reproduced" or view["px"]:
             continue
         setting = data["settings"][view["setting"]]
         for dataset, lines in view["single"].items():

@@ -2,13 +2,23 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from probebench.leaderboard.board import answers
 from probebench.leaderboard.card import commands, facts
 from probebench.leaderboard.opening import opening, sizes_apart
 from probebench.leaderboard.pairs import first_pairs
-from probebench.leaderboard.ranking import NOTES, Arranged, CellScores, Ranking, arrange, only_reproduced, rank
+from probebench.leaderboard.ranking import (
+    NOTES,
+    Arranged,
+    CellScores,
+    Ranking,
+    arrange,
+    only_measured,
+    only_published,
+    only_reproduced,
+    rank,
+)
 from probebench.leaderboard.reproduction import Reproduced, Reproduction
 from probebench.leaderboard.scores import METRICS, Scores, Scoring
 from probebench.leaderboard.text import plain
@@ -20,6 +30,13 @@ from probebench.results.predictions import Predictions
 from probebench.results.schema import Result
 from probebench.results.scores import counted_trials
 
+# Which results a ranking is of: what somebody has run again, all that was measured, or figures that others published.
+Tier = Literal["reproduced", "all", "published"]
+_OF_TIER: dict[Tier, Callable[[CellScores], CellScores]] = {
+    "reproduced": lambda cells: only_reproduced(only_measured(cells)),
+    "all": only_measured,
+    "published": only_published,
+}
 _METRIC_NAMES = {"own": "each set's own", "accuracy": "accuracy", "mean-per-class": "mean per class"}
 
 
@@ -57,7 +74,10 @@ def page_data(
     )
     reproduced = Reproduced.of(reproductions)
     scores = Scores(predictions, versions, datasets, reproduced)
-    tiers = ("reproduced", "all") if reproduced.known else ("all",)
+    provenances = {one.provenance for one in entrants}
+    tiers: list[Tier] = ["reproduced"] if reproduced.known else []
+    tiers += ["all"] if "measured" in provenances or not entrants else []
+    tiers += ["published"] if "published" in provenances else []
     sizes = sizes_apart(one.input_size for one in entrants if one.provenance == "measured")
     views = []
     for (setting, shots), held in sorted(
@@ -68,8 +88,9 @@ def page_data(
             for size, part in _by_size(cells, sizes):
                 views += [
                     {"setting": settings.index(setting), "shots": shots, "px": size, "metric": scoring, "tier": tier}
-                    | _view(only_reproduced(part) if tier == "reproduced" else part, scores, scoring, numbers)
+                    | _view(ranked, scores, scoring, numbers)
                     for tier in tiers
+                    if (ranked := _OF_TIER[tier](part))
                 ]
     comparable, verdict = answers(result.checkpoint for result in results)
     names = entrant_names(entrants)

@@ -142,6 +142,23 @@ def only_reproduced(cells: CellScores) -> CellScores:
     }
 
 
+def only_published(cells: CellScores) -> CellScores:
+    """Returns published figures alone, which may be ranked among themselves."""
+    return {
+        entrant: {
+            dataset: replace(one, note="failed" if one.mean is None else "" if one.note == "published" else one.note)
+            for dataset, one in own.items()
+        }
+        for entrant, own in cells.items()
+        if entrant.provenance == "published"
+    }
+
+
+def only_measured(cells: CellScores) -> CellScores:
+    """Returns what was measured here."""
+    return {entrant: own for entrant, own in cells.items() if entrant.provenance == "measured"}
+
+
 def shared_datasets(cells: CellScores) -> tuple[DataSet, ...]:
     """Returns the data sets of a ranking: those that at least half of the entrants who may be ranked have.
 

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import threading
+from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,12 +15,18 @@ from probebench.outside import read_bytes
 
 _ADDRESS = "127.0.0.1"
 _PAGE_BYTES = 1 << 30
+# What the site holds beside its first page, and of what kind each is.
+_BESIDE = {
+    "study/study.html": "text/html; charset=utf-8",
+    "board.csv": "text/csv; charset=utf-8",
+    "board.json": "application/json",
+}
 # Seconds that a browser may be silent, and may take in all, before its connection is closed.
 _SILENT, _LONGEST = 10.0, 60.0
 
 
 class _Page(BaseHTTPRequestHandler):
-    """Answers with one page, whatever lies beside it on the disk.
+    """Answers with the pages that were built, whatever else lies beside them on the disk.
 
     A site elsewhere whose name leads here would read the page with its visitor's browser, so the name must be ours.
     """
@@ -28,8 +35,8 @@ class _Page(BaseHTTPRequestHandler):
     sys_version = ""
     timeout = _SILENT
 
-    def __init__(self, page: bytes, *arguments: Any) -> None:
-        self._page = page
+    def __init__(self, pages: Mapping[str, tuple[bytes, str]], *arguments: Any) -> None:
+        self._pages = pages
         super().__init__(*arguments)
 
     def setup(self) -> None:
@@ -49,26 +56,27 @@ class _Page(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
 
     def do_GET(self) -> None:
-        """Sends the page."""
-        if self._asks_for_the_page():
-            self.wfile.write(self._page)
+        """Sends a page."""
+        self.wfile.write(self._asked())
 
     def do_HEAD(self) -> None:
         """Sends what precedes it."""
-        self._asks_for_the_page()
+        self._asked()
 
-    def _asks_for_the_page(self) -> bool:
+    def _asked(self) -> bytes:
+        """Sends what precedes a page, and returns the page; nothing where it is refused."""
         assert isinstance(self.server, ThreadingHTTPServer)
         port = self.server.server_port
         if self.headers.get_all("Host", []) not in ([f"{_ADDRESS}:{port}"], [f"localhost:{port}"]):
             self.send_error(HTTPStatus.FORBIDDEN, "this page is for browsers of this machine")
-            return False
-        if self.path.split("?", 1)[0] not in ("/", "/index.html"):
+            return b""
+        if (found := self._pages.get(self.path.split("?", 1)[0])) is None:
             self.send_error(HTTPStatus.NOT_FOUND)
-            return False
+            return b""
+        page, kind = found
         self.send_response(HTTPStatus.OK)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
-        self.send_header("Content-Length", str(len(self._page)))
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(page)))
         for name, value in (
             ("Cache-Control", "no-store"),
             ("X-Content-Type-Options", "nosniff"),
@@ -77,30 +85,37 @@ class _Page(BaseHTTPRequestHandler):
         ):
             self.send_header(name, value)
         self.end_headers()
-        return True
+        return page
 
     def log_message(self, *_: Any) -> None:
         """Says nothing: what is asked for is anybody's text."""
 
 
 def server(folder: Path, port: int) -> ThreadingHTTPServer:
-    """Returns a server of a built page, not yet running, which other machines cannot reach.
+    """Returns a server of a built page and what was built with it, not yet running, which no other machine can reach.
 
     Args:
-        folder: Where ``index.html`` lies; it is read now.
+        folder: Where ``index.html`` lies; all is read now.
         port: 0 takes a free one.
 
     Raises:
         UsageError: There is no page, or the port is taken.
     """
-    path = folder / "index.html"
+    first = _page(folder / "index.html"), "text/html; charset=utf-8"
+    pages = {"/": first, "/index.html": first}
+    for name, kind in _BESIDE.items():
+        if (folder / name).exists():
+            pages[f"/{name}"] = _page(folder / name), kind
     try:
-        if path.is_symlink():
-            raise UsageError(f"{path} is a link, and no page that was built here; remove it")
-        page = read_bytes(path, _PAGE_BYTES)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be shown ({error.strerror})") from error
-    try:
-        return ThreadingHTTPServer((_ADDRESS, port), partial(_Page, page))
+        return ThreadingHTTPServer((_ADDRESS, port), partial(_Page, pages))
     except OSError as error:
         raise UsageError(f"port {port} cannot be used ({error.strerror}); name another: --port 0") from error
+
+
+def _page(path: Path) -> bytes:
+    if path.is_symlink():
+        raise UsageError(f"{path} is a link, and no page that was built here; remove it")
+    try:
+        return read_bytes(path, _PAGE_BYTES)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be shown ({error.strerror})") from error

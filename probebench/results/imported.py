@@ -10,6 +10,7 @@ from typing import Any
 from probebench.errors import ResultError
 from probebench.fingerprint import fingerprint
 from probebench.outside import read_json
+from probebench.results.cells import size_text
 from probebench.results.mapping import MethodWord, Role, SourceWord, TableMap, find_word, read_source
 from probebench.results.schema import Result
 from probebench.results.store import result_files, result_path, write_result
@@ -158,9 +159,11 @@ def _checkpoint(row: TableRow, table_map: TableMap, problems: Problems) -> dict[
         return None
     word, samples = source
     untrained = "none" in (method.method, word.method)
+    size = f" ({size_text(samples)})" if isinstance(samples, int) else ""
+    how = "untrained" if untrained else f"{text} on {word.name}{size}"
     known = isinstance(samples, int) and epochs is not None
     return {
-        "title": f"{_model_id(row, table_map)} ({table_map.paper})",
+        "title": f"{architecture}, {how} ({table_map.paper})",
         "method": "none" if untrained else method.method,
         "objective": "none" if untrained else method.objective,
         "sources": [] if untrained else [{"name": word.name, "samples": samples}],

@@ -6,6 +6,7 @@ import pytest
 from probebench.leaderboard.card import commands, facts
 from probebench.registry import Registry
 from probebench.registry.architectures import canonical_architecture
+from tests.conftest import make_entry
 from tests.results.make import checkpoint, result, trial
 
 DRAWS = [trial(seed) for seed in range(5)]
@@ -87,3 +88,12 @@ def test_commands_name_a_layer_that_does_not_stand_for_the_checkpoint(shipped: R
         assert (f" --layer {layer}" in extracting) == (f" --layer {layer} " in evaluating) == flag
     assert not any("--layer" in line for line in commands([result(checkpoint=checkpoint(layer="projected"))]))
     assert all("--layer cls" in line for line in commands([result(checkpoint=checkpoint(layer="cls"))]))
+
+
+def test_weights_of_a_recipe_are_made_first(shipped: Registry, tmp_path: Path) -> None:
+    uri = "recipe://mini_clip?source=emoji_noto&source=glyphs&samples=100&run=3"
+    entry = make_entry(tmp_path)
+    entry = entry.model_copy(update={"weights": entry.weights.model_copy(update={"uri": uri})})
+    first, second, *_ = commands([result(model=entry.id)], entry)
+    assert first == "probebench sources prepare emoji_noto,glyphs"
+    assert second == "probebench pretrain --recipe mini_clip --source emoji_noto --source glyphs --samples 100 --run 3"

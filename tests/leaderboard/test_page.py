@@ -131,3 +131,16 @@ def test_pairs_of_the_first_lines_are_those_of_the_paired_comparison() -> None:
         assert difference == round(1e6 * expected.difference)
         assert (low, high) == tuple(round(1e6 * end) for end in expected.ci95)
     assert page_data(results)["pairs"] == {}
+
+
+def test_published_figures_are_ranked_among_themselves() -> None:
+    unnamed: dict[str, Any] = {"dataset_fingerprint": None, "weights_digest": None, "input_size": None, "trials": []}
+
+    def published(model: str, mean: float | None) -> Result:
+        return result(model=model, mean=mean, provenance="published", predictions=None, **unnamed)
+
+    data = page_data([result(mean=0.5), published("theirs", 0.9), published("other", 0.8), published("failed", None)])
+    assert data["tiers"] == ["all", "published"]
+    ranks = {view["tier"]: {data["entrants"][one[0]]["id"]: one[1] for one in view["rows"]} for view in data["views"]}
+    assert ranks == {"all": {"net": 1}, "published": {"theirs": 1, "other": 2, "failed": None}}
+    assert page_data([published("theirs", 0.9)])["tiers"] == ["published"]

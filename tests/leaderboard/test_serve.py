@@ -54,6 +54,21 @@ def test_the_page_is_shown_to_this_machine(running: ThreadingHTTPServer) -> None
     assert answer(running, "HEAD / HTTP/1.1\nHost: localhost:PORT\n\n").endswith(b"\r\n\r\n")
 
 
+def test_what_was_built_with_it_is_shown_too(site: Path) -> None:
+    (site / "study").mkdir()
+    for name, kind in (
+        ("study/study.html", "text/html"),
+        ("board.csv", "text/csv"),
+        ("board.json", "application/json"),
+    ):
+        (site / name).write_text(name)
+        with server(site, 0) as one:
+            threading.Thread(target=one.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+            got = answer(one, f"GET /{name} HTTP/1.1\nHost: localhost:PORT\n\n")
+            assert got.endswith(name.encode()) and kind.encode() in got
+            one.shutdown()
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -76,6 +76,15 @@ PB.card = (() => {
     return [...new Set(found.map((one) => one.setting))].map((setting, place) => ({ name: data.settings[setting].name, look: PB.plots.look(place), found: found.filter((one) => one.setting === setting) }));
   }
 
+  /** Other lines of the same checkpoint: at other input sizes, on other layers. */
+  function siblings(number) {
+    const entrant = data.entrants[number];
+    const others = data.entrants.filter((one) => one.id === entrant.id && one.key !== entrant.key);
+    if (!others.length) return [];
+    const buttons = others.map((one) => { const button = make("button", { type: "button", class: "sibling", "data-key": one.key }, make("bdi", {}, PB.table.how(one) || one.key)); return button; });
+    return [make("p", { class: "siblings" }, "The same checkpoint, measured otherwise: ", ...buttons)];
+  }
+
   /** Who vouches for what stands on the card. */
   function status(entrant) {
     const again = entrant.again ? (entrant.again.startsWith("by nobody") ? "Run again by nobody but its authors." : `Run again: ${entrant.again}.`) : "";
@@ -92,7 +101,7 @@ PB.card = (() => {
     close.addEventListener("click", () => dialog.close());
     dialog.replaceChildren(
       make("div", { class: "top" }, make("h2", { id: "card-title", tabindex: "-1" }, said(entrant.title)), close),
-      status(entrant), facts(entrant), make("h3", {}, "Scores"), table(number, found), ...beside(entrant.beside), curves,
+      status(entrant), ...siblings(number), facts(entrant), make("h3", {}, "Scores"), table(number, found), ...beside(entrant.beside), curves,
       make("h3", {}, "Make these results again"), commands(entrant.commands),
     );
     if (!dialog.open) dialog.showModal();
@@ -102,5 +111,9 @@ PB.card = (() => {
     return true;
   }
 
+  dialog.addEventListener("click", (event) => {
+    const other = event.target.closest(".sibling");
+    if (other) dialog.dispatchEvent(new CustomEvent("another", { detail: other.dataset.key }));
+  });
   return { open, dialog, facts, scores, command };
 })();

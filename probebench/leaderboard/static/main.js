@@ -3,7 +3,7 @@
 (() => {
   const { data } = PB;
   const element = (id) => document.getElementById(id);
-  const TIERS = { reproduced: "run again by others", all: "all that are reported" };
+  const TIERS = { reproduced: "run again by others", all: "all that are reported", published: "published by others" };
   const TEXTS = ["q", "method", "source", "arch", "pmin", "pmax"];
   const FILTERS = { method: "method", source: "source", arch: "architecture", pmin: "parameters from", pmax: "parameters to" };
 
@@ -37,6 +37,14 @@
     if (["light", "dark"].includes(said.get("theme"))) state.theme = said.get("theme");
     return state;
   }
+  const held = () => data.settings.map((_, place) => place).filter((place) => PB.allShots(place).length);
+  /** Moves to what there is: other results may be of other sizes, protocols and shots. */
+  function settle() {
+    if (!held().length) { state.px = 0; PB.choose(state.tier, state.px); }
+    if (!held().includes(state.protocol)) state.protocol = held()[0] ?? state.protocol;
+    const shots = PB.allShots(state.protocol);
+    if (!shots.includes(state.shots)) state.shots = fitting(shots);
+  }
   /** The number of shots to begin with in a setting: the page's own where it has it, else its most. */
   const fitting = (shots) => (shots.includes(data.first.shots) ? data.first.shots : shots.at(-1));
   function toAddress() {
@@ -59,6 +67,7 @@
   }
 
   let state = fromAddress();
+  settle();
   let rows = PB.rows(state);
   let settled = false;
 
@@ -73,7 +82,7 @@
   }
   function fill() {
     const unique = (values) => [...new Set(values)].sort((a, b) => (a.toLowerCase() < b.toLowerCase() ? -1 : 1)).map((one) => [one, one]);
-    options(element("protocol"), data.settings.map((setting, place) => [place, setting.name]), state.protocol);
+    options(element("protocol"), held().map((place) => [place, data.settings[place].name]), state.protocol);
     options(element("shots"), PB.allShots(state.protocol).map((one) => [one, PB.shotsLabel(one)]), state.shots);
     options(element("tier"), data.tiers.map((tier) => [tier, TIERS[tier]]), state.tier);
     options(element("px"), [...data.sizes.map((px) => [px, `${px} px`]), [0, "all sizes"]], state.px);
@@ -199,10 +208,9 @@
       if (name === "shots") state.shots = PB.allShots(state.protocol).find((one) => String(one) === value);
       else state[name] = ["protocol", "px"].includes(name) || (name === "set" && value !== "") ? Number(value) : value;
       PB.choose(state.tier, state.px);
-      const shots = PB.allShots(state.protocol);
-      if (!shots.includes(state.shots)) state.shots = fitting(shots);
-      options(element("shots"), shots.map((one) => [one, PB.shotsLabel(one)]), state.shots);
+      settle();
       state.sort = null;
+      fill();
       changed();
     });
   let typing = 0;
@@ -300,6 +308,7 @@
     opener = found.dataset.key;
     card(found.dataset.key);
   });
+  PB.card.dialog.addEventListener("another", (event) => card(event.detail));
   PB.card.dialog.addEventListener("close", () => {
     state.card = "";
     toAddress();
@@ -308,6 +317,7 @@
   PB.card.dialog.addEventListener("click", (event) => { if (event.target === PB.card.dialog) PB.card.dialog.close(); });
   window.addEventListener("hashchange", () => {
     state = fromAddress();
+    settle();
     fill();
     changed().then(picked);
     if (state.card) card(state.card);
