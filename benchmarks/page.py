@@ -33,7 +33,7 @@ PAINTED = """async ([act, counted]) => {
     await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)));
     return performance.now() - start;
 }"""
-CLICK = """() => [...document.querySelectorAll('#table .tabulator-col')]
+CLICK = """() => [...document.querySelectorAll('#table .tabulator-col.tabulator-sortable')]
     .find((one) => one.querySelector('.tabulator-col-title').textContent === %r).click()"""
 SEARCH = "() => { const q = document.getElementById('q'); q.value = %r; q.dispatchEvent(new Event('input')); }"
 SHOTS = "() => { const s = document.getElementById('shots'); s.value = %r; s.dispatchEvent(new Event('change')); }"
@@ -49,10 +49,10 @@ def measure(tab: Page, address: str) -> dict[str, float]:
             "table ready": performance.getEntriesByName("ready")[0].startTime,
         })"""
     )
-    for title in ("Checkpoint", "Mean rank", "1 shot"):
+    for title in ("Checkpoint", "Params", "1 shot"):
         found[f"sort by {title}"] = max(tab.evaluate(PAINTED, [CLICK % title, False]) for _ in range(2))
     found["search, 80 ms of it a wait for more letters"] = tab.evaluate(PAINTED, [SEARCH % "laion", True])
-    found["other shots"] = tab.evaluate(PAINTED, [SHOTS % "5", True])
+    found["other shots"] = tab.evaluate(PAINTED, [SHOTS % "10", True])
     return found
 
 
