@@ -40,5 +40,10 @@ def middle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As many checkpoints as are drawn at once: axe-core walks every element."""
-    return build_site(many_results(40, 2), tmp_path_factory.mktemp("small"))
+    """Few more checkpoints than are drawn at once: axe-core walks every element."""
+    return build_site(many_results(60, 2), tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture(scope="session")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_site(many_results(4, 2), tmp_path_factory.mktemp("few"))

@@ -303,25 +303,28 @@ def test_two_to_six_checkpoints_side_by_side(tab: Page) -> None:
 
 
 @pytest.mark.parametrize("width", [1440, 1024, 390])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("rows", ["few", "small", "large"])
 def test_no_name_is_cut_and_the_first_result_is_on_the_first_screen(
-    chromium: Browser, small: Path, width: int, scheme: Any
+    chromium: Browser, rows: str, width: int, request: pytest.FixtureRequest
 ) -> None:
     phone = width < 700
     height = 844 if phone else 900 if width > 1100 else 768
-    size: dict[str, Any] = {"viewport": {"width": width, "height": height}}
-    with opened(chromium, small, color_scheme=scheme, **({**PHONE, **size} if phone else size)) as tab:
+    device = {**(PHONE if phone else {}), "viewport": {"width": width, "height": height}}
+    with opened(chromium, request.getfixturevalue(rows), color_scheme="light", **device) as tab:
         place = "#cards li" if phone else "#table .tabulator-row"
-        first = tab.locator(place).first.bounding_box()
-        assert first is not None and first["y"] + 40 < (400 if phone else height)
-        cut: list[str] = tab.evaluate(
-            """(place) => [...document.querySelectorAll(`${place} .names, ${place} .names *`)].filter((one) =>
-                (one.clientWidth && one.scrollWidth > one.clientWidth + 1) ||
-                (one.matches(".names") && one.scrollHeight > one.clientHeight + 1)).map((one) => one.textContent)""",
-            place,
-        )
-        assert not cut
-        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        for scheme in ("light", "dark"):
+            tab.emulate_media(color_scheme=scheme)
+            first = tab.locator(place).first.bounding_box()
+            assert first is not None and first["y"] < (400 if phone else height - 40)
+            cut: list[str] = tab.evaluate(
+                """(place) => [...document.querySelectorAll(`${place} .names, ${place} .names *`)].filter((one) =>
+                    (one.clientWidth && one.scrollWidth > one.clientWidth + 1) ||
+                    (one.matches(".names") && one.scrollHeight > one.clientHeight + 1))
+                    .map((one) => one.textContent)""",
+                place,
+            )
+            assert not cut
+            assert tab.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_a_plot_is_downloaded_in_its_colours(tab: Page, tmp_path: Path) -> None:
