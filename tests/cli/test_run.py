@@ -16,8 +16,7 @@ from probebench.cache.store import stored_files
 from probebench.registry import Registry
 from tests.cli.test_finetune import RECIPE
 from tests.conftest import Ran, make_images, write_entry
-from tests.datasets.drawn.packages import emoji_set, npm_archive, npm_package, source_spec
-from tests.pretraining.making import recipe
+from tests.pretraining.making import two_sources
 
 Run = Callable[..., Ran]
 
@@ -270,21 +269,7 @@ def test_fifty_checkpoints_on_nine_sets_are_planned_without_torch_and_data(tmp_p
 
 @pytest.fixture
 def sources(run: Run, home: Path) -> None:
-    """Two small sources, of which one is prepared, and recipes of a few steps."""
-    import tomli_w
-
-    archive = npm_archive(home / "datasets" / "packages" / "iconify-json-tiny-1.0.0.tgz", emoji_set())
-    for name in ("drawn", "lost"):
-        spec = source_spec([npm_package(archive)], 7, 4, id=name).model_dump(mode="json")
-        path = home / "registry" / "sources" / f"{name}.toml"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(tomli_w.dumps(spec))
-    run("sources", "prepare", "drawn")
-    for method in ("clip", "simclr"):
-        few = recipe(f"mini_{method}", id=f"few_{method}", samples_seen=12, batch_size=4)
-        path = home / "registry" / "recipes" / f"{few.id}.toml"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(tomli_w.dumps(few.model_dump(mode="json", exclude_unset=True)))
+    two_sources(run, home)
 
 
 @pytest.mark.usefixtures("sources")

@@ -1,6 +1,7 @@
 """Zero-shot and fine-tunes that are run again; test_submit runs a probe again, in its confined process."""
 
 import json
+import shutil
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 import tomli_w
 
 from probebench.arrays import Labels
+from probebench.backbones.user_weights import UserWeights
 from probebench.datasets.base import ArrayImages, Split
 from probebench.datasets.named import loader as loaders
 from probebench.datasets.named.layout import Layout, SplitsByName
@@ -23,6 +25,7 @@ from probebench.registry.load import shipped_registry
 from probebench.results.store import read_predictions, read_result, write_predictions, write_result
 from tests.cli.test_finetune import RECIPE
 from tests.conftest import Ran, write_entry
+from tests.pretraining.making import two_sources
 
 Run = Callable[..., Ran]
 CLASSES, TRAIN, TEST = 3, 5, 20
@@ -143,3 +146,39 @@ def test_of_a_fine_tune_one_trial_is_trained_again(
     assert again.fault is None and again.cell is not None and again.cell.moved == 2
     forge(3)
     assert "further apart than 0.0333" in str(run_again(home).fault)
+
+
+def test_weights_of_a_recipe_are_made_again_and_shipped_ones_are_found(
+    run: Run, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_sources(run, home)
+    done = run("pretrain", "--recipe", "few_simclr", "--source", "drawn", "--samples", "4", "--run", "5")
+    assert done.code == 0, done.err
+    registry = Registry.load([home / "registry"], {})
+    entry = registry.checkpoint("few_simclr-drawn-4-run5")
+    before = UserWeights.find(home, entry.id)
+    assert before is not None
+    shipped = tmp_path / "shipped" / "weights" / entry.id
+    shutil.copytree(before.path.parent, shipped)
+    shutil.rmtree(before.path.parent)
+    assert UserWeights.find(home, entry.id) is None
+    reproduce._make(entry, registry, home)
+    again = UserWeights.find(home, entry.id)
+    assert again is not None and again.digest == before.digest and again.path == before.path
+    shutil.rmtree(before.path.parent)
+    monkeypatch.setattr("probebench.backbones.user_weights.shipped_registry", lambda: tmp_path / "shipped")
+    found = UserWeights.find(home, entry.id)
+    assert found is not None and found.digest == before.digest and found.path.parent == shipped
+
+
+def test_cells_of_each_named_checkpoint_are_run_again(run: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_entry(Path("own"), id="other")
+    for model in ("tiny", "other"):
+        for command, more in (("extract", ("--device", "cpu", "--workers", "0")), ("eval", ("--shots", "1,2"))):
+            done = run(command, "--registry", "own", "--model", model, "--dataset", "few", *more)
+            assert done.code == 0, done.err
+    asked = ("leaderboard", "verify", "results", "--registry", "own", "--seed", "a headline", "--json")
+    ran = json.loads(run(*asked, "--reproduce", "1", "--model", "t*", "--model", "other").out)
+    assert sorted(one["file"].split("/")[0] for one in ran["reruns"]) == ["other", "tiny"]
+    assert "--model takes --reproduce" in run(*asked, "--model", "tiny").error
+    assert "unknown model" in run(*asked, "--reproduce", "1", "--model", "tinny").error

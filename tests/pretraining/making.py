@@ -1,13 +1,18 @@
 """Tiny pre-trainings: pictures of three kinds in a folder, and recipes of a few steps."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import tomli_w
 
 from probebench.pretraining.task import PretrainTask, make_task
 from probebench.registry.load import Registry
 from probebench.registry.schema import RecipeSpec
 from probebench.training.options import TrainingOptions
+from tests.conftest import Ran
 from tests.datasets.captioned.making import captioned_folder, pattern
+from tests.datasets.drawn.packages import emoji_set, npm_archive, npm_package, source_spec
 
 CPU = TrainingOptions("cpu", "fp32", workers=0)
 SHIPPED = Registry.load(environ={})
@@ -39,3 +44,19 @@ def pretrain_task(folder: Path, home: Path, spec: RecipeSpec, **changes: Any) ->
     asked |= {"options": CPU, **changes}
     sources = asked.pop("sources", None) or [str(pictures(folder / "pictures"))]
     return make_task(SHIPPED, spec, sources, home=home, **asked)
+
+
+def two_sources(run: Callable[..., Ran], home: Path) -> None:
+    """Two small sources in a home's registry, of which one is prepared, and recipes of a few steps."""
+    archive = npm_archive(home / "datasets" / "packages" / "iconify-json-tiny-1.0.0.tgz", emoji_set())
+    for name in ("drawn", "lost"):
+        spec = source_spec([npm_package(archive)], 7, 4, id=name).model_dump(mode="json")
+        path = home / "registry" / "sources" / f"{name}.toml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(tomli_w.dumps(spec))
+    run("sources", "prepare", "drawn")
+    for method in ("clip", "simclr"):
+        few = recipe(f"mini_{method}", id=f"few_{method}", samples_seen=12, batch_size=4)
+        path = home / "registry" / "recipes" / f"{few.id}.toml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(tomli_w.dumps(few.model_dump(mode="json", exclude_unset=True)))
