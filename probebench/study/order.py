@@ -9,7 +9,6 @@ import numpy as np
 
 from probebench.study.engine import LEVEL, Array, Interval, filled, welch_freedom
 
-
 # Degrees of freedom up to which the quantile is exact, and the step by which larger ones are rounded down.
 _EXACT, _STEP = 30, 1.1
 
