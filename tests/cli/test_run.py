@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +203,23 @@ def test_processes_side_by_side_give_the_same(run: Run, tmp_path: Path, images: 
     assert {json.dumps(one) for one in found[0]} == {json.dumps(one) for one in found[1]}
     assert "leave it or engine out" in run("run", whole, "--jobs", "2", "--engine", "ray").error
     assert "ridge is not among the protocols" in run("run", write(whole, shots_of={"ridge": [1]})).error
+
+
+def test_a_process_that_is_killed_is_told_in_one_line(
+    run: Run, tmp_path: Path, images: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    class Killed:
+        def __init__(self, *_: Any, **__: Any) -> None: ...
+
+        def __call__(self, tasks: Any) -> Iterator[None]:
+            yield from ()
+            raise TerminatedWorkerError("a worker was killed")
+
+    monkeypatch.setattr("joblib.Parallel", Killed)
+    done = run("run", write(tmp_path / "whole.toml", datasets=images, shots=[1]), "--jobs", "2")
+    assert done.code == 1 and "was killed, for want of memory mostly; what is done is kept" in done.error
 
 
 def test_some_pairs_are_trained(run: Run, tmp_path: Path, own: Path, images: list[str]) -> None:

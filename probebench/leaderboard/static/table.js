@@ -137,7 +137,7 @@ PB.table = (() => {
       { ...number("rank", "Rank", 76, rank), headerSortStartingDir: "asc", frozen },
       { field: "title", title: "Checkpoint", width: NAME, formatter: checkpoint, cssClass: "name", frozen },
       { ...number("mean", `${state.set === "" && (view?.sets.length ?? 0) > 1 ? `Mean of ${view.sets.length}` : "Score"}, ${PB.shotsLabel(state.shots)}`, 104, shaded(PB.lines(view, state.set), (row) => row.line)), cssClass: "number main" },
-      ...curve.map((one, place) => ({ ...number(`c${place}`, curveTitle(one, curve), one.group === "beside" ? 118 : 100, shaded(PB.lines(one.view, state.set), (row) => row.along[place].get(row.number))), group: groups.get(one.group) })),
+      ...curve.map((one, place) => ({ ...number(`c${place}`, curveTitle(one, curve), one.group === "beside" ? 126 : 100, shaded(PB.lines(one.view, state.set), (row) => row.along[place].get(row.number))), group: groups.get(one.group) })),
       ...(several ? sets.map((set) => ({ ...number(`d${set}`, data.datasets[set].name, 116, shaded(PB.lines(view, set), (row) => row.sets[set].get(row.number))), group: `By data set, ${PB.shotsLabel(state.shots)}` })) : []),
       { ...number("meanRank", "Mean rank", 76, (cell) => cell.getValue() === null ? "–" : cell.getValue().toFixed(1)), group: "Checkpoint" },
       ...PB.COLUMNS.map(fact),
