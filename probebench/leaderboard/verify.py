@@ -234,11 +234,11 @@ class _Verification:
     def _read(self, files: list[Path]) -> list[tuple[Path, Result]]:
         """Checks each result and its predictions; an .npz without a JSON is a failure."""
         found: list[tuple[Path, Result]] = []
-        jsons = [path for path in files if path.suffix == ".json"]
-        for path in sorted(set(files) - set(jsons)):
+        sound, jsons = set(files), {path for path in files if path.suffix == ".json"}
+        for path in sorted(sound - jsons):
             if path.with_suffix(".json") not in jsons:
                 self.findings.fail(path, "belongs to no result")
-        for path in jsons:
+        for path in sorted(jsons):
             with self.findings.guard(path):
                 try:
                     result = read_result(path)
@@ -246,7 +246,7 @@ class _Verification:
                     self.findings.fail(path, str(error).removeprefix(f"result {path} ").rsplit("; remove it", 1)[0])
                     continue
                 found.append((path, result))
-                self.entered.append(ResultFile(path, result, self._check(path, result, set(files))))
+                self.entered.append(ResultFile(path, result, self._check(path, result, sound)))
         return found
 
     def _check(self, path: Path, result: Result, sound: set[Path]) -> Sketch | None:
