@@ -69,6 +69,7 @@ docs: $(STAMP)
 	$(BIN)/python -m probebench.tools.dataset_table docs/datasets.md
 	$(BIN)/python -m probebench.tools.cost_table docs/probes.md
 	$(BIN)/python -m probebench.tools.source_table docs/sources.md
+	$(BIN)/python -m probebench.tools.findings_table docs/findings.md
 
 # The documentation with the leaderboard in it, at site/docs/index.html. A warning or a broken link fails.
 site: $(STAMP) $(SITE_STAMP)

@@ -47,7 +47,7 @@ def of_page(results: list[Result]) -> tuple[float | None, list[str]]:
     (view,) = [one for one in page["views"] if one["metric"] == "own"]
     ((_, _, mean, *_),) = view["rows"]
     (entrant,) = page["entrants"]
-    return None if mean is None else mean / 10_000, entrant["beside"]
+    return None if mean is None else mean / 1_000_000, entrant["beside"]
 
 
 @pytest.mark.parametrize(("files", "score", "said"), TABLE)
@@ -150,7 +150,7 @@ def test_page_study_and_command_line_agree_on_the_shipped_results(run: Callable[
                 shown[entrants[row[0]], view["setting"], page["datasets"][dataset]["name"], view["shots"]] = row[2]
     for key, mean in right.items():
         setting = settings_of[f"{key.setting.kind}-{key.setting.mode}-{key.setting.protocol}-{key.setting.version}"]
-        assert shown.pop((key.entrant, setting, key.dataset.name, key.shots)) == round(10_000 * (mean or 0))
+        assert shown.pop((key.entrant, setting, key.dataset.name, key.shots)) == round(1_000_000 * (mean or 0))
     assert not shown
     # The study.
     seen = sorted(

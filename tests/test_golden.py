@@ -20,6 +20,8 @@ from click.testing import CliRunner
 from safetensors.numpy import save_file
 
 from probebench.cli.main import cli
+from probebench.cli.quickstart import LARGE, SMALL
+from probebench.results.store import read_result, result_files
 
 GOLDEN = Path(__file__).with_name("golden.json")
 README = Path(__file__).parents[1] / "README.md"
@@ -393,17 +395,18 @@ def test_shipped_results_come_out_again(made: Path, golden: dict[str, Any], seed
 
 
 def test_the_readme_shows_the_shipped_results_of_the_quickstart() -> None:
-    rows = re.findall(r"^\| EfficientNet-Lite(\d), (.+?) \| (.+) \|$", README.read_text(), re.MULTILINE)
-    assert len(rows) == 4
-    for number, weights, cells in rows:
-        model = f"efficientnet_lite{number}_{'random' if weights == 'random init' else 'in1k'}"
-        for shots, cell in zip(("1", "5", "10", "full"), cells.split(" | "), strict=True):
-            found = [
-                json.loads(path.read_text()) for path in SHIPPED.glob(f"{model}/digits/probe-default-{shots}-*.json")
-            ]
-            (one,) = (result for result in found if result["input_size"] == 96)
-            low, high = one["ci95"]
-            assert cell == f"{one['mean']:.1%} [{low:.1%}, {high:.1%}]".replace("%", "")
+    score = r"\d+\.\d \[.+?\]"
+    row = rf"^\| `(\w[\w.-]+)` \|.+?\| ((?:{score} \| ){{3}}{score}) \|$"
+    rows = re.findall(row, README.read_text(), re.MULTILINE)
+    models = {**LARGE, **SMALL}
+    assert [model for model, _ in rows] == [*models]
+    held = [one for path in result_files(SHIPPED) if (one := read_result(path)).protocol == "default"]
+    for model, cells in rows:
+        for shots, cell in zip((1, 5, 10, "full"), cells.split(" | "), strict=True):
+            asked = (model, "digits", shots, models[model])
+            (one,) = (each for each in held if (each.model, each.dataset, each.shots, each.input_size) == asked)
+            assert one.mean is not None and one.ci95 is not None
+            assert cell == f"{one.mean:.1%} [{one.ci95[0]:.1%}, {one.ci95[1]:.1%}]".replace("%", "")
 
 
 if __name__ == "__main__":

@@ -83,15 +83,16 @@ def run_experiment(
         part = divided.work(declared, declared.spec.id or os.fspath(experiment), registry, Path(out), progress)
     results = Results(part.done)
     has_score = any(result.mean is not None for result in results) and shard is None
-    if has_score and study is not None:
-        run_study(results, out=study)
+    said = run_study(results, out=study) if has_score and study is not None else None
     outcome = Outcome(
         results=results,
         pretrained=part.pretrained,
         extracted=part.extracted,
         computed=len({*results.paths} - before),
         study=Path(study) / "study.html" if has_score and study is not None else None,
-        page=build_leaderboard(results, registry=registry, out=site) if has_score and site is not None else None,
+        page=build_leaderboard(results, study=said, registry=registry, out=site)
+        if has_score and site is not None
+        else None,
     )
     if part.problems:
         raise UnfinishedError(outcome, part.problems)

@@ -191,7 +191,9 @@ def _reader(results: Results) -> "Callable[[Result], Predictions | None]":
     return read
 
 
-def build_leaderboard(results: ResultsLike = "results", *, registry: Folders = (), out: Path_ = "site") -> Path:
+def build_leaderboard(
+    results: ResultsLike = "results", *, study: "Study | None" = None, registry: Folders = (), out: Path_ = "site"
+) -> Path:
     """Writes the leaderboard's page: one file with the answer, table, plots and cards, which needs no network.
 
     Beside it come the study's report (``study/study.html``), and the rows as ``board.csv`` and ``board.json``.
@@ -201,6 +203,7 @@ def build_leaderboard(results: ResultsLike = "results", *, registry: Folders = (
 
     Args:
         results: Results folders, or results at hand.
+        study: What ``run_study`` said of these results, where it is at hand; None asks.
         registry: Folders of your own entries.
         out: Folder of the page.
 
@@ -223,7 +226,8 @@ def build_leaderboard(results: ResultsLike = "results", *, registry: Folders = (
     folders = [] if isinstance(results, Results) else [Path(os.fspath(one)) for one in listed(results)]
     # A board of results does not fail because some other entry is malformed.
     entries = Registry.load_leniently(entry_folders(registry))
-    study = _study(held, entries, size_tolerance=SAME_SIZE, shared_concepts=1.0)
+    if study is None:
+        study = _study(held, entries, size_tolerance=SAME_SIZE, shared_concepts=1.0)
     if study.asked:
         write_report(study, Path(out) / "study", board="../index.html")
     return build_site(

@@ -84,6 +84,9 @@ def _look(spec: CheckpointSpec, module: Any) -> Network:
         import open_clip
 
         tower, width = module.visual, open_clip.get_model_config(spec.architecture.name)["embed_dim"]
+        if spec.output.layer == "pooled":
+            # Before the projection.
+            width = tower.trunk.num_features
     return Network(
         tensors=frozenset(state),
         all_on_meta=all(value.is_meta for value in state.values()),
