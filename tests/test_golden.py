@@ -113,7 +113,7 @@ PAIR = "efficientnet_lite0_in1k,efficientnet_lite0_random"
 CPU = "--device cpu --workers 0"
 # Many protocols on few small images, and few on digits. The sets "images" and "loose" are folders.
 RUNS = (
-    f"extract --model {PAIR} --dataset digits --input-size 32 {CPU}",
+    f"extract --model {PAIR} --dataset digits --input-size 96 {CPU}",
     f"extract --model tiny --dataset digits_by_class,folder:images,folder:loose --on-error skip {CPU}",
     f"extract --model clip --dataset folder:images {CPU}",
     "eval --model efficientnet_lite0_in1k --dataset digits --shots 1,5,full --draws 2",

@@ -112,7 +112,7 @@ def page_data(
         ],
         "settings": told,
         "notes": NOTES,
-        "tiers": tiers,
+        "tiers": tuple(tiers),
         "metrics": [
             {"id": one, "name": _METRIC_NAMES[one]}
             for one in ("own", *METRICS)

@@ -137,4 +137,4 @@ def test_images_left_out_count_as_wrong_above_one_in_a_hundred(
     predictions = read_predictions(path, found)
     data = page_data([found], lambda _: predictions, None, None, shipped.datasets)
     own = float((predictions.y_pred == predictions.y_true).mean())
-    assert data["views"][0]["rows"][0][2] == pytest.approx(10_000 * share * own, abs=1)
+    assert data["views"][0]["rows"][0][2] == pytest.approx(1_000_000 * share * own, abs=1)

@@ -140,7 +140,7 @@ def test_published_figures_are_ranked_among_themselves() -> None:
         return result(model=model, mean=mean, provenance="published", predictions=None, **unnamed)
 
     data = page_data([result(mean=0.5), published("theirs", 0.9), published("other", 0.8), published("failed", None)])
-    assert data["tiers"] == ["all", "published"]
+    assert data["tiers"] == ("all", "published")
     ranks = {view["tier"]: {data["entrants"][one[0]]["id"]: one[1] for one in view["rows"]} for view in data["views"]}
     assert ranks == {"all": {"net": 1}, "published": {"theirs": 1, "other": 2, "failed": None}}
-    assert page_data([published("theirs", 0.9)])["tiers"] == ["published"]
+    assert page_data([published("theirs", 0.9)])["tiers"] == ("published",)
