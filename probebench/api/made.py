@@ -96,17 +96,7 @@ def make(made: Sequence[RecipeUri], registry: Folders, progress: Watching) -> di
     failed: dict[str, ProbebenchError] = {}
     for asked in made:
         try:
-            pretrain(
-                asked.recipe,
-                asked.sources,
-                samples=asked.samples,
-                label_noise=asked.label_noise,
-                captions=asked.captions,
-                run=asked.run,
-                epochs=asked.epochs,
-                registry=registry,
-                progress=progress,
-            )
+            pretrain(asked.recipe, asked.sources, **asked.options, registry=registry, progress=progress)
         except ProbebenchError as error:
             failed[asked.checkpoint] = error
     return failed

@@ -181,11 +181,7 @@ def _make(entry: CheckpointSpec, registry: Registry, home: Path) -> None:
         registry,
         recipe,
         asked.sources,
-        samples=asked.samples,
-        label_noise=asked.label_noise,
-        captions=asked.captions,
-        run=asked.run,
-        epochs=asked.epochs,
+        **asked.options,
         home=home,
         options=TrainingOptions.resolve("auto", "auto", None, 0 if recipe.store is not None else None),
     )

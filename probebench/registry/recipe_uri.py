@@ -3,7 +3,7 @@
 import re
 import shlex
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal, Self, TypedDict
 from urllib.parse import parse_qsl, quote
 
 from probebench.fingerprint import fingerprint
@@ -11,6 +11,16 @@ from probebench.fingerprint import fingerprint
 Captions = Literal["names", "templates"]
 SCHEME = "recipe"
 _LONGEST = 100
+
+
+class Options(TypedDict):
+    """What is asked beside the recipe and its sources, by the names that pre-training takes it under."""
+
+    samples: int
+    label_noise: float
+    captions: Captions
+    run: int
+    epochs: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +94,17 @@ class RecipeUri:
         noise = [("label_noise", f"{float(self.label_noise)!r}")] if self.label_noise else []
         captions = [("captions", self.captions)] if self.captions != "names" else []
         return noise + captions + ([("epochs", f"{self.epochs}")] if self.epochs else [])
+
+    @property
+    def options(self) -> Options:
+        """What is asked beside the recipe and its sources."""
+        return {
+            "samples": self.samples,
+            "label_noise": self.label_noise,
+            "captions": self.captions,
+            "run": self.run,
+            "epochs": self.epochs,
+        }
 
     @property
     def parts(self) -> tuple[int, ...]:
