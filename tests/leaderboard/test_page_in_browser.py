@@ -154,6 +154,18 @@ def test_a_card_opens_and_closes_by_keyboard(tab: Page) -> None:
     assert "card=" not in tab.url
 
 
+def test_arrow_keys_keep_their_row_where_drawing_takes_it_away(tab: Page) -> None:
+    tab.locator("#table .open").first.focus()
+    tab.keyboard.press("ArrowDown")
+    focus = tab.locator("#table .open:focus")
+    for place in (100000, 0):
+        tab.locator("#table .tabulator-tableholder").evaluate("(holder, place) => { holder.scrollTop = place; }", place)
+        expect(focus).to_have_count(0 if place else 1)
+    expect(focus).to_have_text(shown(tab)[1]["title"])
+    tab.keyboard.press("ArrowDown")
+    expect(focus).to_have_text(shown(tab)[2]["title"])
+
+
 def test_an_address_opens_a_card(chromium: Browser, middle: Path) -> None:
     with opened(chromium, middle, "#card=checkpoint_0007") as tab:
         expect(tab.get_by_role("dialog")).to_be_visible()

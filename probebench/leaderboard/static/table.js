@@ -6,7 +6,7 @@ PB.table = (() => {
   const FONT = '600 13.5px system-ui, sans-serif', SMALL = "12px system-ui, sans-serif";
   const NAME = 345, INSIDE = NAME - 48;
   let grid = null;
-  let wanted = null;
+  let at = null; // The key of the row that the arrow keys last went to, while the focus is theirs.
   let picks = () => new Set();
   let picked = () => {};
 
@@ -203,6 +203,10 @@ PB.table = (() => {
     const holder = root.querySelector(".tabulator-tableholder");
     root.parentElement.classList.toggle("more", holder.scrollWidth - holder.clientWidth - holder.scrollLeft > 4);
   }
+  function moved() {
+    cue();
+    follow();
+  }
 
   function headers() {
     for (const header of document.querySelectorAll("#table .tabulator-col.tabulator-sortable")) {
@@ -232,10 +236,11 @@ PB.table = (() => {
       grid.setFilter(PB.passes(state));
       headers();
       roles(root, rows.length);
-      root.querySelector(".tabulator-tableholder").addEventListener("scroll", cue, { passive: true });
+      root.querySelector(".tabulator-tableholder").addEventListener("scroll", moved, { passive: true });
+      root.addEventListener("pointerdown", () => { at = null; });
       done();
     });
-    grid.on("renderComplete", cue);
+    grid.on("renderComplete", moved);
     root.addEventListener("change", (event) => { if (event.target.matches(".pick")) picked(event.target.dataset.key, event.target.checked); });
     root.onkeydown = (event) => {
       const header = event.target.closest(".tabulator-col.tabulator-sortable");
@@ -244,9 +249,9 @@ PB.table = (() => {
         header.click();
         return;
       }
-      if ((wanted || event.target.matches(".open")) && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
+      if ((at !== null || event.target.matches(".open")) && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
         event.preventDefault();
-        step(wanted ?? event.target.dataset.key, event.key === "ArrowDown" ? 1 : -1);
+        step(at ?? event.target.dataset.key, event.key === "ArrowDown" ? 1 : -1);
       }
     };
   }
@@ -256,19 +261,20 @@ PB.table = (() => {
     const active = grid.getRows("active");
     const place = active.findIndex((one) => one.getData().key === from) + by;
     if (!active[place]) return;
-    wanted = active[place].getData().key;
+    at = active[place].getData().key;
     const holder = document.querySelector("#table .tabulator-tableholder");
     holder.focus({ preventScroll: true });
     // All rows are of one height. Tabulator's own scrollToRow draws everything anew, and the focus would be lost.
     const height = holder.querySelector(".tabulator-row").offsetHeight;
     holder.scrollTop = Math.min(place * height, Math.max(holder.scrollTop, (place + 1) * height - holder.clientHeight));
-    arrive(active[place], 60);
+    follow();
   }
-  function arrive(row, frames) {
-    if (row.getData().key !== wanted) return;
-    const button = row.getElement().isConnected && row.getElement().querySelector(".open");
-    if (!button && frames > 0) return void requestAnimationFrame(() => arrive(row, frames - 1));
-    wanted = null;
+  /** Gives the focus to that row: once it is drawn, and again where drawing others took its button away, which leaves the focus with the document. */
+  function follow() {
+    const holder = document.querySelector("#table .tabulator-tableholder");
+    if (at === null || document.activeElement.dataset.key === at) return;
+    if (document.activeElement !== holder && document.activeElement !== document.body) return void (at = null);
+    const button = holder.querySelector(`.open[data-key="${CSS.escape(at)}"]`);
     if (button) button.focus({ preventScroll: true });
   }
 
