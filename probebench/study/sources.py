@@ -44,7 +44,13 @@ def _held(claim: Claim, without: Claim | None) -> Claim:
 
 def _claims(panel: Panel, group: str, track: Track) -> list[Claim]:
     matters = [matters_claim(panel, level, group, track) for level in panel.levels]
-    return [*matters, fades_claim(panel, group, track), *_orders(panel, group, track)]
+    differ = any(_beyond_noise(one) for one in matters if one.level != "zero-shot")
+    return [*matters, fades_claim(panel, group, track, differ=differ), *_orders(panel, group, track)]
+
+
+def _beyond_noise(claim: Claim) -> bool:
+    sizes = claim.estimate, claim.logit
+    return all(size is not None and size.low is not None and size.low > 0 for size in sizes)
 
 
 def _orders(panel: Panel, group: str, track: Track) -> list[Claim]:

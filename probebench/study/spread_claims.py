@@ -9,7 +9,7 @@ from probebench.study.claims import SMALLEST_SD, Basis, Claim, Estimate, weigh
 from probebench.study.engine import Array, Interval, Mask
 from probebench.study.observations import Track
 from probebench.study.panel import IMAGES, SCALES, WORDS, Level, Panel, Scale, whole
-from probebench.study.spreads import Spreads, any_spread, fading, permuted_runs, source_deviation
+from probebench.study.spreads import Spreads, fading, permuted_runs, source_deviation
 
 # Of the permutations, whatever the group.
 _SEED = 230213602
@@ -108,10 +108,13 @@ def matters_claim(panel: Panel, level: Level, group: str, track: Track) -> Claim
 
 
 def _permuted(panel: Panel, places: list[int]) -> list[float] | None:
-    """Returns the p-values on both scales, of the sources and runs that all have; None where runs are too few."""
+    """Returns the p-values on both scales, of the sources and runs that all have; None where runs are too few.
+
+    Of the same large test sets as the spread, so that the one is a test of the other.
+    """
     found = []
     for scale in SCALES:
-        runs = panel.by_run(scale, places)
+        runs = panel.by_run(scale, places)[:, :, panel.large(places)]
         columns = [d for d in range(runs.shape[2]) if not np.isnan(runs[:, :, d]).all()]
         counts = np.array([[not np.isnan(run[columns]).any() for run in source] for source in runs])
         several = np.flatnonzero(counts.sum(axis=1) > 1)
@@ -126,8 +129,15 @@ def _permuted(panel: Panel, places: list[int]) -> list[float] | None:
     return found
 
 
-def fades_claim(panel: Panel, group: str, track: Track) -> Claim:
-    """Holds the spread between sources at few shots against that at full data."""
+def fades_claim(panel: Panel, group: str, track: Track, *, differ: bool) -> Claim:
+    """Holds the spread between sources at few shots against that at full data.
+
+    Args:
+        panel: Sources of one group.
+        group: Its name.
+        track: How they were measured.
+        differ: Whether sources differ at few shots or at full data: without a spread there is nothing to fade.
+    """
     about: dict[str, Any] = {
         "id": "fades",
         "question": QUESTIONS["fades"],
@@ -144,15 +154,12 @@ def fades_claim(panel: Panel, group: str, track: Track) -> Claim:
         what = f"{len(rows)} sources on {len(columns)} data sets are usable at few shots and at full"
         return refused(about, f"four sources and three data sets with {IMAGES} test images or more ({what})")
     found: dict[Scale, Interval] = {}
-    gates = []
     for scale in SCALES:
         chosen = np.ix_(rows, columns, places)
         table, noise = (np.where(left, np.nan, part[chosen]) for part in panel.over_runs(scale))
         if np.isnan(noise).all():
             return refused(about, "the number of test images behind the scores")
-        spreads = Spreads.of(table, noise)
-        contrast = fading(spreads)
-        gates.append(any_spread(spreads))
+        contrast = fading(Spreads.of(table, noise))
         # How far the same images are hard for all sources is unknown without predictions: the interval holds both ends.
         least = np.where(left, np.nan, panel.over_runs(scale, least=True)[1][chosen])
         ends = [contrast.interval(), fading(Spreads.of(table, least)).interval()]
@@ -179,7 +186,7 @@ def fades_claim(panel: Panel, group: str, track: Track) -> Claim:
         f"the spread between sources (SD) is {Estimate.of(points)} wider at few shots than at full data, "
         f"and max - min {wider:.1f} points"
     )
-    if not all(gates):
+    if not differ:
         return Claim(
             **about,
             verdict="not answerable",

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -78,17 +78,12 @@ def fading(spreads: Spreads) -> LeftOut:
     return spreads.left_out(contrast)
 
 
-def any_spread(spreads: Spreads) -> bool:
-    """Says whether sources differ at all, at few shots or at full: without a spread there is nothing to fade."""
-    few = spreads.left_out(lambda spread: float(spread[:-1][~np.isnan(spread[:-1])].mean())).interval(0.90)
-    return few.low > 0 or spreads.left_out(lambda spread: float(spread[-1])).interval(0.90).low > 0
-
-
 def source_deviation(table: Array, noise: Array, *, tested: bool = False) -> tuple[Interval, float]:
     """Returns the SD between sources, and the run-to-run SD that would by itself give so much in 5% of tables.
 
-    The interval is chi-square's on S - 1 degrees of freedom; it reaches 0 where the variance is not beyond what data
-    sets disagree on.
+    The interval is that of Tukey (1951) and Williams (1962) for a component of variance: chi-square's for the variance
+    with its noise, and the noise then taken off. The degrees of freedom are Satterthwaite's for a mean over data sets
+    that may agree on sources or not: from S - 1 to D (S - 1).
 
     Args:
         table: [source, data set].
@@ -97,17 +92,27 @@ def source_deviation(table: Array, noise: Array, *, tested: bool = False) -> tup
     """
     from scipy.special import chdtri
 
-    free = table.shape[0] - 1
-    found = Spreads.of(table[:, :, None], noise[:, :, None]).left_out(lambda spread: float(spread[0])).interval()
-    variance = max(found.value, 0.0)
+    sources = len(table) - 1
+    apart = table - table.mean(axis=0)
+    # Between data sets [D, D]; its trace is the sum over data sets of the variance between sources.
+    covariance = apart.T @ apart / sources
+    total, taken = float(np.trace(covariance)) / table.shape[1], float(noise.mean())
+    squares = float((covariance**2).sum())
+    free = sources * float(np.trace(covariance)) ** 2 / squares if squares > 0 else float(sources)
 
-    def bound(share: float) -> float:
-        return math.sqrt(variance * free / float(chdtri(free, 1 - share)))
+    def deviation(variance: float) -> float:
+        return math.sqrt(max(variance, 0.0))
 
-    value = math.sqrt(variance)
-    if found.low <= 0 and not tested:
-        return Interval(value, 0.0, max(bound(0.025), math.sqrt(max(found.high, 0.0)))), bound(0.95)
-    return Interval(value, bound(0.975), bound(0.025)), bound(0.95)
+    def below(share: float) -> float:
+        """What chi-square with these degrees of freedom, as a share of its mean, exceeds with a probability."""
+        return float(chdtri(free, share)) / free
+
+    found = Interval(
+        deviation(total - taken), deviation(total / below(0.025) - taken), deviation(total / below(0.975) - taken)
+    )
+    if tested and not found.low:
+        found = replace(found, low=found.value / math.sqrt(below(0.025)))
+    return found, found.value * math.sqrt(sources / float(chdtri(sources, 0.05)))
 
 
 def permuted_runs(runs: Array, *, seed: int, draws: int = 1999) -> float | None:

@@ -119,6 +119,20 @@ def test_the_spread_of_equal_sources_is_noise_and_its_interval_reaches_zero() ->
     assert spread.low < np.std(planted.mean(axis=1), ddof=1) < spread.high and 0 < run < spread.value
 
 
+@pytest.mark.parametrize("agreement", [0.0, 1.0])
+@pytest.mark.parametrize("true", [0.5, 1.0, 3.0])
+def test_the_interval_of_a_spread_holds_the_spread(true: float, agreement: float) -> None:
+    # Seven sources on six data sets that agree on them or not; runs of SD 1, three each.
+    generator = np.random.default_rng(int(10 * true + agreement))
+    held = []
+    for _ in range(300):
+        sources = generator.standard_normal((7, 1)) if agreement else generator.standard_normal((7, 6))
+        table = true * sources + generator.standard_normal((7, 6)) / np.sqrt(3)
+        found, _ = source_deviation(table, np.full((7, 6), 1 / 3))
+        held.append(found.low <= true <= found.high)
+    assert np.mean(held) > 0.91
+
+
 def test_runs_of_one_source_are_told_from_runs_of_two() -> None:
     generator = np.random.default_rng(0)
     runs = generator.standard_normal((4, 3, 5))
