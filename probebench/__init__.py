@@ -4,6 +4,7 @@
 
 - ``pb.extract``, ``pb.load_features``: features of a checkpoint, or a module of yours, on a data set, cached once;
 - ``pb.evaluate``, ``pb.zeroshot``, ``pb.finetune``: results on fixed draws, with intervals;
+- ``pb.Probe``: a probe that ``evaluate(save_probes=)`` kept, to predict other images with;
 - ``pb.run_experiment``: all of that, of what a file declares;
 - ``pb.load_results``, ``pb.compare``, ``pb.run_study``, ``pb.build_leaderboard``: what results say;
 - ``pb.prepare_sources``, ``pb.load_source``: captioned images to pre-train on, in nested sizes;
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from probebench.api.features import Features
     from probebench.api.finetune import finetune
     from probebench.api.pretrain import pretrain
+    from probebench.api.probe import Probe
     from probebench.api.report import build_leaderboard, compare, load_results, run_study
     from probebench.api.sources import load_source, prepare_sources
     from probebench.api.tables import Results
@@ -40,6 +42,7 @@ _PLACES = {
     "load_features": "api.extract",
     "Features": "api.features",
     "evaluate": "api.evaluate",
+    "Probe": "api.probe",
     "zeroshot": "api.zeroshot",
     "finetune": "api.finetune",
     "pretrain": "api.pretrain",
@@ -62,6 +65,7 @@ _PLACES = {
 __all__ = [
     "Features",
     "LogisticProbe",
+    "Probe",
     "ProbebenchError",
     "ProbebenchWarning",
     "Results",

@@ -17,7 +17,12 @@ PAGE = (Path(__file__).parents[1] / "docs" / "tutorial.md").read_text()
 def commands() -> Iterator[list[str]]:
     for block in re.findall(r"^```console\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE):
         for line in block.replace("\\\n", " ").splitlines():
-            yield shlex.split(line, comments=True)
+            yield [word for one in shlex.split(line, comments=True) for word in expanded(one)]
+
+
+def expanded(word: str) -> list[str]:
+    """What a shell makes of a word."""
+    return sorted(str(path) for path in Path().glob(word)) if "*" in word else [word]
 
 
 def write_checkpoints() -> None:
@@ -48,9 +53,10 @@ def test_every_command_runs_in_order(run: Callable[..., Ran], tmp_path: Path) ->
         done = run(*arguments)
         assert done.code == 0, (arguments, done.err)
         said.append(done.out)
-    assert len(said) == 11 and "dino's own" in said[2]
+    assert len(said) == 13 and "dino's own" in said[2]
     assert "6 pairs, 0 cached" in said[5] and "features of 6 pairs extracted; 18 results computed" in said[6]
     table = Path("table.tex").read_text()
     assert table.count("ours") >= 3 and "tabular" in table
+    assert len(Path("predictions.csv").read_text().splitlines()) == 19 and "class0" in Path("predictions.csv").read_text()
     for written in ("study/study.html", "site/index.html", "board/index.html", "shots.pdf"):
         assert Path(written).stat().st_size > 1000

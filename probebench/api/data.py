@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from probebench.api.features import Features
+from probebench.api.session import listed
 from probebench.errors import UsageError
 from probebench.files import home
 
@@ -49,3 +51,25 @@ def open_data(registry: "Registry", dataset: DatasetLike, ids: Ids | None, title
             raise UsageError(f"ids= and dataset_name= are for images in memory; {os.fspath(dataset)} has its own")
         return open_dataset(place_of(registry, dataset), registry, home() / "datasets")
     return remembered(open_memory(dataset, title or "images", ids), None, home() / "datasets")
+
+
+def class_names_of(
+    registry: "Registry", features: Any, dataset: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
+) -> dict[str, tuple[str, ...]]:
+    """Returns class names by data set, of those without an entry as far as they are at hand.
+
+    Args:
+        registry: Entries.
+        features: What was asked for, as in ``evaluate``.
+        dataset: Likewise.
+    """
+    from probebench.datasets.open import open_dataset
+    from probebench.registry.names import is_source, split_list
+
+    given = [one for one in listed(features) if isinstance(one, Features)]
+    names = {one.dataset: one.class_names for one in given if one.class_names is not None}
+    for place in split_list([place_of(registry, one) for one in listed(dataset)]):
+        if is_source(place):
+            opened = open_dataset(place, registry, home() / "datasets")
+            names[opened.id] = opened.class_names
+    return names | {name: spec.classes for name, spec in registry.datasets.items()}

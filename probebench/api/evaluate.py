@@ -1,10 +1,11 @@
 """From features in the cache to results: probes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, overload
 
-from probebench.api.data import place_of
+from probebench.api.data import class_names_of, place_of
 from probebench.api.dry_run import planned, without_features
 from probebench.api.features import Features
 from probebench.api.session import (
@@ -49,6 +50,7 @@ def evaluate(
     backend: Literal["auto", "torch", "sklearn", "cuml"] = "auto",
     input_size: int | None = None,
     engine: EngineName = "local",
+    save_probes: Path_ | None = None,
     registry: Folders = (),
     out: Path_ = "results",
     dry_run: Literal[False] = False,
@@ -69,6 +71,7 @@ def evaluate(
     backend: Literal["auto", "torch", "sklearn", "cuml"] = "auto",
     input_size: int | None = None,
     engine: EngineName = "local",
+    save_probes: Path_ | None = None,
     registry: Folders = (),
     out: Path_ = "results",
     dry_run: Literal[True],
@@ -88,6 +91,7 @@ def evaluate(
     backend: Literal["auto", "torch", "sklearn", "cuml"] = "auto",
     input_size: int | None = None,
     engine: EngineName = "local",
+    save_probes: Path_ | None = None,
     registry: Folders = (),
     out: Path_ = "results",
     dry_run: bool = False,
@@ -112,6 +116,8 @@ def evaluate(
         backend: Solver of the exact logistic protocols; auto is torch, our own, on a GPU where there is one.
         input_size: Of cached features by id, only those at this size.
         engine: Compute here, or on Ray: the cluster of RAY_ADDRESS, else this machine's cores and GPUs.
+        save_probes: Folder for the finished probe of each draw, for ``pb.Probe.load``; of results that are there
+            already, probes are fitted again.
         registry: Folders of your own entries.
         out: The results folder.
         dry_run: Compute nothing, and return what each cell would take in time and memory, by a model; features need not
@@ -128,6 +134,8 @@ def evaluate(
     """
     entries = open_registry(registry)
     asked, repeats = shots_of(shots), _draws(draws)
+    if dry_run and save_probes is not None:
+        raise UsageError("a dry run fits no probes to save: leave out save_probes= (--save-probes) or dry_run=")
     groups, problems = groups_of(entries, features, dataset, input_size, layer, absent=not dry_run)
     # Once checkpoints are known: it loads NumPy and HDF5.
     from probebench.evaluation.dry_run import Asked
@@ -141,6 +149,7 @@ def evaluate(
         plan = plan_probes(entries, groups, protocols, shots=asked, draws=repeats, backend=backend, any_layer=named)
         wanted = Asked(protocols=protocols, shots=asked, draws=repeats, backend=backend, layers=listed(layer))
         return planned(entries, plan, without_features(entries, groups, features, dataset), wanted, Path(out), problems)
+    savings = None if save_probes is None else _Savings(Path(save_probes), class_names_of(entries, features, dataset))
     with started(engine) as cluster, watched(progress, "%") as told:
         done, more = evaluate_groups(
             entries,
@@ -153,8 +162,30 @@ def evaluate(
             out=Path(out),
             cluster=cluster,
             told=told,
+            savings=savings,
         )
     return finished(Results(done), [*problems, *more])
+
+
+@dataclass(frozen=True)
+class _Savings:
+    """The folder that probes are kept in, and class names by data set."""
+
+    folder: Path
+    names: Mapping[str, tuple[str, ...]]
+
+    def of(self, task: "ProbeTask") -> "ProbeTask":
+        """Returns the task that keeps its probes.
+
+        Raises:
+            UsageError: Its probes cannot be kept.
+        """
+        from probebench.evaluation.probe_task import Saving
+        from probebench.evaluation.saved_probe import refuses
+
+        if (why := refuses(task.protocol.probe)) is not None:
+            raise UsageError(f"protocol {task.protocol.id}: {why}")
+        return replace(task, saving=Saving(self.folder, self.names.get(task.dataset_id)))
 
 
 def evaluate_groups(
@@ -170,6 +201,7 @@ def evaluate_groups(
     backend: str = "auto",
     any_layer: bool = True,
     go_on: bool = False,
+    savings: _Savings | None = None,
 ) -> "tuple[list[tuple[Path, Result]], list[str | ProbebenchError]]":
     """Evaluates extractions under protocols.
 
@@ -185,6 +217,7 @@ def evaluate_groups(
         backend: As in ``evaluate``.
         any_layer: Whether the layers are those that were asked for, so that no protocol chooses among them.
         go_on: What does not fit together is a problem among others; shots beyond the data are passed over.
+        savings: Where probes are kept; None keeps none.
 
     Returns:
         Results with their files, and what could not be done.
@@ -197,10 +230,11 @@ def evaluate_groups(
     from probebench.evaluation.plan import plan_probes
 
     plan = plan_probes(registry, groups, protocols, shots=shots, draws=draws, backend=backend, any_layer=any_layer)
+    tasks = plan.tasks if savings is None else [savings.of(task) for task in plan.tasks]
     done: list[tuple[Path, Result]] = []
     problems: list[str | ProbebenchError] = list(plan.problems)
-    share = _Share(told, plan.tasks)
-    for task, result in zip(plan.tasks, evaluate_all(plan.tasks, out, share.fits, cluster), strict=True):
+    share = _Share(told, tasks)
+    for task, result in zip(tasks, evaluate_all(tasks, out, share.fits, cluster), strict=True):
         share.over()
         if isinstance(result, UsageError) and not go_on:
             raise result

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from probebench.api.data import place_of
+from probebench.api.data import class_names_of
 from probebench.api.evaluate import DataName, FeaturesLike, groups_of
-from probebench.api.features import Features
 from probebench.api.session import Folders, Path_, finished, listed, open_registry
 from probebench.api.tables import Results
 from probebench.errors import ProbebenchError, UsageError
@@ -51,7 +50,7 @@ def zeroshot(
             raise UsageError(f"template {text!r} needs {{}} once, in the place of the class name")
     entries, folder = open_registry(registry), Path(out)
     groups, problems = groups_of(entries, features, dataset, input_size)
-    names = _names(entries, features, dataset)
+    names = class_names_of(entries, features, dataset)
     done, more = classify_groups(entries, groups, names, texts, folder)
     return finished(Results(done), [*problems, *more])
 
@@ -68,7 +67,7 @@ def classify_groups(
     Args:
         registry: Entries.
         groups: Cached extractions; of a checkpoint that has projected features, only these are taken.
-        names: Class names of data sets without an entry, by id.
+        names: Class names by data set; those with an entry are taken from it.
         templates: Prompts; none: each data set's own.
         out: The results folder.
 
@@ -92,20 +91,6 @@ def classify_groups(
         except ProbebenchError as error:
             problems.append(error)
     return done, problems
-
-
-def _names(registry: "Registry", features: FeaturesLike, dataset: DataName | None) -> dict[str, tuple[str, ...]]:
-    """Returns the class names of data sets without an entry, as far as they are at hand."""
-    from probebench.datasets.open import open_dataset
-    from probebench.registry.names import is_source, split_list
-
-    given = [one for one in listed(features) if isinstance(one, Features)]
-    names = {one.dataset: one.class_names for one in given if one.class_names is not None}
-    for place in split_list([place_of(registry, one) for one in listed(dataset)]):
-        if is_source(place):
-            opened = open_dataset(place, registry, home() / "datasets")
-            names[opened.id] = opened.class_names
-    return names
 
 
 def _prompts(

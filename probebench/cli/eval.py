@@ -76,6 +76,12 @@ def _listed(words: Sequence[str], last: str) -> str:
 @engine_option
 @input_size_option
 @click.option(
+    "--save-probes",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Keep the finished probe of each draw in this folder, for predict.",
+)
+@click.option(
     "--dry-run",
     is_flag=True,
     help="Say what each cell would take in time and memory, by a model, and stop; features need not be there.",
@@ -95,6 +101,7 @@ def command(
     backend: str,
     engine: str,
     input_size: int | None,
+    save_probes: Path | None,
     dry_run: bool,
     out: Path,
     as_json: bool,
@@ -118,5 +125,6 @@ def command(
         backend=backend,
         input_size=input_size,
         engine=engine,
+        save_probes=save_probes,
         registry=registry_folders(),
     )

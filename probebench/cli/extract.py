@@ -9,6 +9,7 @@ import click
 from probebench.api.extractions import prepare
 from probebench.cli.console import print_json, print_table
 from probebench.cli.options import (
+    batch_size_option,
     device_option,
     engine_option,
     input_size_option,
@@ -19,6 +20,7 @@ from probebench.cli.options import (
     model_option,
     registry_folders,
     registry_option,
+    workers_option,
 )
 from probebench.cli.steps import run_extract
 from probebench.files import bytes_text, free_space, home
@@ -55,13 +57,8 @@ if TYPE_CHECKING:
     help="Arithmetic; auto is bf16 on GPUs that have it, else fp32.",
 )
 @input_size_option
-@click.option(
-    "--batch-size",
-    type=click.IntRange(1),
-    metavar="N",
-    help="Images a batch; halved where memory runs out.  [default: 64 on CPU, 256 on GPU, less for large inputs]",
-)
-@click.option("--workers", type=click.IntRange(0), metavar="N", help="Decoding processes.  [default: one a core]")
+@batch_size_option
+@workers_option
 @click.option(
     "--compile",
     type=click.Choice(["auto", "on", "off"]),

@@ -20,6 +20,7 @@ _COMMANDS = {
     "layers": ("layers", "List the layers that a checkpoint offers, with their widths."),
     "extract": ("extract", "Run images through a checkpoint and keep the features."),
     "eval": ("eval", "Probe the cached features on few-shot draws and full data."),
+    "predict": ("predict", "Classify images with a probe that eval kept."),
     "zeroshot": ("zeroshot", "Compare cached image embeddings with class names in words."),
     "finetune": ("finetune", "Train whole networks on the draws of the probes."),
     "pretrain": ("pretrain", "Train a network from random weights on a source, with every fact known."),

@@ -89,6 +89,15 @@ model_option = click.option(
     "--model", "models", multiple=True, required=True, help="Checkpoint id; repeats, takes comma lists and globs."
 )
 device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+batch_size_option = click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Images a batch; halved where memory runs out.  [default: 64 on CPU, 256 on GPU, less for large inputs]",
+)
+workers_option = click.option(
+    "--workers", type=click.IntRange(0), metavar="N", help="Decoding processes.  [default: one a core]"
+)
 training_dtype_option = click.option(
     "--dtype",
     type=click.Choice(["auto", "fp32", "bf16"]),

@@ -9,6 +9,7 @@ import numpy as np
 from probebench.cache.store import FeatureFile
 from probebench.evaluation.cached_task import CachedTask
 from probebench.evaluation.features import require_splits
+from probebench.evaluation.saved_probe import SUFFIX
 from probebench.fingerprint import fingerprint
 from probebench.probes.cost import Cell
 from probebench.probes.grid import fits_planned
@@ -31,6 +32,14 @@ def fits_a_draw(protocol: ProtocolSpec, shots: Shots) -> int:
     return fits_planned(protocol, protocol.folds(shots), protocol.refits(shots))
 
 
+@dataclass(frozen=True)
+class Saving:
+    """Where finished probes go, and the class names of their data set by label, where they are at hand."""
+
+    folder: Path
+    class_names: tuple[str, ...] | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class ProbeTask(CachedTask):
     """One number of the final table.
@@ -41,6 +50,7 @@ class ProbeTask(CachedTask):
         metric: The protocol's, else the data set's own.
         prompts: The words that heads start from; None where they start from none.
         only: Seeds of the draws in the place of 0, 1, ...
+        saving: Where its probes are kept; None keeps none. No result depends on it.
     """
 
     protocol: ProtocolSpec
@@ -50,6 +60,7 @@ class ProbeTask(CachedTask):
     metric: Metric = "accuracy"
     prompts: "Prompts | None" = None
     only: tuple[int, ...] = ()
+    saving: Saving | None = None
 
     @property
     def kind(self) -> str:
@@ -132,3 +143,12 @@ class ProbeTask(CachedTask):
     def path(self, out: Path) -> Path:
         """Returns where the result goes under a results folder."""
         return result_path(out, self.model, self.dataset_id, self.kind, self.protocol.id, self.shots, self.digest)
+
+    @property
+    def probe_paths(self) -> tuple[Path, ...]:
+        """Where the probe of each draw is kept; none where none is."""
+        if self.saving is None:
+            return ()
+        stem = self.path(self.saving.folder).with_suffix("")
+        marks = ("" if seed is None else f"-seed{seed}" for seed in self.seeds)
+        return tuple(stem.with_name(f"{stem.name}{mark}{SUFFIX}") for mark in marks)

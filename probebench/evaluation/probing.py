@@ -21,12 +21,15 @@ from probebench.evaluation.features import require_splits, rows_of
 from probebench.evaluation.many import results_or_errors
 from probebench.evaluation.probe_task import ProbeTask
 from probebench.evaluation.record import Measured, TrainedOn
+from probebench.evaluation.saved_probe import ProbeFacts, write_probe
 from probebench.evaluation.selection_data import draw_for, selection_data_for
 from probebench.evaluation.stored import stored_or_compute
 from probebench.evaluation.text_start import start_vectors
 from probebench.probes.backends import fitters
 from probebench.probes.base import blocks
 from probebench.probes.select import Fitters, Selected, SelectionData, select
+from probebench.results.environment import environment
+from probebench.results.metrics import image_scores, mean_score
 from probebench.results.predictions import Predictions
 from probebench.results.schema import Result
 
@@ -35,7 +38,7 @@ _FAILURES = (ValueError, FloatingPointError, np.linalg.LinAlgError, RuntimeError
 
 
 def evaluate(task: ProbeTask, out: Path, on_progress: Callable[[int], None] = lambda fits: None) -> tuple[Result, bool]:
-    """Returns a task's result, computed and written unless it is there already.
+    """Returns a task's result, computed and written unless it is there already; its probes too, where it keeps them.
 
     Args:
         task: What to evaluate.
@@ -55,7 +58,10 @@ def evaluate(task: ProbeTask, out: Path, on_progress: Callable[[int], None] = la
     planned = len(task.seeds) * task.fits_a_draw
     budget = _Budget(planned, on_progress)
     (result,), computed = stored_or_compute(task, [task.path(out)], lambda: [_measure(task, budget)])
-    if not computed:
+    if not computed and not all(path.exists() for path in task.probe_paths):
+        # A result does not hold its probes, so they are fitted again; the result stays as it is.
+        _measure(task, budget)
+    elif not computed:
         on_progress(planned)
     return result, computed
 
@@ -85,6 +91,7 @@ def _measure(task: ProbeTask, budget: "_Budget") -> Measured:
         if held is not None:
             digests["val"] = held.key.digest
             skipped += held.skipped.ids
+    _save(task, outcomes, predictions)
     budget.finish()
     return Measured(
         mode=task.mode,
@@ -202,3 +209,40 @@ def _predict(test: FeatureFile, probes: Sequence[Selected | None]) -> Prediction
             if selected is not None:
                 predicted[number, rows] = selected.probe.predict(selected.preparation(block))
     return Predictions(test.ids, test.labels, predicted)
+
+
+def _save(task: ProbeTask, outcomes: Sequence[DrawOutcome], predictions: Predictions) -> None:
+    """Writes the finished probes, where the task keeps them, with what came of them on the test split."""
+    if task.saving is None:
+        return
+    names, key, made = task.saving.class_names, task.key, environment()
+    scores = image_scores(task.metric, predictions.y_true, predictions.y_pred)
+    for path, outcome, scored in zip(task.probe_paths, outcomes, scores, strict=True):
+        if (selected := outcome.selected) is None:
+            continue
+        facts = ProbeFacts(
+            model=task.model,
+            weights_digest=key.weights_digest,
+            layer=key.layer,
+            preprocessing=key.preprocessing,
+            dtype=key.dtype,
+            dataset=task.dataset_id,
+            dataset_fingerprint=key.dataset_fingerprint,
+            class_names=None if names is None else list(names),
+            kind="ridge" if task.kind == "ridge" else "probe",
+            protocol=task.protocol.id,
+            protocol_version=task.protocol.version,
+            backend=task.backend,
+            shots=task.shots,
+            draw_seed=outcome.draw.seed,
+            draw_digest=outcome.draw.digest,
+            chosen=selected.chosen,
+            l2=selected.preparation.l2,
+            divisor=selected.preparation.divisor,
+            metric=task.metric,
+            validation_score=selected.score,
+            test_score=mean_score(scored),
+            result=task.digest,
+            environment=made,
+        )
+        write_probe(path, selected, facts)

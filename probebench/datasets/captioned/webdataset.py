@@ -30,7 +30,7 @@ def open_wds_captions(text: str, root: Path) -> Captioned:
     name, urls = named_shards(text)
     split = "all" if "all" in urls else "train"
     store, index_folder = ShardStore(root / "wds" / "shards"), root / "wds" / "index"
-    indices = index_shards({split: urls[split]}, store, index_folder, captioned=True)
+    indices = index_shards({split: urls[split]}, store, index_folder, beside="caption")
     images = ShardImages.of(indices[split], store)
     numbers = np.concatenate([index.samples["labels"] for index in indices[split]])
     labelled = bool((numbers != UNLABELLED).any())

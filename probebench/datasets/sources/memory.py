@@ -73,7 +73,7 @@ class _Items:
                 raise UsageError(f"item {number}{where} has an id of its own; leave out ids=")
             names.append(str(own[0]) if own else f"{split or 'image'}-{number:06d}")
             labels.append(_label(label, f"item {number}{where}"))
-            images.append(_image(image, f"item {number}{where}"))
+            images.append(held_image(image, f"item {number}{where}"))
         if ids is not None:
             if len(ids) != len(images):
                 raise UsageError(f"ids= has {len(ids)} ids for {len(images)} images{where}")
@@ -90,7 +90,16 @@ def _label(label: Any, where: str) -> int | str:
     raise UsageError(f"{where} has the label {label!r}; it must be a whole number or a class name")
 
 
-def _image(image: Any, where: str) -> Image.Image:
+def held_image(image: Any, where: str) -> Image.Image:
+    """Returns an image in memory as PIL has it.
+
+    Args:
+        image: PIL, or uint8 (height, width) or (height, width, 3).
+        where: What an error calls it.
+
+    Raises:
+        UsageError: It is something else.
+    """
     if isinstance(image, Image.Image):
         return image
     array = np.asarray(image)

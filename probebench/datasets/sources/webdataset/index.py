@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 
@@ -27,7 +27,9 @@ _TEXTS = {"text_offsets": "i", "text_sizes": "i"}
 _USUAL = ("jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp")
 # No label and no caption needs more bytes than this.
 _LABEL = 1 << 20
-# The label of a sample that has none, which only captioned ones may be without.
+# What each sample must have beside its image; where that is a caption, it may have a label too.
+Beside = Literal["label", "caption", "nothing"]
+# The label of a sample that has none.
 UNLABELLED = -1
 # Names that webdataset keeps for itself, as its own readers skip them.
 _META = re.compile(r"__[^/]*__($|/)")
@@ -41,7 +43,7 @@ class ShardIndex:
     samples: Arrays
 
 
-def index_shard(url: str, store: ShardStore, index_folder: Path, *, captioned: bool = False) -> ShardIndex:
+def index_shard(url: str, store: ShardStore, index_folder: Path, *, beside: Beside = "label") -> ShardIndex:
     """Returns the samples of a shard, reading it only where it is not known.
 
     A local shard is known by its path, size, times and inode; a streamed one by its address, and its bytes are
@@ -51,13 +53,13 @@ def index_shard(url: str, store: ShardStore, index_folder: Path, *, captioned: b
         url: The shard.
         store: Reads shards.
         index_folder: Where what is learnt is kept.
-        captioned: Whether each sample has a caption (.txt) and may be without a label.
+        beside: What each sample must have: a caption is its .txt.
 
     Raises:
         DatasetError: The shard is missing, out of reach or damaged, or a sample in it is.
     """
-    kinds = {**_KINDS, **_TEXTS} if captioned else _KINDS
-    ending = ".captions.npz" if captioned else ".npz"
+    kinds = {**_KINDS, **_TEXTS} if beside == "caption" else _KINDS
+    ending = {"label": ".npz", "caption": ".captions.npz", "nothing": ".images.npz"}[beside]
     digest_cache = index_folder / f"{hashlib.sha256(os.fsencode(url)).hexdigest()[:32]}{ending}"
     known = read_arrays(digest_cache, kinds)
     now = _stamp(url) if read_in_place(url) else ""
@@ -66,7 +68,7 @@ def index_shard(url: str, store: ShardStore, index_folder: Path, *, captioned: b
         if not now or before == now:
             return ShardIndex(Shard(url, "" if now else before), known)
     with store.whole(url) as (stream, digest):
-        samples = _read(url, stream, captioned)
+        samples = _read(url, stream, beside)
     write_arrays(digest_cache, {**samples, "stamp": np.array([os.fsencode(now or digest)])})
     return ShardIndex(Shard(url, digest), samples)
 
@@ -79,7 +81,7 @@ def _stamp(url: str) -> str:
     return " ".join(map(str, stamp(status)))
 
 
-def _read(url: str, stream: IO[bytes], captioned: bool) -> Arrays:
+def _read(url: str, stream: IO[bytes], beside: Beside) -> Arrays:
     """Reads a shard from end to end; webdataset says which files make a sample."""
     from webdataset.tariterators import group_by_keys
 
@@ -87,8 +89,8 @@ def _read(url: str, stream: IO[bytes], captioned: bool) -> Arrays:
     texts: list[tuple[int, int]] = []
     try:
         for sample in group_by_keys(_members(url, stream)):
-            rows.append(_row(url, stream, sample, captioned))
-            if captioned:
+            rows.append(_row(url, stream, sample, beside))
+            if beside == "caption":
                 texts.append(_text(url, sample))
     except tarfile.TarError as error:
         raise DatasetError(f"shard {url} is damaged ({one_line(error, 80)}); fetch or write it again") from error
@@ -101,7 +103,7 @@ def _read(url: str, stream: IO[bytes], captioned: bool) -> Arrays:
     kinds: tuple[Any, ...] = (np.bytes_, np.int64, np.int64, np.int64, np.bytes_, np.bool_)
     columns = zip(_KINDS, zip(*rows, strict=True), kinds, strict=False)
     samples: Arrays = {name: np.array(column, dtype=kind) for name, column, kind in columns}
-    if captioned:
+    if texts:
         samples |= {name: np.array(column) for name, column in zip(_TEXTS, zip(*texts, strict=True), strict=True)}
     return samples
 
@@ -139,13 +141,13 @@ def _check_name(url: str, member: tarfile.TarInfo) -> None:
 
 
 def _row(
-    url: str, stream: IO[bytes], sample: dict[str, Any], captioned: bool
+    url: str, stream: IO[bytes], sample: dict[str, Any], beside: Beside
 ) -> tuple[bytes, int, int, int, bytes, bool]:
     key = sample["__key__"]
     files = {suffix: member for suffix, member in sample.items() if isinstance(member, tarfile.TarInfo)}
     where = f"shard {url}: sample {key}"
     image = _image(where, files)
-    labelled = not captioned or "cls" in files
+    labelled = beside == "label" or (beside == "caption" and "cls" in files)
     label = _label(where, stream, files) if labelled else UNLABELLED
     content = _content(stream, image) if image else b""
     return (

@@ -14,7 +14,7 @@ from PIL import Image
 from probebench.arrays import Labels, Positions
 from probebench.datasets.base import Dataset, Split, decode, digests_fingerprint
 from probebench.datasets.sources.assemble import assemble, cut
-from probebench.datasets.sources.webdataset.index import ShardIndex, index_shard
+from probebench.datasets.sources.webdataset.index import Beside, ShardIndex, index_shard
 from probebench.datasets.sources.webdataset.shards import class_names, named_shards
 from probebench.datasets.sources.webdataset.store import Shard, ShardStore
 from probebench.errors import DatasetError, UsageError
@@ -111,7 +111,7 @@ def open_wds(text: str, root: Path) -> Dataset:
 
 
 def index_shards(
-    urls: Mapping[str, Sequence[str]], store: ShardStore, index_folder: Path, *, captioned: bool = False
+    urls: Mapping[str, Sequence[str]], store: ShardStore, index_folder: Path, *, beside: Beside = "label"
 ) -> dict[str, list[ShardIndex]]:
     """Returns the samples of all shards of each split.
 
@@ -121,7 +121,7 @@ def index_shards(
     every = [(split, url) for split, names in urls.items() for url in names]
     indices: dict[str, list[ShardIndex]] = {split: [] for split in urls}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        found = pool.map(lambda one: index_shard(one[1], store, index_folder, captioned=captioned), every)
+        found = pool.map(lambda one: index_shard(one[1], store, index_folder, beside=beside), every)
         for (split, _), index in zip(every, found, strict=True):
             indices[split].append(index)
     for shards in indices.values():
