@@ -57,6 +57,7 @@ def test_every_command_runs_in_order(run: Callable[..., Ran], tmp_path: Path) ->
     assert "6 pairs, 0 cached" in said[5] and "features of 6 pairs extracted; 18 results computed" in said[6]
     table = Path("table.tex").read_text()
     assert table.count("ours") >= 3 and "tabular" in table
-    assert len(Path("predictions.csv").read_text().splitlines()) == 19 and "class0" in Path("predictions.csv").read_text()
+    predictions = Path("predictions.csv").read_text()
+    assert len(predictions.splitlines()) == 19 and "class0" in predictions
     for written in ("study/study.html", "site/index.html", "board/index.html", "shots.pdf"):
         assert Path(written).stat().st_size > 1000
