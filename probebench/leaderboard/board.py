@@ -63,7 +63,7 @@ def shots_columns(rows: Iterable[Row]) -> list[Shots]:
     return in_order(shots for row in rows for shots in row.cells)
 
 
-def answers(checkpoints: Iterable[CheckpointFacts]) -> tuple[bool, str]:
+def answers(checkpoints: Iterable[CheckpointFacts]) -> str:
     """Says whether results can compare pre-training sources: that takes two of them at one method and architecture."""
     sources: dict[tuple[str, str], set[str]] = defaultdict(set)
     methods = set()
@@ -72,8 +72,8 @@ def answers(checkpoints: Iterable[CheckpointFacts]) -> tuple[bool, str]:
         if facts.method != "none":
             sources[facts.method, canonical_architecture(facts.architecture)].add(source_name(facts))
     if any(len(names) > 1 for names in sources.values()):
-        return True, "Compare sources only within one method and one architecture; the table below sorts by any column."
-    return False, (
+        return "Compare sources only within one method and one architecture; the table below sorts by any column."
+    return (
         "These results cannot say which pre-training data transfers best: no two checkpoints here share a method and "
         "an architecture and differ in their source. They do say how far a pre-trained checkpoint is ahead of an "
         "untrained twin, where one is in the table."

@@ -92,12 +92,11 @@ def page_data(
                     for tier in tiers
                     if (ranked := _OF_TIER[tier](part))
                 ]
-    comparable, verdict = answers(result.checkpoint for result in results)
     names = entrant_names(entrants)
     told = [_setting(one) for one in settings]
     first = opening(views, tiers[0], told)
     return {
-        "verdict": {"comparable": comparable, "text": verdict},
+        "verdict": answers(result.checkpoint for result in results),
         "first": first,
         "pairs": _pairs(arranged, scores, first, views, settings, entrants, numbers) if predictions else {},
         "sizes": sizes,

@@ -80,7 +80,7 @@ def build_site(
     scripts = [(_STATIC / name).read_text(encoding="utf-8") for name in _SCRIPTS] if results else []
     page = templates.get_template("board.html").render(
         has_results=bool(results),
-        answer=answer(claims) if claims else {"question": "", "sentence": verdict["text"], "beside": ""},
+        answer=answer(claims) if claims else {"question": "", "sentence": verdict, "beside": ""},
         study=study,
         header=header("Board", pages, _THEMES if results else ""),
         style="\n".join([look(), *((_STATIC / name).read_text(encoding="utf-8") for name in _STYLES)]),
