@@ -135,7 +135,6 @@ def test_page_study_and_command_line_agree_on_the_shipped_results(run: Callable[
                 mode=one.mode,
                 protocol=one.protocol,
                 version=one.version,
-                metric=key.metric,
             )
         )
 

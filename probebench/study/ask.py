@@ -270,7 +270,10 @@ def _across(tracks: Mapping[Track, list[Observation]], by_track: dict[Track, lis
     for few, cells in tracks.items():
         for full, others in tracks.items():
             if few != full and full.kind == "finetune" and full.mode == "full" and full.metric == few.metric:
-                by_track[few] += _given(checkpoints.predict_claim(cells, others, part.maker, few))
+                # Of each track alone a data set has one metric, and these two may have chosen otherwise.
+                metrics = {one.dataset: one.results[0].metric for one in cells}
+                same = [one for one in others if metrics.get(one.dataset) == one.results[0].metric]
+                by_track[few] += _given(checkpoints.predict_claim(cells, same, part.maker, few))
 
 
 # ---------------------------------------------------------------- what takes no part

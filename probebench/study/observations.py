@@ -26,6 +26,7 @@ class Track:
     """One way of measuring. Numbers of different tracks never meet, but for few-shot against full fine-tuning.
 
     Attributes:
+        metric: Where it is not the one by which most were measured on a data set; "" there: each set has its own.
         layer: Which features, where they are not of the layer that stands for a checkpoint; "" there.
         pixels: Side of the input, where it is not the one at which most were measured on a data set; 0 there.
     """
@@ -35,14 +36,14 @@ class Track:
     mode: str
     protocol: str
     version: int
-    metric: str
+    metric: str = ""
     layer: str = ""
     pixels: int = 0
 
     def __str__(self) -> str:
         """Returns it in words."""
         mode = "" if self.mode == self.kind else f" ({self.mode})"
-        metric = "" if self.metric == "accuracy" else f", {self.metric}"
+        metric = f", {self.metric}" if self.metric else ""
         layer = f", layer {self.layer}" if self.layer else ""
         pixels = f", {self.pixels} px" if self.pixels else ""
         return f"{self.kind}{mode}, {self.protocol} v{self.version}{metric}{layer}{pixels}"
@@ -105,7 +106,7 @@ def observations(results: Iterable[Result]) -> list[Observation]:
     for cell in cells:
         if cell.key.dataset.fingerprint:
             fingerprints[cell.key.dataset.name].add(cell.key.dataset.fingerprint)
-    layers, pixels = _standing_layers(cells), _standing_pixels(cells)
+    layers, pixels, metrics = _standing_layers(cells), _standing_pixels(cells), _standing_metrics(cells)
     found = []
     for group in group_by(cells, _shared).values():
         key = group[0].key
@@ -115,7 +116,8 @@ def observations(results: Iterable[Result]) -> list[Observation]:
             entrant = key.entrant
             layer = "" if entrant.layer == layers[_less_layer(group[0])] else entrant.layer
             size = 0 if entrant.input_size == pixels[_measured_as(group[0])] else entrant.input_size or 0
-            found.append(replace(made, track=replace(made.track, layer=layer, pixels=size)))
+            metric = "" if key.metric == metrics[_on_dataset(group[0])] else key.metric
+            found.append(replace(made, track=replace(made.track, metric=metric, layer=layer, pixels=size)))
     return found
 
 
@@ -170,6 +172,16 @@ def _standing_pixels(cells: Iterable[Cell]) -> dict[Hashable, int | None]:
     return {key: max((count, size or 0, size) for size, count in own.items())[2] for key, own in counts.items()}
 
 
+def _on_dataset(cell: Cell) -> Hashable:
+    return cell.key.setting, cell.key.dataset
+
+
+def _standing_metrics(cells: Iterable[Cell]) -> dict[Hashable, str]:
+    """Returns the metric by which most cells of a data set were measured, accuracy of equals."""
+    counts = {key: Counter(one.key.metric for one in own) for key, own in group_by(cells, _on_dataset).items()}
+    return {key: max(own, key=lambda one: (own[one], one == "accuracy", one)) for key, own in counts.items()}
+
+
 def _shared(cell: Cell) -> Hashable:
     """Returns what cells of one observation share."""
     key, facts = cell.key, cell.result.checkpoint
@@ -203,7 +215,6 @@ def _observation(dataset: str, group: Sequence[Cell]) -> Observation | None:
             mode=setting.mode,
             protocol=setting.protocol,
             version=setting.version,
-            metric=key.metric,
         ),
         method=facts.method,
         objective=facts.objective,

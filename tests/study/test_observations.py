@@ -53,6 +53,15 @@ def test_what_is_measured_in_another_way_is_another_cell(change: dict[str, objec
     assert len(observations([result(), result(**change)])) == 2
 
 
+def test_each_data_set_has_its_own_metric_and_another_one_is_apart() -> None:
+    sets = [result(), result(dataset="other", metric="mean-per-class", dataset_fingerprint="2" * 64)]
+    assert len({cell.track for cell in observations(sets)}) == 1
+    second = result(model="second", checkpoint=checkpoint(method="image-image"))
+    apart = observations([*sets, second, result(metric="mean-per-class")])
+    assert sorted(cell.track.metric for cell in apart) == ["", "", "", "mean-per-class"]
+    assert sum(str(cell.track).endswith(", mean-per-class") for cell in apart) == 1
+
+
 def test_one_architecture_of_two_libraries_is_one() -> None:
     names = ("torchvision/resnet50", "timm/resnet50")
     (cell,) = observations([published(checkpoint=checkpoint(architecture=name)) for name in names])
