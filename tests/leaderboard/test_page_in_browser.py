@@ -286,7 +286,7 @@ def test_chips_take_filters_away(tab: Page) -> None:
     filters(tab)
     tab.get_by_label("Parameters in millions, from").fill("24")
     expect(tab.locator(".chip")).to_have_count(2)
-    tab.get_by_role("button", name="Take away: method supervised").click()
+    tab.get_by_role("button", name="Remove the filter method supervised").click()
     expect(tab.locator(".chip")).to_have_count(1)
     assert {row["method"] for row in shown(tab)} > {"supervised"}
 

@@ -45,7 +45,7 @@ PB.answer = (() => {
       Plot.text(rows, { frameAnchor: "left", y: "place", text: "label", textAnchor: "end", dx: -12, dy: -6, fontSize: 12, fill: "currentColor" }),
       Plot.text(rows, { frameAnchor: "left", y: "place", text: "verdict", textAnchor: "end", dx: -12, dy: 7, fontSize: 11, fill: "colour" }),
     ] });
-    figure("plot-claims", "What the results say", "Size of each answer in points, with its 95% interval over sources, runs and data sets; to the right of the line it speaks for a yes.", plot);
+    figure("plot-claims", "What the results say", "Size of each answer in points, with its 95% interval over sources, runs and data sets. An answer to the right of the line means yes.", plot);
   }
 
   function draw(state, numbers) {

@@ -87,7 +87,7 @@ PB.card = (() => {
 
   /** Who vouches for what stands on the card. */
   function status(entrant) {
-    const again = entrant.again ? (entrant.again.startsWith("by nobody") ? "Run again by nobody but its authors." : `Run again: ${entrant.again}.`) : "";
+    const again = entrant.again ? (entrant.again.startsWith("by nobody") ? "Nobody but its authors has run it again." : `Run again: ${entrant.again}.`) : "";
     return make("p", { class: "note" }, make("bdi", {}, again), again ? " " : "", "Facts about its pre-training are what its entry declares; scores are computed again from its predictions.");
   }
 

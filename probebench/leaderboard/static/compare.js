@@ -23,7 +23,7 @@ PB.compare = (() => {
     const sets = Object.keys(data.pairs).map(Number);
     const rows = others.map((other) => ({ other, cells: sets.map((set) => difference(first, other, set)) }));
     if (!rows.some((row) => row.cells.some(Boolean))) return make("p", { class: "note" }, "The page holds paired differences of the first thirty lines of the view that it opens on. The commands below make any other.");
-    const head = make("tr", {}, make("th", { scope: "col" }, "The first, less"), ...sets.map((set) => make("th", { scope: "col", class: "score" }, said(data.datasets[set].name))));
+    const head = make("tr", {}, make("th", { scope: "col" }, "The first minus"), ...sets.map((set) => make("th", { scope: "col", class: "score" }, said(data.datasets[set].name))));
     const body = make("tbody", {}, ...rows.map((row) => make("tr", {}, make("th", { scope: "row" }, make("bdi", {}, data.entrants[row.other].title)), ...row.cells.map(cell))));
     const { setting, shots } = data.first;
     return make("div", {}, make("p", { class: "note" }, `Points, paired over draws and test images, with 95% intervals, at ${PB.shotsLabel(shots)} under `, make("bdi", {}, data.settings[setting].name), ". In colour where the interval excludes zero."),

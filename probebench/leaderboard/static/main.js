@@ -101,7 +101,7 @@
   function chips() {
     const set = Object.entries(FILTERS).filter(([name]) => state[name] !== "");
     element("chips").replaceChildren(...set.map(([name, word]) => {
-      const chip = PB.table.make("button", { type: "button", class: "chip", "aria-label": `Take away: ${word} ${state[name]}` }, `${word}: `, PB.table.make("bdi", {}, state[name]), " ×");
+      const chip = PB.table.make("button", { type: "button", class: "chip", "aria-label": `Remove the filter ${word} ${state[name]}` }, `${word}: `, PB.table.make("bdi", {}, state[name]), " ×");
       chip.addEventListener("click", () => { state[name] = ""; fill(); filtered(); element("q").focus(); });
       return chip;
     }));
@@ -129,7 +129,7 @@
       `Scores in percent; bars are 95% intervals, over draws and test images together (over test images only where there is one draw). ${sets.length > 1 ? "The mean is taken" : "Ranked"} over ${names(sets) || "nothing that can be ranked"}. A shade from the column's least to its largest; the first is bold.`,
       "≈ cannot be told apart from the first: paired comparison on the same draws and images, Holm-corrected at 5%. ? was not compared with it.",
       data.first.why,
-      data.tiers.length < 2 ? "Nobody else has run these results again: they are ranked as they are reported." : "Ranked is what somebody else has run again, from public weights; grey is what authors report. A checkpoint's card says who ran how many scores again, and when.",
+      data.tiers.length < 2 ? "Nobody but the authors has run these results again, so they are ranked as reported." : "Ranked: checkpoints whose results somebody else has made again from public weights. Grey: what authors report. A checkpoint's card says who ran how many scores again, and when.",
       `A checkpoint is ranked if it has a score on each of these data sets: a missing score is not a zero.${apart.length ? ` Left out, since fewer than half have them: ${names(apart)}.` : ""}`,
     ].filter(Boolean);
     element("legend").replaceChildren(...parts.map((text) => PB.table.make("p", {}, text)));

@@ -184,7 +184,7 @@ PB.plots = (() => {
       Plot.dot(shown, { x: "label", y: "spread", fill: "currentColor", r: 3 }),
       Plot.text(ends, { x: "label", y: "spread", text: (one) => one.name.split(",")[0], dx: 8, dy: -9, textAnchor: "start", fontSize: 12, fill: "currentColor" }),
     ] });
-    figure("plot-spread", "How far sources lie apart", `${over(found.sets)} Within one method, architecture and size, noise of draws and test images taken off. ${groups.join("; ")}.`, plot);
+    figure("plot-spread", "How far sources lie apart", `${over(found.sets)} Compared within one method, architecture and pre-training size; the noise of draws and test images is subtracted. ${groups.join("; ")}.`, plot);
   }
 
   /** Accuracy at the depth of a network, where its blocks were measured. */
