@@ -181,10 +181,12 @@ class _Steps:
             for checkpoint, name in self.declared.pairs
             if checkpoint.has_text_tower and (group := self.features.group(checkpoint, name, "projected")) is not None
         ]
-        for name in self.declared.sources:
-            self._open(name)
-        names = {one.id: one.class_names for one in self._opened.values() if one is not None}
         if groups:
+            # Of sets with an entry, that says the names.
+            for name in self.declared.sources:
+                if name not in self.declared.registry.datasets:
+                    self._open(name)
+            names = {one.id: one.class_names for one in self._opened.values() if one is not None}
             self._take(*classify_groups(self.declared.registry, groups, names, (), self.out))
 
     def finetune(self) -> None:
