@@ -137,6 +137,13 @@ def _claim(level: Level, rows: list[dict[str, Any]], group: str, track: Track) -
         f"{f', {estimate}' if points.value is not None or points.low is not None else ''} at {WORDS[level]}"
     )
     verdict, missing = _verdict(points, logit, len(sizes))
+    if verdict == "not answerable" and float(lead["ladder"].slopes.mean()) <= 0:
+        # A line that falls meets the target on its way down, or never: neither is a size that would do.
+        said = (
+            f"More of {lead['source']} is no better at {WORDS[level]}, from {size_text(sizes[0])} to "
+            f"{size_text(sizes[-1])}: no amount of it can be set against {size_text(lead['size'])} of {lead['target']}"
+        )
+        missing = "a source that gains from its size"
     used = {panel.rows[place] for place in lead["rungs"]} | {(lead["target"], lead["size"])}
     members = [cell for key, found in panel.members.items() if key[0] in used for cell in found]
     return Claim(

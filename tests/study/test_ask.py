@@ -163,6 +163,19 @@ def test_a_ladder_gives_points_a_doubling_and_a_multiple() -> None:
     assert rows["LAION", "YFCC at 2.7M"] == pytest.approx(1.5, rel=0.25)
 
 
+def test_a_source_that_does_not_gain_from_its_size_has_no_multiple() -> None:
+    sizes = (675_000, 1_350_000, 2_700_000, 5_400_000)
+    grid = [*(Pretraining("LAION", size) for size in sizes), Pretraining("YFCC", 2_700_000)]
+
+    def falling(one: Pretraining, _dataset: str, _shots: int | str) -> float:
+        return 0.02 if one.source == "YFCC" else -0.05 * float(np.log2(one.samples / 2_700_000))
+
+    multiple = study(made(grid, falling, levels=["full"])).claim("data-multiple", "full")
+    assert multiple is not None and multiple.verdict == "not answerable"
+    assert multiple.sentence.startswith("More of LAION is no better at full data, from 675k to 5.4M: no amount of it")
+    assert multiple.missing == "a source that gains from its size"
+
+
 def test_unequal_tuning_is_no_order_of_sources() -> None:
     cells = observations(made(GRID, by_source({})))
     generator = np.random.default_rng(0)
