@@ -110,8 +110,16 @@ def _direction(
             break
         ahead = precondition(residual)
         fresh = dot(residual, ahead)
-        towards = ahead.addcmul_((fresh / energy)[:, None, None], towards)
-        energy = fresh
+        # Both factors are positive definite but for rounding, which has taken over where this is not positive.
+        active = active & (fresh > 0) & torch.isfinite(fresh)
+        if not active.any():
+            break
+        kept = active[:, None, None]
+        # Zeros, for 0 times what is not finite would be none.
+        towards = torch.where(kept, ahead, 0.0).addcmul_(
+            torch.where(active, fresh / energy, 0.0)[:, None, None], towards
+        )
+        energy = torch.where(active, fresh, 1.0)
     preconditioner.count(steps)
     problem.work.cg += steps
     return step.double() * unit, shift.double() * unit, bool((wanted[open_] >= how.forcing**2).all())

@@ -86,7 +86,7 @@ def matters_claim(panel: Panel, level: Level, group: str, track: Track) -> Claim
         return Claim(
             **about,
             verdict="not answerable",
-            sentence=f"One run a source: {told}; sources matter if the run-to-run SD is below {undone:.1f} points.",
+            sentence=f"{_few_runs(panel)}: {told}; sources matter if the run-to-run SD is below {undone:.1f} points.",
             missing=RUNS,
         )
     if tested:
@@ -107,6 +107,13 @@ def matters_claim(panel: Panel, level: Level, group: str, track: Track) -> Claim
     )
 
 
+def _few_runs(panel: Panel) -> str:
+    """Says why runs cannot be held against each other."""
+    if panel.runs.max() < 2:
+        return "One run a source"
+    return "Too few sources have several runs on the same data sets"
+
+
 def _permuted(panel: Panel, places: list[int]) -> list[float] | None:
     """Returns the p-values on both scales, of the sources and runs that all have; None where runs are too few.
 
@@ -115,10 +122,15 @@ def _permuted(panel: Panel, places: list[int]) -> list[float] | None:
     found = []
     for scale in SCALES:
         runs = panel.by_run(scale, places)[:, :, panel.large(places)]
-        columns = [d for d in range(runs.shape[2]) if not np.isnan(runs[:, :, d]).all()]
-        counts = np.array([[not np.isnan(run[columns]).any() for run in source] for source in runs])
+        there = ~np.isnan(runs)
+        columns = np.flatnonzero(there.any(axis=(0, 1)))
+        counts = there[:, :, columns].all(axis=2)
+        if (counts.sum(axis=1) > 1).sum() < 3:
+            # Sources that were measured on sets of their own meet on those that all have.
+            columns = np.flatnonzero(there.any(axis=1).all(axis=0))
+            counts = there[:, :, columns].all(axis=2)
         several = np.flatnonzero(counts.sum(axis=1) > 1)
-        if len(several) < 2:
+        if len(several) < 2 or not len(columns):
             return None
         each = int(counts[several].sum(axis=1).min())
         table = np.array([runs[s][counts[s]][:each][:, columns] for s in several])
