@@ -45,7 +45,7 @@ autodoc_inherit_docstrings = False
 
 nitpicky = True
 # Types of annotations that the reference has no page for: aliases, and classes of the inside.
-nitpick_ignore = [("py:class", name) for name in ("FeatureGroup", "ModelLike", "Study", "Transform")]
+nitpick_ignore = [("py:class", name) for name in ("FeatureGroup", "ModelLike", "ProbeFacts", "Study", "Transform")]
 
 
 def read_page(app: Any, docname: str, source: list[str]) -> None:

@@ -123,7 +123,7 @@ class Probe:
 
     @property
     def facts(self) -> "ProbeFacts":
-        """What it says of itself: checkpoint, layer, preprocessing, data set, protocol, scores."""
+        """The checkpoint, layer, preprocessing, data set, protocol and scores that it holds."""
         return self._saved.facts
 
     @property

@@ -122,13 +122,13 @@ def _permuted(panel: Panel, places: list[int]) -> list[float] | None:
     found = []
     for scale in SCALES:
         runs = panel.by_run(scale, places)[:, :, panel.large(places)]
-        there = ~np.isnan(runs)
+        there: Mask = np.array(~np.isnan(runs))
         columns = np.flatnonzero(there.any(axis=(0, 1)))
-        counts = there[:, :, columns].all(axis=2)
+        counts: Mask = np.array(there[:, :, columns].all(axis=2))
         if (counts.sum(axis=1) > 1).sum() < 3:
             # Sources that were measured on sets of their own meet on those that all have.
             columns = np.flatnonzero(there.any(axis=1).all(axis=0))
-            counts = there[:, :, columns].all(axis=2)
+            counts = np.array(there[:, :, columns].all(axis=2))
         several = np.flatnonzero(counts.sum(axis=1) > 1)
         if len(several) < 2 or not len(columns):
             return None

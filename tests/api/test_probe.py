@@ -96,7 +96,7 @@ def test_images_in_every_form_get_what_their_cached_features_get(
         order = np.argsort(-scores, kind="stable")
         assert one.classes == tuple(names[place] for place in order)
         assert one.scores == pytest.approx(scores[order], abs=1e-5)
-    files = [str(place / "class1" / "003.png"), place / "class2" / "000.png"]
+    files: list[str | Path] = [str(place / "class1" / "003.png"), place / "class2" / "000.png"]
     memory: list[Any] = [Image.open(files[0]), np.array(Image.open(files[1]))]
     write_files(tmp_path / "some.tar", {f"{number}.png": Path(path).read_bytes() for number, path in enumerate(files)})
     by_path = {one.image: one for one in whole}
@@ -160,7 +160,7 @@ def test_what_cannot_be_kept_is_said_before_anything_is_fitted(features: pb.Feat
     with pytest.raises(pb.UsageError, match="nearest-neighbour"):
         pb.evaluate(features, shots=1, protocol=["default", "knn"], save_probes="probes")
     with pytest.raises(pb.UsageError, match="dry run"):
-        pb.evaluate(features, shots=1, dry_run=True, save_probes="probes")  # type: ignore[call-overload]
+        pb.evaluate(features, shots=1, dry_run=True, save_probes="probes")
     assert not (tmp_path / "results").exists() and not (tmp_path / "probes").exists()
 
 
