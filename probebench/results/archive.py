@@ -12,41 +12,68 @@ import numpy.typing as npt
 
 from probebench.errors import ResultError
 from probebench.outside import kind_fault
+from probebench.results.predictions import MEASURES, Measure
 
 _MEMBERS = {"test_ids.npy": "U", "y_true.npy": "i", "y_pred.npy": "i"}
+# Members that a run may have or not, float32 like y_pred's shape.
+_OPTIONAL = tuple(f"{name}.npy" for name in MEASURES)
 # Images, and predictions in all draws together, of any data set that there is; ImageNet has 50,000.
 _IMAGES, _PREDICTIONS = 1_000_000, 20_000_000
 # Arrays of one file, unpacked, and letters of one id.
 _UNPACKED, _LETTERS = 256 << 20, 1024
-# The archive's own list of three members takes some 200 bytes.
+# The archive's own list of eleven members takes some 800 bytes.
 _DIRECTORY = 4096
 _END, _ZIP64 = b"PK\x05\x06", b"PK\x06\x07"
 
 
-def read_arrays(path: Path, expected: tuple[int, int] | None = None) -> tuple[npt.NDArray[np.generic], ...]:
-    """Reads test ids (images,), labels (images,) and predictions (trials, images).
+def read_arrays(
+    path: Path, expected: tuple[int, int] | None = None
+) -> tuple[tuple[npt.NDArray[np.generic], ...], dict[str, Measure]]:
+    """Reads test ids (images,), labels (images,) and predictions (trials, images), and the measures that are there.
 
     Args:
         path: The file.
         expected: How many trials and test images its result tells of; None: any numbers that a data set may have.
 
     Raises:
-        ResultError: It holds anything but these three arrays; the line says what, and names no file.
+        ResultError: It holds anything but these arrays; the line says what, and names no file.
     """
-    with opened_archive(path, ".npz", _MEMBERS) as archive:
+    with opened_archive(path, ".npz", _MEMBERS, _OPTIONAL) as archive:
         shapes = {name: _shape(archive, name, kind) for name, kind in _MEMBERS.items()}
         _check_shapes(shapes, expected)
-        return tuple(_array(archive, name) for name in _MEMBERS)
+        measures = read_measures(archive, shapes["y_pred.npy"])
+        return tuple(_array(archive, name) for name in _MEMBERS), measures
+
+
+def read_measures(archive: zipfile.ZipFile, shape: tuple[int, ...] | None) -> dict[str, Measure]:
+    """Reads the measures in an open archive, by name; ``shape`` is what each must have, None any of two axes.
+
+    Raises:
+        ResultError: One is something else.
+    """
+    found: dict[str, Measure] = {}
+    for member in sorted(set(archive.namelist()) & set(_OPTIONAL)):
+        has = _shape(archive, member, "f")
+        if shape is not None and has != shape:
+            raise ResultError(f"its member {member} has shape {has}, and its predictions {shape}")
+        values = _array(archive, member)
+        if values.dtype != np.dtype("<f4"):
+            raise ResultError(f"its member {member} has dtype {values.dtype}, where float32 belongs")
+        found[member.removesuffix(".npy")] = values.astype(np.float32)
+    return found
 
 
 @contextlib.contextmanager
-def opened_archive(path: Path, ending: str, names: Collection[str]) -> Iterator[zipfile.ZipFile]:
+def opened_archive(
+    path: Path, ending: str, names: Collection[str], optional: Collection[str] = ()
+) -> Iterator[zipfile.ZipFile]:
     """Opens an archive that holds members of some names, each once, and no other; nothing of it is believed.
 
     Args:
         path: The file.
         ending: What such a file is called by.
         names: Of its members.
+        optional: Of members that it may hold too, each once.
 
     Raises:
         ResultError: It is damaged, within the block too, or something else; the line names no file.
@@ -56,7 +83,7 @@ def opened_archive(path: Path, ending: str, names: Collection[str]) -> Iterator[
     try:
         _check_directory(path, ending, names)
         with zipfile.ZipFile(path) as archive:
-            _check_members(archive.infolist(), names)
+            _check_members(archive.infolist(), names, optional)
             yield archive
     except ResultError:
         raise
@@ -94,16 +121,17 @@ def _listed(names: Collection[str]) -> str:
     return f"{', '.join(some)} and {last}"
 
 
-def _check_members(members: list[zipfile.ZipInfo], names: Collection[str]) -> None:
+def _check_members(members: list[zipfile.ZipInfo], names: Collection[str], optional: Collection[str]) -> None:
     for member in members:
         parts = member.filename.replace("\\", "/").split("/")
         if ".." in parts or member.filename.startswith(("/", "\\")) or ":" in parts[0]:
             raise ResultError(f"its member {member.filename!r} points outside")
-        if member.filename not in names:
+        if member.filename not in names and member.filename not in optional:
             raise ResultError(f"its member {member.filename!r} does not belong there")
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or member.flag_bits & 0x1:
             raise ResultError(f"its member {member.filename} is encrypted or compressed in a way that NumPy never uses")
-    if sorted(member.filename for member in members) != sorted(names):
+    listed = [member.filename for member in members]
+    if sorted(name for name in listed if name not in optional) != sorted(names) or len(listed) > len(set(listed)):
         raise ResultError(f"must hold {_listed(names)}, each once")
     if min(member.header_offset for member in members):
         raise ResultError("holds something else before its first member")
@@ -121,11 +149,15 @@ def _shape(archive: zipfile.ZipFile, name: str, kinds: str) -> tuple[int, ...]:
         if dtype.hasobject:
             raise ResultError(f"its member {member.filename} holds pickled objects, which could run code")
         wide = dtype.itemsize > (4 * _LETTERS if dtype.kind == "U" else 8)
-        if dtype.kind not in kinds or len(shape) != (2 if member.filename == "y_pred.npy" else 1) or wide:
+        if dtype.kind not in kinds or len(shape) != _axes(member.filename) or wide:
             raise ResultError(f"its member {member.filename} has dtype {dtype} and shape {shape}")
         if min(shape) < 0 or stream.tell() + math.prod((*shape, dtype.itemsize)) != member.file_size:
             raise ResultError(f"its member {member.filename} is not as long as its header says")
         return shape
+
+
+def _axes(member: str) -> int:
+    return 1 if member in ("test_ids.npy", "y_true.npy") else 2
 
 
 def _check_shapes(shapes: Mapping[str, tuple[int, ...]], expected: tuple[int, int] | None) -> None:

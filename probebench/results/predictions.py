@@ -2,29 +2,52 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 
 from probebench.arrays import Labels
+
+# What a run may say of each test image in each draw beside its label: probabilities of a logistic probe, as they are
+# and scaled by a temperature, and what became of a query in retrieval.
+PROBABILITIES = ("p_true", "p_predicted", "p_squared")
+SCALED = tuple(f"scaled_{name}" for name in PROBABILITIES)
+RANKS = ("first_hit", "average_precision")
+MEASURES = (*PROBABILITIES, *SCALED, *RANKS)
+
+Measure = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Test ids (N,), true labels (N,) and predicted labels (trials, N); -1 in a trial that failed."""
+    """Test ids (N,), true labels (N,) and predicted labels (trials, N); -1 in a trial that failed.
+
+    Attributes:
+        measures: Those of ``MEASURES`` that the run has, each (trials, N); NaN in a trial that failed.
+    """
 
     test_ids: tuple[str, ...]
     y_true: Labels
     y_pred: Labels
+    measures: Mapping[str, Measure] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
-        """The sha256 of ids, labels and predictions."""
+        """The sha256 of ids, labels, predictions and measures."""
         found = hashlib.sha256(_ids_digest(self.test_ids))
         for array in (self.y_true, self.y_pred):
             found.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
+        for name in sorted(self.measures):
+            found.update(name.encode() + np.ascontiguousarray(self.measures[name], dtype="<f4").tobytes())
         return found.hexdigest()
+
+    def of_trials(self, trials: list[int]) -> "Predictions":
+        """Returns those of some trials."""
+        measures = {name: values[trials] for name, values in self.measures.items()}
+        return Predictions(self.test_ids, self.y_true, self.y_pred[trials], measures)
 
 
 @lru_cache(maxsize=32)

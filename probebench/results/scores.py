@@ -86,8 +86,7 @@ def draw_scores(result: Result) -> list[float]:
 
 def counted_predictions(result: Result, predictions: Predictions) -> Predictions:
     """Returns the predictions of the draws that count."""
-    places = list(counted_trials(result))
-    return Predictions(predictions.test_ids, predictions.y_true, predictions.y_pred[places])
+    return predictions.of_trials(list(counted_trials(result)))
 
 
 def _succeeded(trial: Trial) -> bool:

@@ -28,7 +28,11 @@ def write_predictions(path: Path, predictions: Predictions) -> dict[str, str]:
     target = path.with_suffix(".npz")
     buffer = io.BytesIO()
     np.savez_compressed(
-        buffer, test_ids=np.array(predictions.test_ids), y_true=predictions.y_true, y_pred=predictions.y_pred
+        buffer,
+        test_ids=np.array(predictions.test_ids),
+        y_true=predictions.y_true,
+        y_pred=predictions.y_pred,
+        **predictions.measures,
     )
     write_whole(target, buffer.getvalue())
     return {"file": target.name, "sha256": file_sha256(target)}
@@ -128,8 +132,8 @@ def predictions_of(file: Path, expected: tuple[int, int] | None = None) -> Predi
     Raises:
         ResultError: It holds anything else; the line names no file.
     """
-    ids, y_true, y_pred = read_arrays(file, expected)
-    return Predictions(tuple(ids.tolist()), y_true.astype(np.int64), y_pred.astype(np.int64))
+    (ids, y_true, y_pred), measures = read_arrays(file, expected)
+    return Predictions(tuple(ids.tolist()), y_true.astype(np.int64), y_pred.astype(np.int64), measures)
 
 
 def beside_file(out: Path, result: Result) -> Path:

@@ -113,6 +113,15 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: archive(test_ids=npy((0,), "<U1"), y_true=npy((0,), "<i8"), y_pred=npy((1 << 40, 0), "<i8")),
         "its result tells of 4 in 2",
     ),
+    "probabilities of other images": (
+        lambda: archive(p_true=npy((2, 5), "<f4", 40)),
+        r"p_true.npy has shape \(2, 5\), and its predictions \(2, 4\)",
+    ),
+    "probabilities of other width": (lambda: archive(p_true=npy((2, 4), "<f8", 64)), "where float32 belongs"),
+    "probabilities that are numbers of classes": (
+        lambda: archive(p_true=npy((2, 4), "<i4", 32)),
+        "p_true.npy has dtype int32",
+    ),
     "ids of a megabyte": (lambda: archive(test_ids=npy((4,), f"<U{1 << 20}", 16 << 20)), "has dtype <U1048576"),
     "ids without letters": (lambda: archive(test_ids=npy((4,), "<U0"), y_true=npy((5,), "<i8", 40)), "has 4 ids, 5"),
     "more than may be unpacked": (
@@ -162,9 +171,13 @@ def test_what_is_as_expected_is_read(tmp_path: Path) -> None:
     path = tmp_path / "mine.npz"
     for compression in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         path.write_bytes(archive(compression))
-        ids, y_true, y_pred = read_arrays(path, (2, 4))
+        (ids, y_true, y_pred), measures = read_arrays(path, (2, 4))
         assert ids.tolist() == list("abcd") and y_true.shape == (4,) and y_pred.shape == (2, 4)
-        assert read_arrays(path)[2].shape == (2, 4)
+        assert not measures and read_arrays(path)[0][2].shape == (2, 4)
+        path.write_bytes(archive(compression, p_true=npy((2, 4), "<f4", 32)))
+        assert {name: (values.shape, values.dtype) for name, values in read_arrays(path)[1].items()} == {
+            "p_true": ((2, 4), np.float32)
+        }
 
 
 def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 from probebench.api.report import read_results
 from probebench.errors import ProbebenchWarning, ResultError
 from probebench.results.packed import read_pack, write_pack
-from probebench.results.predictions import Predictions
+from probebench.results.predictions import MEASURES, Predictions
 from probebench.results.store import (
     beside_file,
     pack_results,
@@ -98,7 +98,10 @@ def test_any_predictions_come_back(
     for number in range(data.draw(st.integers(1, 3))):
         shape = (data.draw(st.integers(1, 4)), images)
         y_pred = data.draw(arrays(np.int64, shape, elements=st.integers(-1, classes - 1)))
-        runs.append((f"run-{number}.json", {"trials": [0] * len(y_pred)}, Predictions(ids, y_true, y_pred)))
+        names = data.draw(st.sets(st.sampled_from(MEASURES)))
+        drawn = st.floats(0, 1, width=32) | st.just(float("nan"))
+        measures = {name: data.draw(arrays(np.float32, shape, elements=drawn)) for name in names}
+        runs.append((f"run-{number}.json", {"trials": [0] * len(y_pred)}, Predictions(ids, y_true, y_pred, measures)))
     path = tmp_path_factory.mktemp("pack") / "digits.zip"
     write_pack(path, runs)
     read = read_pack(path)
@@ -106,6 +109,9 @@ def test_any_predictions_come_back(
         again = read.predictions(name, predictions.digest)
         assert again.digest == predictions.digest and again.test_ids == ids
         assert np.array_equal(again.y_true, y_true) and np.array_equal(again.y_pred, predictions.y_pred)
+        assert {key: values.tobytes() for key, values in again.measures.items()} == {
+            key: values.tobytes() for key, values in predictions.measures.items()
+        }
         assert json.loads(read.texts[name])["trials"] == values["trials"]
 
 
