@@ -39,5 +39,6 @@ class DrawOutcome:
             iterations=selected.probe.iterations if selected else None,
             unconverged=list(selected.unconverged) if selected else [],
             left_out=list(selected.left_out) if selected else [],
+            temperature=selected.temperature if selected else None,
             error=self.error,
         )

@@ -26,11 +26,12 @@ from probebench.evaluation.selection_data import draw_for, selection_data_for
 from probebench.evaluation.stored import stored_or_compute
 from probebench.evaluation.text_start import start_vectors
 from probebench.probes.backends import fitters
-from probebench.probes.base import blocks
+from probebench.probes.base import FittedProbe, blocks
+from probebench.probes.probabilities import said_of_images
 from probebench.probes.select import Fitters, Selected, SelectionData, select
 from probebench.results.environment import environment
 from probebench.results.metrics import image_scores, mean_score
-from probebench.results.predictions import Predictions
+from probebench.results.predictions import PROBABILITIES, SCALED, Predictions
 from probebench.results.schema import Result
 
 # What a solver may raise on one draw's features; anything else is a bug and not a failed trial.
@@ -202,13 +203,35 @@ def _alone(task: ProbeTask, data: SelectionData, fit: Fitters, budget: _Budget) 
 
 
 def _predict(test: FeatureFile, probes: Sequence[Selected | None]) -> Predictions:
-    """Lets finished probes predict the whole test split; a failed trial predicts -1 everywhere."""
-    predicted = np.full((len(probes), test.rows), -1, dtype=np.int64)
+    """Lets finished probes predict the whole test split; a failed trial predicts -1 everywhere, and NaN."""
+    shape = (len(probes), test.rows)
+    predicted = np.full(shape, -1, dtype=np.int64)
+    measures = {name: np.full(shape, np.nan, dtype=np.float32) for name in _measured(probes)}
     for rows, block in blocks(rows_of(test).features):
         for number, selected in enumerate(probes):
-            if selected is not None:
-                predicted[number, rows] = selected.probe.predict(selected.preparation(block))
-    return Predictions(test.ids, test.labels, predicted)
+            if selected is None:
+                continue
+            prepared, probe = selected.preparation(block), selected.probe
+            if not isinstance(probe, FittedProbe):
+                predicted[number, rows] = probe.predict(prepared)
+                continue
+            scores, labels = probe.scores(prepared), test.labels[rows]
+            predicted[number, rows] = probe.classes[scores.argmax(axis=1)]
+            for names, temperature in ((PROBABILITIES, 1.0), (SCALED, selected.temperature)):
+                if temperature is None or names[0] not in measures:
+                    continue
+                said = said_of_images(scores / temperature, probe.classes, labels)
+                for name, values in zip(names, said, strict=True):
+                    measures[name][number, rows] = values
+    return Predictions(test.ids, test.labels, predicted, measures)
+
+
+def _measured(probes: Sequence[Selected | None]) -> tuple[str, ...]:
+    """Returns what finished probes say of images beside their labels: scaled too, where all have a temperature."""
+    finished = [one for one in probes if one is not None]
+    if not all(isinstance(one.probe, FittedProbe) for one in finished) or not finished:
+        return ()
+    return (*PROBABILITIES, *(SCALED if all(one.temperature is not None for one in finished) else ()))
 
 
 def _save(task: ProbeTask, outcomes: Sequence[DrawOutcome], predictions: Predictions) -> None:

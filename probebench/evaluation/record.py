@@ -10,9 +10,10 @@ from probebench.cache.key import FeatureKey
 from probebench.datasets.draws import Draw, TrainingSplit, short_classes
 from probebench.registry.entry import Metric, Shots, Versioned
 from probebench.registry.schema import CheckpointSpec
+from probebench.results.calibration import calibration
 from probebench.results.environment import environment
 from probebench.results.metrics import image_scores, mean_score
-from probebench.results.predictions import Predictions
+from probebench.results.predictions import PROBABILITIES, SCALED, Predictions
 from probebench.results.schema import CheckpointFacts, Result, Trial
 from probebench.results.stats import interval
 
@@ -151,6 +152,8 @@ def measured_result(task: Task, measured: Measured, stored: dict[str, str]) -> R
         mean=mean_score(scores) if whole else None,
         ci95=interval(scores) if whole else None,
         ci95_covers=(f"{varies} and test images" if len(trials) > 1 else "test images only") if whole else None,
+        calibration=calibration(measured.predictions, PROBABILITIES) if whole else None,
+        scaled_calibration=calibration(measured.predictions, SCALED) if whole else None,
         predictions=stored,
         environment={**environment(), **measured.environment},
         timings=measured.timings,

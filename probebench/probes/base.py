@@ -211,6 +211,13 @@ def without_loss(hits: npt.NDArray[np.bool_]) -> Judged:
     return np.full(len(hits), np.nan), hits.astype(np.float64)
 
 
+def log_softmax(scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Returns log-probabilities (N, K) of scores (N, K)."""
+    shifted = scores - scores.max(axis=1, keepdims=True)
+    logs: npt.NDArray[Any] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return logs
+
+
 @dataclass(frozen=True)
 class FittedProbe(Linear):
     """A logistic probe fitted at one strength: log p(class | x) = log_softmax(coef x + intercept)."""
@@ -218,11 +225,7 @@ class FittedProbe(Linear):
     def log_probabilities(self, features: Any) -> Any:
         """Returns log p (N, K) for features (N, D)."""
         scores = self.scores(features)
-        if not isinstance(scores, np.ndarray):
-            return scores.log_softmax(1)
-        scores -= scores.max(axis=1, keepdims=True)
-        logs: Matrix = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
-        return logs
+        return log_softmax(scores) if isinstance(scores, np.ndarray) else scores.log_softmax(1)
 
     @classmethod
     def judge(cls, path: Sequence[Any], features: Any, labels: Labels) -> list[Judged]:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from probebench.probes.base import Backend, Judged, Labelled, OnProgress, Probe
 from probebench.probes.grid import beyond, strengths
 from probebench.probes.prepare import Joined, Preparation, PreparedRows
+from probebench.probes.probabilities import fit_temperature
 from probebench.probes.tried import Tried, Value, best_value, joined
 from probebench.registry.entry import Metric
 from probebench.registry.schema import ProtocolSpec
@@ -54,6 +55,8 @@ class Selected:
         unconverged: Strengths at which the solver stopped short of its tolerance.
         tried: The smallest and the largest strength that were tried.
         left_out: Values of the grid that cannot be fitted to so few rows.
+        temperature: Divides the scores of a logistic probe so that its probabilities fit validation rows best; None
+            where there were none to fit it on.
     """
 
     probe: Probe
@@ -67,6 +70,7 @@ class Selected:
     unconverged: tuple[float, ...]
     tried: tuple[float, float]
     left_out: tuple[float, ...] = ()
+    temperature: float | None = None
 
 
 @dataclass
@@ -261,7 +265,7 @@ def _finish(case: _Case, protocol: ProtocolSpec, fitters: Fitters, on_progress: 
         )
     rate, value = best_value(case.tried, protocol)
     best = case.tried[rate, value]
-    probe, preparation = best.probe, case.pairs[0][0]
+    probe, preparation = best.probes[0], case.pairs[0][0]
     if case.data.refit or case.data.fold is not None:
         whole = case.data.train
         held = case.data.validation
@@ -286,6 +290,10 @@ def _finish(case: _Case, protocol: ProtocolSpec, fitters: Fitters, on_progress: 
         unconverged=short,
         tried=(min(tried), max(tried)),
         left_out=() if protocol.grid.coarse else tuple(value for value in grid if value not in tried),
+        # By the probes that never saw these rows, also where the finished one has taken them in.
+        temperature=fit_temperature(
+            [(one, prepared, held) for one, (prepared, _, held) in zip(best.probes, case.pairs, strict=True)]
+        ),
     )
 
 

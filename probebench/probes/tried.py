@@ -17,14 +17,14 @@ Value = tuple[float | None, float]
 
 @dataclass
 class Tried:
-    """What validation rows said about one value: log-losses and hits, one a row over all folds; and the probe.
+    """What validation rows said about one value: log-losses and hits, one a row over all folds; and each fold's probe.
 
     ``score`` is the accuracy, or the score by the metric where that chooses.
     """
 
     losses: Matrix
     hits: Matrix
-    probe: Probe
+    probes: tuple[Probe, ...]
     converged: bool
     score: float
 
@@ -45,7 +45,7 @@ def joined(folds: Sequence[tuple[Judged, Probe]], labels: Labels, metric: Metric
     return Tried(
         losses=np.concatenate([losses for (losses, _), _ in folds]),
         hits=hits,
-        probe=folds[0][1],
+        probes=tuple(probe for _, probe in folds),
         converged=all(probe.converged is not False and probe.finite for _, probe in folds),
         score=_score(hits, labels, metric),
     )

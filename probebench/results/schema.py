@@ -81,6 +81,23 @@ class CheckpointFacts(Record):
         )
 
 
+class Calibration(Record):
+    """How far the probabilities of a logistic probe can be believed, on the whole test part, means over the draws.
+
+    Attributes:
+        log_loss: Mean of -log p(true label), in nats; p is taken as float32 and never below its smallest normal number.
+        brier: Mean over images of the sum over classes of (p - 1 at the true label)^2, between 0 and 2.
+        ece: Expected calibration error: the mean distance of confidence and accuracy over 15 bins of equally many
+            images.
+        ece_debiased: The same less what sampling alone adds to it; may lie below 0 by chance.
+    """
+
+    log_loss: Annotated[float, Field(ge=0)]
+    brier: Annotated[float, Field(ge=0, le=2)]
+    ece: UnitScore
+    ece_debiased: Annotated[float, Field(ge=-1, le=1)]
+
+
 class Trial(Record):
     """One draw. A failed trial has an error and no score.
 
@@ -103,6 +120,8 @@ class Trial(Record):
         iterations: The solver's own count at the choice.
         unconverged: Strengths of the grid at which it is not, or at which training diverged.
         left_out: Values of the grid that could not be tried: numbers of neighbours above that of the training rows.
+        temperature: What divides the scores of a logistic probe so that its probabilities fit the validation images
+            best; left out where there were none.
         error: Why the trial failed.
     """
 
@@ -123,6 +142,7 @@ class Trial(Record):
     tried: tuple[float, float] | None = None
     unconverged: Items[float]
     left_out: Items[float] = Field(default=[], exclude_if=lambda value: not value)
+    temperature: Annotated[float, Field(gt=0)] | None = Field(default=None, exclude_if=lambda value: value is None)
     error: str | None = None
 
 
@@ -140,7 +160,10 @@ class Result(Record):
         mean: Mean test score over the trials; None when a trial failed.
         ci95: Its 95% interval; None when a trial failed.
         ci95_covers: What varies in the interval: with one draw and one training, test images only.
-        predictions: Name and sha256 of the .npz with test_ids, y_true and y_pred (trials, n_test).
+        calibration: Of a logistic probe's probabilities; left out where predictions hold none.
+        scaled_calibration: The same after temperature scaling, fitted on the validation images.
+        predictions: Name and sha256 of the .npz with test_ids, y_true and y_pred (trials, n_test), and the measures
+            that the kind has (``results/predictions.py``).
     """
 
     schema_version: Literal[1] = 1
@@ -172,6 +195,8 @@ class Result(Record):
     mean: UnitScore | None
     ci95: tuple[UnitScore, UnitScore] | None
     ci95_covers: Literal["draws and test images", "training seeds and test images", "test images only"] | None
+    calibration: Calibration | None = Field(default=None, exclude_if=lambda value: value is None)
+    scaled_calibration: Calibration | None = Field(default=None, exclude_if=lambda value: value is None)
     predictions: dict[str, str] | None
     environment: dict[str, Any]
     timings: dict[str, float]
