@@ -21,6 +21,7 @@ from safetensors.numpy import save_file
 
 from probebench.cli.main import cli
 from probebench.cli.quickstart import LARGE, SMALL
+from probebench.results.predictions import PROBABILITIES, SCALED
 from probebench.results.store import read_result, result_files
 
 GOLDEN = Path(__file__).with_name("golden.json")
@@ -272,7 +273,9 @@ def result_facts(path: Path, result: dict[str, Any]) -> dict[str, Any]:
     trials = ("draw_seed", "draw_digest", "train", "validation", "selection", "error")
     with np.load(predictions) as arrays:
         y_pred = arrays["y_pred"]
-        assert sorted(arrays) == ["test_ids", "y_pred", "y_true"]
+        logistic = result["kind"] == "probe"
+        measures = [*PROBABILITIES, *(SCALED if result["trials"][0].get("temperature") else ())] if logistic else []
+        assert sorted(arrays) == sorted(["test_ids", "y_pred", "y_true", *measures])
         assert y_pred.shape == (len(result["trials"]), result["n_test"])
         return {
             **{name: result[name] for name in FACTS},
