@@ -389,12 +389,12 @@ def test_shipped_results_come_out_again(made: Path, golden: dict[str, Any], seed
         assert {name: one[name] for name in FACTS} == {name: two[name] for name in FACTS}
         drawn = [[(trial["draw_seed"], trial["draw_digest"]) for trial in each["trials"]] for each in (one, two)]
         assert drawn[0] == drawn[1]
-        # What is told of the extraction has grown since: older features say less.
-        fields = [{name for name in fields_of(each) if not name.startswith("extraction.")} for each in (one, two)]
-        assert fields[0] == fields[1]
-        with np.load(place.with_suffix(".npz")) as ours, np.load(shipped.with_suffix(".npz")) as theirs:
-            assert ours["test_ids"].tolist() == theirs["test_ids"].tolist()
-            assert (ours["y_pred"] == theirs["y_pred"]).mean() > 0.98
+        # What is told of the extraction has grown since: older features say less. So has what is told of probabilities.
+        ours, theirs = ({name for name in fields_of(each) if not name.startswith("extraction.")} for each in (one, two))
+        assert ours - {"calibration", "scaled_calibration", "trial.temperature"} == theirs
+        with np.load(place.with_suffix(".npz")) as now, np.load(shipped.with_suffix(".npz")) as then:
+            assert now["test_ids"].tolist() == then["test_ids"].tolist()
+            assert (now["y_pred"] == then["y_pred"]).mean() > 0.98
 
 
 def test_the_readme_shows_the_shipped_results_of_the_quickstart() -> None:
