@@ -7,6 +7,7 @@
 - ``pb.Probe``: a probe that ``evaluate(save_probes=)`` kept, to predict other images with;
 - ``pb.run_experiment``: all of that, of what a file declares;
 - ``pb.load_results``, ``pb.compare``, ``pb.run_study``, ``pb.build_leaderboard``: what results say;
+- ``pb.mistakes``: where one of them errs, class by class and image by image;
 - ``pb.prepare_sources``, ``pb.load_source``: captioned images to pre-train on, in nested sizes;
 - ``pb.pretrain``: a checkpoint made from them, with every fact known;
 - ``pb.LogisticProbe``, ``pb.logistic_sweep``: the solver, on arrays of your own.
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from probebench.api.extract import extract, load_features
     from probebench.api.features import Features
     from probebench.api.finetune import finetune
+    from probebench.api.mistakes import mistakes
     from probebench.api.pretrain import pretrain
     from probebench.api.probe import Probe
     from probebench.api.report import build_leaderboard, compare, load_results, run_study
@@ -51,6 +53,7 @@ _PLACES = {
     "run_experiment": "api.experiment",
     "Results": "api.tables",
     "compare": "api.report",
+    "mistakes": "api.mistakes",
     "load_results": "api.report",
     "run_study": "api.report",
     "build_leaderboard": "api.report",
@@ -80,6 +83,7 @@ __all__ = [
     "load_results",
     "load_source",
     "logistic_sweep",
+    "mistakes",
     "prepare_sources",
     "pretrain",
     "run_experiment",

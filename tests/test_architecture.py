@@ -37,6 +37,7 @@ ALLOWED = {
 ALSO = {"evaluation/zeroshot.py": {"backbones"}, "evaluation/text_start.py": {"backbones"}}
 # What checks results against the data and runs them again may use all that made them, inside the functions that do.
 INSIDE = {
+    "api/mistakes.py": {"plots"},
     "leaderboard/check_choice.py": {"probes"},
     "leaderboard/check_data.py": {"cache", "datasets", "evaluation"},
     "leaderboard/reproduce.py": {"backbones", "pretraining", "training"},

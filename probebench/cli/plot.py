@@ -7,7 +7,14 @@ import click
 
 from probebench.api.report import read_results
 from probebench.cli.console import print_json, print_table
-from probebench.cli.options import filtered, json_option, parse_shots, results_option
+from probebench.cli.options import (
+    filtered,
+    json_option,
+    parse_shots,
+    registry_folders,
+    registry_option,
+    results_option,
+)
 from probebench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -82,6 +89,25 @@ def _accuracy_command(name: str, help: str) -> None:
 _accuracy_command("shots", "Draw accuracy against shots: a panel for each data set, a line for each checkpoint.")
 _accuracy_command("scaling", "Draw accuracy against the samples of the pre-training data, a line for each source.")
 _accuracy_command("scatter", "Draw accuracy at the fewest shots against that at the most, a point for each checkpoint.")
+
+
+@command.command(name="confusion")
+@click.argument("result")
+@_out_option
+@results_option
+@registry_option
+@json_option
+def confusion(result: str, out: Path, results: Path, as_json: bool) -> None:
+    """Draw which classes a result takes for which; RESULT is its id (probebench results show lists them)."""
+    from probebench.api.mistakes import mistakes
+
+    _form(out)
+    told = mistakes(result, results=results, registry=registry_folders())
+    told.plot(out)
+    if as_json:
+        print_json(told.confusions().to_dict("records"))
+    else:
+        click.echo(f"{len(told.class_names)} classes are drawn in {out}")
 
 
 @command.command(name="depth")

@@ -9,6 +9,7 @@ import click
 from probebench.api.report import compare, present_versions, read_results
 from probebench.cli.console import print_json, print_table, raise_all
 from probebench.cli.options import filtered, json_option, out_option, parse_shots
+from probebench.cli.show import gallery, show
 from probebench.cli.tables import print_results, score_text
 from probebench.errors import UsageError
 
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 
 @click.group(name="results")
 def command() -> None:
-    """List, compare, export, import and pack results."""
+    """List, show, compare, export, import and pack results."""
+
+
+command.add_command(show)
+command.add_command(gallery)
 
 
 @command.command(name="compare")

@@ -8,8 +8,10 @@ from typing import Any
 
 from probebench.errors import UsageError
 from probebench.results.cells import source_name, source_samples
-from probebench.results.schema import Result
+from probebench.results.schema import Calibration, Result
 
+# Of a logistic probe's probabilities, as fitted and temperature-scaled.
+CALIBRATION = tuple(f"{which}{name}" for which in ("", "scaled_") for name in Calibration.model_fields)
 COLUMNS = (
     *("provenance", "model", "method", "objective", "sources", "samples", "samples_seen", "labels", "curation"),
     *("architecture", "layer", "input_size", "dtype", "weights_digest", "dataset", "dataset_fingerprint"),
@@ -26,6 +28,7 @@ COLUMNS = (
         "chosen",
     ),
     *("metric", "n_test", "mean", "low", "high"),
+    *CALIBRATION,
 )
 
 
@@ -69,7 +72,14 @@ def tidy_row(result: Result) -> dict[str, Any]:
         "mean": result.mean,
         "low": low,
         "high": high,
+        **_calibration(result),
     }
+
+
+def _calibration(result: Result) -> dict[str, float | None]:
+    fitted, scaled = (one.model_dump() if one else {} for one in (result.calibration, result.scaled_calibration))
+    values = fitted | {f"scaled_{name}": value for name, value in scaled.items()}
+    return {name: values.get(name) for name in CALIBRATION}
 
 
 def encode(results: Sequence[Result], form: str) -> bytes:
