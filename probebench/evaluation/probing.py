@@ -20,9 +20,10 @@ from probebench.evaluation.draw_outcome import DrawOutcome
 from probebench.evaluation.features import require_splits, rows_of
 from probebench.evaluation.many import results_or_errors
 from probebench.evaluation.probe_task import ProbeTask
-from probebench.evaluation.record import Measured, TrainedOn
+from probebench.evaluation.record import Measured, MeasuredShift, TrainedOn
 from probebench.evaluation.saved_probe import ProbeFacts, write_probe
 from probebench.evaluation.selection_data import draw_for, selection_data_for
+from probebench.evaluation.shifted import predict_shifted
 from probebench.evaluation.stored import stored_or_compute
 from probebench.evaluation.text_start import start_vectors
 from probebench.probes.backends import fitters
@@ -85,8 +86,15 @@ def _measure(task: ProbeTask, budget: "_Budget") -> Measured:
         chosen_in = time.perf_counter() - started
         # Neighbours that do not fit into memory are read again as they vote, so the training file is still open.
         test = stack.enter_context(FeatureFile(task.group.paths["test"]))
-        predictions = _predict(test, [one.selected for one in outcomes])
-        digests["test"] = test.key.digest
+        finished, shifted = [one.selected for one in outcomes], None
+        if task.shift is None:
+            predictions = _predict(test, finished)
+            digests["test"] = test.key.digest
+        else:
+            other = stack.enter_context(FeatureFile(task.shift.group.paths["test"]))
+            predictions = predict_shifted(task.shift, test, other, finished)
+            digests |= {"test": other.key.digest, "own": test.key.digest}
+            shifted = MeasuredShift(task.shift, test.labels, list(other.skipped.ids))
         skipped += test.skipped.ids
         if held is not None:
             digests["val"] = held.key.digest
@@ -101,6 +109,7 @@ def _measure(task: ProbeTask, budget: "_Budget") -> Measured:
         predictions=predictions,
         feature_key=digests,
         skipped=skipped,
+        shifted=shifted,
         environment={
             "extraction": settings,
             **({"prompts": {"names": list(words.names), "templates": list(words.templates)}} if words else {}),

@@ -1,0 +1,176 @@
+"""Probes of one data set on the test part of another: which classes the two share, and what is predicted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from probebench.arrays import Labels, Positions
+from probebench.cache.index import FeatureGroup
+from probebench.cache.store import FeatureFile
+from probebench.errors import CacheError, UsageError
+from probebench.evaluation.features import rows_of
+from probebench.fingerprint import fingerprint
+from probebench.probes.base import Linear, as_source, blocks
+from probebench.probes.knn import Neighbours
+from probebench.probes.select import Selected
+from probebench.results.predictions import Predictions
+
+# Names that a line gives, before it says how many more there are.
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Shifted:
+    """Another data set whose test part probes are scored on.
+
+    Attributes:
+        group: Its features, of the same checkpoint in the same setting.
+        labels: The label that the probes' own data set has for each of its classes (K,).
+        whole: Whether it has all classes of that data set. Where it has some only, the prediction is the best of
+            these, as everybody reports of ImageNet-A and ImageNet-R.
+    """
+
+    group: FeatureGroup
+    labels: Labels
+    whole: bool
+
+    @property
+    def some(self) -> list[int]:
+        """The probes' labels that it has, ascending; none where these are all."""
+        return [] if self.whole else sorted(self.labels.tolist())
+
+    @property
+    def identity(self) -> str:
+        """The sha256 over what of it decides a result."""
+        return fingerprint([self.group.key.group, self.labels.tolist()])
+
+
+def matched(own: Sequence[str], other: Sequence[str], names: tuple[str, str]) -> tuple[Labels, bool]:
+    """Finds each class of one data set among those of another, by its name.
+
+    Args:
+        own: Class names of the set that probes are fitted on, by label.
+        other: Those of the set that they are tested on.
+        names: Ids of the two sets, for the error line.
+
+    Returns:
+        The label in the first set of each class of the second (K,), and whether the second has them all.
+
+    Raises:
+        UsageError: The second has a class that the first has not.
+    """
+    places = {name: label for label, name in enumerate(own)}
+    if unknown := [name for name in other if name not in places]:
+        more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
+        raise UsageError(
+            f"{names[1]} cannot test probes of {names[0]}, which has no class {', '.join(unknown[:_NAMED])}{more}; "
+            "both need the same names of classes"
+        )
+    return np.array([places[name] for name in other], dtype=np.int64), len(other) == len(own)
+
+
+def same_features(own: FeatureGroup, groups: Sequence[FeatureGroup], dataset: str) -> FeatureGroup:
+    """Returns the features of another data set that were made as these were: same weights, layer, input and dtype.
+
+    Args:
+        own: Of the set that probes are fitted on.
+        groups: All that are cached.
+        dataset: Id of the other set.
+
+    Raises:
+        CacheError: There are none, or their test split is missing; the line says how to get them.
+    """
+    apart = {"dataset_fingerprint", "content", "split"}
+    made = own.key.model_dump(exclude=apart)
+    for group in groups:
+        if (group.model, group.dataset) == (own.model, dataset) and group.key.model_dump(exclude=apart) == made:
+            if "test" in group.paths:
+                return group
+            break
+    size, layer = own.key.preprocessing.size, own.key.layer
+    raise CacheError(
+        f"features of {own.model} on the test part of {dataset}, made as those on {own.dataset} ({size} px, {layer}, "
+        f"{own.key.dtype}), are not cached; run: probebench extract --model {own.model} --dataset {dataset} "
+        f"--input-size {size} --layer {layer} --dtype {own.key.dtype}"
+    )
+
+
+def predict_shifted(
+    shift: Shifted, own: FeatureFile, other: FeatureFile, probes: Sequence[Selected | None]
+) -> Predictions:
+    """Lets finished probes predict the other test part, and their own as far as it is of the same classes.
+
+    Args:
+        shift: What is shared.
+        own: Features of the own test part.
+        other: Features of the other one.
+        probes: One a draw; None where it failed, which predicts -1 everywhere.
+
+    Returns:
+        Labels and predictions as the probes' own data set numbers classes.
+    """
+    if not shift.whole:
+        probes = [None if one is None else replace(one, probe=restricted(one.probe, shift.labels)) for one in probes]
+    here = np.flatnonzero(np.isin(own.labels, shift.labels))
+    if not len(here):
+        raise CacheError("the own test part has no image of the classes that both data sets have")
+    return Predictions(
+        other.ids,
+        shift.labels[other.labels],
+        _predicted(other, np.arange(other.rows), probes),
+        own=Predictions(tuple(own.ids[one] for one in here), own.labels[here], _predicted(own, here, probes)),
+    )
+
+
+def _predicted(file: FeatureFile, positions: Positions, probes: Sequence[Selected | None]) -> Labels:
+    """Returns the predictions of each probe on rows of a file, (probes, len(positions))."""
+    predicted = np.full((len(probes), len(positions)), -1, dtype=np.int64)
+    for rows, block in blocks(rows_of(file, positions).features):
+        for number, selected in enumerate(probes):
+            if selected is not None:
+                predicted[number, rows] = selected.probe.predict(selected.preparation(block))
+    return predicted
+
+
+def restricted(probe: object, labels: Labels) -> Linear | Neighbours:
+    """Returns a probe that predicts the best of some classes.
+
+    Of a linear probe, the class of the highest score among these; of neighbours, the vote of the nearest rows of these
+    classes, so that every image has k voters.
+
+    Raises:
+        ValueError: It knows none of them.
+    """
+    assert isinstance(probe, Linear | Neighbours)
+    kept = np.flatnonzero(np.isin(probe.classes, labels))
+    if not len(kept):
+        raise ValueError("the probe knows none of the classes that both data sets have")
+    if isinstance(probe, Linear):
+        return replace(probe, classes=probe.classes[kept], coef=probe.coef[kept], intercept=probe.intercept[kept])
+    rows = np.flatnonzero(np.isin(probe.own, kept))
+    return replace(
+        probe,
+        classes=probe.classes[kept],
+        rows=_TakenRows(probe.rows, rows),
+        own=np.searchsorted(kept, probe.own[rows]),
+    )
+
+
+@dataclass(frozen=True)
+class _TakenRows:
+    """Some rows of others, as a row source; positions ascend."""
+
+    rows: Any
+    positions: Positions
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """N and D."""
+        return len(self.positions), as_source(self.rows).shape[1]
+
+    def read(self, positions: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Returns the rows at ``positions``."""
+        return as_source(self.rows).read(self.positions[positions])
