@@ -151,7 +151,7 @@ def evaluate(
             "(--save-probes), or to ask what they take (--dry-run)"
         )
     groups, problems = groups_of(entries, features, dataset, input_size, layer, absent=not dry_run)
-    if dataset is None:
+    if not listed(dataset):
         # Of everything that is cached, what there is to fit on.
         named = any(isinstance(one, Features) for one in listed(features))
         groups = [group for group in groups if named or "train" in group.paths or group.missing]

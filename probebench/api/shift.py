@@ -33,10 +33,11 @@ def shifted_to(
     """
     from probebench.cache.index import read_index
     from probebench.datasets.open import open_dataset
-    from probebench.evaluation.shifted import Shifted, matched, same_features
+    from probebench.evaluation.shifted import Shifted, same_features
+    from probebench.registry.classes import matched
     from probebench.registry.names import TRIAL, is_source
 
-    if dataset is None and not any(isinstance(one, Features) for one in listed(features)):
+    if not listed(dataset) and not any(isinstance(one, Features) for one in listed(features)):
         raise UsageError("--test-dataset takes the data set that probes are fitted on: name it by --dataset")
     place = place_of(registry, test_dataset)
     if is_source(place):
@@ -54,7 +55,7 @@ def shifted_to(
             raise UsageError(
                 f"{whole}: its class names are not in the cache; name it by where it lies (folder:PATH, wds: or hf:)"
             )
-        labels, all_classes = matched(known[whole], classes, (whole, os.fspath(test_dataset)))
-        return Shifted(same_features(group, groups, name), labels, all_classes)
+        labels = matched(known[whole], classes, (whole, os.fspath(test_dataset)))
+        return Shifted.of(same_features(group, groups, name), labels, len(known[whole]))
 
     return find

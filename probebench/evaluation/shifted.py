@@ -10,16 +10,13 @@ import numpy.typing as npt
 from probebench.arrays import Labels, Positions
 from probebench.cache.index import FeatureGroup
 from probebench.cache.store import FeatureFile
-from probebench.errors import CacheError, UsageError
+from probebench.errors import CacheError
 from probebench.evaluation.features import rows_of
 from probebench.fingerprint import fingerprint
 from probebench.probes.base import Linear, as_source, blocks
 from probebench.probes.knn import Neighbours
 from probebench.probes.select import Selected
 from probebench.results.predictions import Predictions
-
-# Names that a line gives, before it says how many more there are.
-_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -37,6 +34,11 @@ class Shifted:
     labels: Labels
     whole: bool
 
+    @classmethod
+    def of(cls, group: FeatureGroup, labels: Sequence[int], classes: int) -> "Shifted":
+        """Takes the labels as a sequence, and how many classes the probes' own data set has."""
+        return cls(group, np.array(labels, dtype=np.int64), len(labels) == classes)
+
     @property
     def some(self) -> list[int]:
         """The probes' labels that it has, ascending; none where these are all."""
@@ -46,30 +48,6 @@ class Shifted:
     def identity(self) -> str:
         """The sha256 over what of it decides a result."""
         return fingerprint([self.group.key.group, self.labels.tolist()])
-
-
-def matched(own: Sequence[str], other: Sequence[str], names: tuple[str, str]) -> tuple[Labels, bool]:
-    """Finds each class of one data set among those of another, by its name.
-
-    Args:
-        own: Class names of the set that probes are fitted on, by label.
-        other: Those of the set that they are tested on.
-        names: Ids of the two sets, for the error line.
-
-    Returns:
-        The label in the first set of each class of the second (K,), and whether the second has them all.
-
-    Raises:
-        UsageError: The second has a class that the first has not.
-    """
-    places = {name: label for label, name in enumerate(own)}
-    if unknown := [name for name in other if name not in places]:
-        more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
-        raise UsageError(
-            f"{names[1]} cannot test probes of {names[0]}, which has no class {', '.join(unknown[:_NAMED])}{more}; "
-            "both need the same names of classes"
-        )
-    return np.array([places[name] for name in other], dtype=np.int64), len(other) == len(own)
 
 
 def same_features(own: FeatureGroup, groups: Sequence[FeatureGroup], dataset: str) -> FeatureGroup:
