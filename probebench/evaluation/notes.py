@@ -1,6 +1,6 @@
 """What a reader should know of results before trusting them."""
 
-from probebench.results.cells import shots_text, tested_on
+from probebench.results.cells import dataset_text, shots_text
 from probebench.results.schema import Result
 from probebench.results.short import lacks_images, with_shots
 
@@ -63,4 +63,4 @@ def failure(result: Result) -> list[str]:
 
 def name_of(result: Result) -> str:
     """Names a result for people: checkpoint, data set, protocol and shots."""
-    return f"{result.model} on {tested_on(result)}, {result.protocol}, {shots_text(result.shots)}"
+    return f"{result.model} on {dataset_text(result)}, {result.protocol}, {shots_text(result.shots)}"

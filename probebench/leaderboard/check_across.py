@@ -7,7 +7,7 @@ from pathlib import Path
 
 from probebench.leaderboard.rules import from_scratch
 from probebench.leaderboard.sketch import Sketch
-from probebench.results.cells import CellKey, tested_on
+from probebench.results.cells import CellKey, dataset_text
 from probebench.results.schema import Result
 
 
@@ -44,7 +44,7 @@ def check_same_data(entered: Sequence[ResultFile]) -> Iterator[tuple[Path, str]]
     yield from _odd_ones(entered, _dataset, lambda one: one.result.dataset_fingerprint, "data set's fingerprint")
     probed = [one for one in entered if one.result.train_fingerprint]
     yield from _odd_ones(probed, _dataset, lambda one: one.result.train_fingerprint, "train fingerprint")
-    yield from _odd_ones(whole, lambda one: tested_on(one.result), _test_part, "test ids or labels")
+    yield from _odd_ones(whole, lambda one: dataset_text(one.result), _test_part, "test ids or labels")
     for seed in {trial.draw_seed for one in whole for trial in one.result.trials}:
         yield from _odd_ones(
             [one for one in whole if any(trial.draw_seed == seed for trial in one.result.trials)],

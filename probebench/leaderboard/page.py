@@ -30,10 +30,10 @@ from probebench.results.cells import (
     Entrant,
     Setting,
     beside,
+    dataset_text,
     entrant_names,
     gather,
     shots_order,
-    tested_on,
 )
 from probebench.results.overlap import Sources, overlap
 from probebench.results.predictions import Predictions
@@ -280,7 +280,7 @@ def _names(datasets: Sequence[DataSet]) -> list[str]:
 
 def _metric(results: Iterable[Result], dataset: DataSet) -> str:
     """Returns the metric that all results of a data set are scored by; "" where there are several."""
-    found = {result.metric for result in results if tested_on(result) == dataset.name}
+    found = {result.metric for result in results if dataset_text(result) == dataset.name}
     return found.pop() if len(found) == 1 else ""
 
 

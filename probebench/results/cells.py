@@ -114,7 +114,7 @@ class CellKey:
             setting=Setting(
                 result.kind, result.mode, result.protocol, result.protocol_version, result.test_dataset or ""
             ),
-            dataset=DataSet(tested_on(result), _fingerprint(result)),
+            dataset=DataSet(dataset_text(result), _fingerprint(result)),
             metric=result.metric,
             shots=result.shots,
             tuning=canonical_json(tuning) if said else "",
@@ -154,7 +154,7 @@ class Cell:
         return sum(not has_score(other) for other in self.others)
 
 
-def tested_on(result: Result) -> str:
+def dataset_text(result: Result) -> str:
     """Returns the data set of a result; "a -> b" where probes of a are scored on the test part of b."""
     return f"{result.dataset} -> {result.test_dataset}" if result.test_dataset else result.dataset
 

@@ -7,8 +7,8 @@ from probebench.datasets.named.layout import Layout, SplitsByName
 from probebench.datasets.named.loader import loader
 
 
-@loader("test_folders")
-def test_folders(layout: Layout) -> SplitsByName:
+@loader("class_folders")
+def class_folders(layout: Layout) -> SplitsByName:
     """Opens class folders below the one that the entry names; all their images are the test split.
 
     Folders are called by the entry's classes, or by the numbers of these where ``options.folders`` is "numbers".
@@ -18,8 +18,9 @@ def test_folders(layout: Layout) -> SplitsByName:
     folders = {str(label) if numbered else name: label for label, name in enumerate(classes)}
     with layout.reading():
         found = [entry.name for entry in os.scandir(base) if entry.is_dir() and not entry.name.startswith(".")]
-    found.sort(key=lambda name: (folders.get(name, len(folders)), name))
-    layout.check_classes([classes[folders[name]] if name in folders else name for name in found])
+    if numbered:
+        found = [classes[folders[name]] if name in folders else name for name in found]
+    layout.check_classes(sorted(found))
     names, labels = list[str](), list[int]()
     for folder, label in folders.items():
         with layout.reading():
