@@ -108,8 +108,8 @@ def _probes(declared: Declared, results: "Sequence[Result]", out: Path, left: li
     from probebench.evaluation.plan import plan_probes
 
     features, known = CachedFeatures.find(declared, {}), declared.registry.protocols
-    own = [one for one in results if one.test_dataset is None]
-    counted = [one for one in own if one.protocol in known and one.kind not in ("zeroshot", "finetune")]
+    usual = [one for one in results if one.test_dataset is None]
+    counted = [one for one in usual if one.protocol in known and one.kind not in ("zeroshot", "finetune")]
     drawn = Counter(len(one.trials) for one in counted if one.shots != "full")
     draws = drawn.most_common(1)[0][0] if drawn else None
 

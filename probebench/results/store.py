@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from probebench.files import write_whole
 from probebench.fingerprint import file_sha256
 from probebench.outside import read_json
 from probebench.registry.entry import Shots
-from probebench.results.archive import OWN, read_arrays
+from probebench.results.archive import OWN, Arrays, read_arrays
 from probebench.results.packed import SUFFIX, Packed, is_packed, read_pack, write_pack
 from probebench.results.predictions import Measure, Predictions
 from probebench.results.schema import Result
@@ -135,13 +136,15 @@ def predictions_of(file: Path, expected: tuple[int, int] | None = None) -> Predi
         ResultError: It holds anything else; the line names no file.
     """
     (ids, y_true, y_pred), measures, own = read_arrays(file, expected)
-    return _typed(ids, y_true, y_pred, measures, _typed(*own) if own else None)
+    there = None if own is None else _typed(own)
+    return _typed((ids, y_true, y_pred), measures, there)
 
 
 def _typed(
-    ids: Any, y_true: Any, y_pred: Any, measures: Mapping[str, Measure] | None = None, own: Predictions | None = None
+    arrays: Arrays, measures: Mapping[str, Measure] = MappingProxyType({}), own: Predictions | None = None
 ) -> Predictions:
-    return Predictions(tuple(ids.tolist()), y_true.astype(np.int64), y_pred.astype(np.int64), measures or {}, own)
+    ids, y_true, y_pred = arrays
+    return Predictions(tuple(ids.tolist()), y_true.astype(np.int64), y_pred.astype(np.int64), measures, own)
 
 
 def own_arrays(predictions: Predictions) -> dict[str, Any]:

@@ -147,12 +147,11 @@ def test_probes_are_those_of_the_own_test_part_and_names_stay(
     to = (2, 0, 3, 1)
     ordinary = task(make(), 5, 2)
     before = ordinary.path(tmp_path)
-    shifted = replace(ordinary, shift=Shifted.of(other_group(home, to), to, 4))
+    other = other_group(home, to)
+    shifted = replace(ordinary, shift=Shifted.of(other, to, 4))
     assert ordinary.path(tmp_path) == before and shifted.path(tmp_path).parent == before.parent
-    assert shifted.digest not in (
-        ordinary.digest,
-        replace(shifted, shift=Shifted.of(shifted.shift.group, to[::-1], 4)).digest,
-    )  # type: ignore[union-attr]
+    turned = replace(ordinary, shift=Shifted.of(other, to[::-1], 4))
+    assert len({ordinary.digest, shifted.digest, turned.digest}) == 3
     plain, _ = evaluate(ordinary, tmp_path)
     moved, _ = evaluate(shifted, tmp_path)
     held = read_predictions(shifted.path(tmp_path), moved)
