@@ -19,6 +19,9 @@ from probebench.results.packed import SUFFIX, Packed, is_packed, read_pack, writ
 from probebench.results.predictions import Measure, Predictions
 from probebench.results.schema import Result
 
+# Said of a folder that holds nothing for a pack.
+_NOTHING = ""
+
 
 def result_path(out: Path, model: str, dataset: str, kind: str, protocol: str, shots: Shots, digest: str) -> Path:
     """Returns where a run's JSON lives: model/dataset/kind-protocol-shots-digest8.json."""
@@ -189,7 +192,8 @@ def pack_results(out: Path) -> Iterator[tuple[Path, str | None]]:
         Each folder, with why it stays, or None.
     """
     for folder in sorted({path.parent for path in out.glob("*/*/*.json") if path.parent.is_dir()}):
-        yield folder, _pack(folder)
+        if (why := _pack(folder)) != _NOTHING:
+            yield folder, why
 
 
 def _pack(folder: Path) -> str | None:
@@ -205,7 +209,7 @@ def _pack(folder: Path) -> str | None:
     except (ResultError, OSError) as error:
         return str(error)
     if not runs:
-        return None
+        return _NOTHING
     _, _, first = runs[0]
     for name, _, one in runs:
         if one.test_ids != first.test_ids or not np.array_equal(one.y_true, first.y_true):

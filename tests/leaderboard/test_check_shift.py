@@ -210,6 +210,7 @@ def test_an_unknown_test_set_is_refused(board: Path, home: Path) -> None:
 
 def test_it_lies_beside_ordinary_results_and_stays_out_of_packs(board: Path, home: Path, run: Run) -> None:
     common = ("--registry", "own", "--model", "tiny", "--dataset", "clear")
+    assert list(pack_results(board)) == [] and len(list(board.glob("tiny/clear/*.json"))) == 1
     assert run("eval", *common, "--shots", "5").code == 0
     found = verified(board, home)
     assert found.ok and found.scored == 2, said(found)

@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from probebench.leaderboard.board import board_rows
+from probebench.leaderboard.card import commands
 from probebench.leaderboard.page import page_data
 from probebench.leaderboard.ranking import arrange
 from probebench.leaderboard.rules import lacking
@@ -58,6 +59,12 @@ def test_ranks_and_means_never_mix_them(shipped: Registry) -> None:
     assert "tested on harder" in tables(results, lambda _: held)[1].caption
     five = [trial(seed, draw_digest=f"{seed}" * 64) for seed in range(5)]
     assert lacking([shifted(trials=five, protocol_version=3)], ["digits"], shipped) == lacking([], ["digits"], shipped)
+
+
+def test_the_commands_of_a_card_make_them_again() -> None:
+    lines = commands([result(), shifted()])
+    assert "--dataset digits,harder" in lines[0]
+    assert ["--test-dataset harder" in line for line in lines] == [False, False, True]
 
 
 def test_the_study_leaves_them_out() -> None:
