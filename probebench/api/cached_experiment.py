@@ -71,6 +71,8 @@ def _settings(registry: "Registry", groups: "Sequence[FeatureGroup]", left: list
         nameable = group.dataset in registry.datasets or (known is not None and known.source is not None)
         if group.model not in registry.checkpoints or not nameable or TRIAL in group.dataset:
             left.append(f"left out: {group.model} on {group.dataset}, which no other call can name")
+        elif "train" not in group.paths and not group.missing:
+            left.append(f"left out: {group.model} on {group.dataset}, which has a test part only")
         elif not group.missing:
             layers[group.model, group.dataset, group.key.preprocessing.size].add(group.key.layer)
     settings: dict[_Setting, _Pairs] = defaultdict(list)
@@ -106,7 +108,8 @@ def _probes(declared: Declared, results: "Sequence[Result]", out: Path, left: li
     from probebench.evaluation.plan import plan_probes
 
     features, known = CachedFeatures.find(declared, {}), declared.registry.protocols
-    counted = [one for one in results if one.protocol in known and one.kind not in ("zeroshot", "finetune")]
+    usual = [one for one in results if one.test_dataset is None]
+    counted = [one for one in usual if one.protocol in known and one.kind not in ("zeroshot", "finetune")]
     drawn = Counter(len(one.trials) for one in counted if one.shots != "full")
     draws = drawn.most_common(1)[0][0] if drawn else None
 

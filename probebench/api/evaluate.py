@@ -1,6 +1,6 @@
 """From features in the cache to results: probes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, overload
@@ -20,6 +20,8 @@ from probebench.api.session import (
     warn,
     watched,
 )
+from probebench.api.share import Share
+from probebench.api.shift import shifted_to
 from probebench.api.tables import PlannedCells, Results
 from probebench.errors import ProbebenchError, TooFewImagesError, UsageError
 from probebench.files import home
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from probebench.cache.index import FeatureGroup
     from probebench.engine import Ray
     from probebench.evaluation.probe_task import ProbeTask
+    from probebench.evaluation.shifted import Shifted
     from probebench.registry import Registry
     from probebench.results.schema import Result
 
@@ -51,6 +54,7 @@ def evaluate(
     input_size: int | None = None,
     engine: EngineName = "local",
     save_probes: Path_ | None = None,
+    test_dataset: Path_ | None = None,
     registry: Folders = (),
     out: Path_ = "results",
     dry_run: Literal[False] = False,
@@ -72,6 +76,7 @@ def evaluate(
     input_size: int | None = None,
     engine: EngineName = "local",
     save_probes: Path_ | None = None,
+    test_dataset: Path_ | None = None,
     registry: Folders = (),
     out: Path_ = "results",
     dry_run: Literal[True],
@@ -92,6 +97,7 @@ def evaluate(
     input_size: int | None = None,
     engine: EngineName = "local",
     save_probes: Path_ | None = None,
+    test_dataset: Path_ | None = None,
     registry: Folders = (),
     out: Path_ = "results",
     dry_run: bool = False,
@@ -118,6 +124,9 @@ def evaluate(
         engine: Compute here, or on Ray: the cluster of RAY_ADDRESS, else this machine's cores and GPUs.
         save_probes: Folder for the finished probe of each draw, for ``pb.Probe.load``; of results that are there
             already, probes are fitted again.
+        test_dataset: Another data set with the same classes, or some of them: probes are chosen and fitted as ever, and
+            scored on the test part of that one. Results then tell the drop against their own test part
+            (``result.shift``), and are cells of their own.
         registry: Folders of your own entries.
         out: The results folder.
         dry_run: Compute nothing, and return what each cell would take in time and memory, by a model; features need not
@@ -136,7 +145,17 @@ def evaluate(
     asked, repeats = shots_of(shots), _draws(draws)
     if dry_run and save_probes is not None:
         raise UsageError("a dry run fits no probes to save: leave out save_probes= (--save-probes) or dry_run=")
+    if test_dataset is not None and (save_probes is not None or dry_run):
+        raise UsageError(
+            "test_dataset= (--test-dataset) fits the probes that it fits without; leave it out to save them "
+            "(--save-probes), or to ask what they take (--dry-run)"
+        )
     groups, problems = groups_of(entries, features, dataset, input_size, layer, absent=not dry_run)
+    if not listed(dataset):
+        # Of everything that is cached, what there is to fit on.
+        named = any(isinstance(one, Features) for one in listed(features))
+        groups = [group for group in groups if named or "train" in group.paths or group.missing]
+    shifted = None if test_dataset is None else shifted_to(entries, test_dataset, features, dataset)
     # Once checkpoints are known: it loads NumPy and HDF5.
     from probebench.evaluation.dry_run import Asked
     from probebench.evaluation.plan import choose_protocols, plan_probes
@@ -163,6 +182,7 @@ def evaluate(
             cluster=cluster,
             told=told,
             savings=savings,
+            shifted=shifted,
         )
     return finished(Results(done), [*problems, *more])
 
@@ -202,6 +222,7 @@ def evaluate_groups(
     any_layer: bool = True,
     go_on: bool = False,
     savings: _Savings | None = None,
+    shifted: "Callable[[FeatureGroup], Shifted] | None" = None,
 ) -> "tuple[list[tuple[Path, Result]], list[str | ProbebenchError]]":
     """Evaluates extractions under protocols.
 
@@ -218,6 +239,7 @@ def evaluate_groups(
         any_layer: Whether the layers are those that were asked for, so that no protocol chooses among them.
         go_on: What does not fit together is a problem among others; shots beyond the data are passed over.
         savings: Where probes are kept; None keeps none.
+        shifted: Finds the other test part that probes are scored on; None: their own.
 
     Returns:
         Results with their files, and what could not be done.
@@ -229,11 +251,13 @@ def evaluate_groups(
     from probebench.evaluation.notes import failure, notes
     from probebench.evaluation.plan import plan_probes
 
-    plan = plan_probes(registry, groups, protocols, shots=shots, draws=draws, backend=backend, any_layer=any_layer)
+    plan = plan_probes(
+        registry, groups, protocols, shots=shots, draws=draws, backend=backend, any_layer=any_layer, shifted=shifted
+    )
     tasks = plan.tasks if savings is None else [savings.of(task) for task in plan.tasks]
     done: list[tuple[Path, Result]] = []
     problems: list[str | ProbebenchError] = list(plan.problems)
-    share = _Share(told, tasks)
+    share = Share(told, tasks)
     for task, result in zip(tasks, evaluate_all(tasks, out, share.fits, cluster), strict=True):
         share.over()
         if isinstance(result, UsageError) and not go_on:
@@ -249,51 +273,6 @@ def evaluate_groups(
             problems += failure(result)
     told.finish()
     return done, problems
-
-
-class _Share:
-    """Tells fits of several tasks as percent of the work: one on full data takes as long as many few-shot ones."""
-
-    def __init__(self, told: Progress, tasks: "Sequence[ProbeTask]") -> None:
-        self._told, self._shown = told, 0
-        costs = [_cost(task) for task in tasks]
-        whole = sum(costs) or 1.0
-        self._shares = iter(cost / whole for cost in costs)
-        self._planned = iter(len(task.seeds) * task.fits_a_draw for task in tasks)
-        self._done, self._fits = 0.0, 0
-        self._begin()
-        told.start("probes", 100, 0)
-
-    def _begin(self) -> None:
-        self._share, self._count = next(self._shares, 0.0), max(next(self._planned, 1), 1)
-        self._fits = 0
-
-    def fits(self, count: int) -> None:
-        """So many fits of the task at work are done."""
-        self._fits += count
-        self._show(self._done + self._share * min(self._fits / self._count, 1.0))
-
-    def over(self) -> None:
-        """The task at work is done."""
-        self._done += self._share
-        self._show(self._done)
-        self._begin()
-
-    def _show(self, done: float) -> None:
-        percent = int(100 * done + 1e-6)
-        self._told.advance(percent - self._shown)
-        self._shown = percent
-
-
-def _cost(task: "ProbeTask") -> float:
-    from probebench.probes.cost import cost, machine
-
-    try:
-        found = cost(task.cell, machine("cpu"))
-    except (ProbebenchError, OSError):
-        # What is wrong with it is told when it is evaluated.
-        return 0.0
-    return found.seconds if found else 1.0
 
 
 def _draws(draws: int | None) -> int | None:

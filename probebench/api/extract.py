@@ -119,7 +119,8 @@ def _can_travel(transform: Any) -> bool:
 def _features(paths: "dict[str, Any]", class_names: tuple[str, ...] | None) -> Features:
     from probebench.cache.store import FeatureFile
 
-    with FeatureFile(paths["train"]) as file:
+    # A set to test on may have nothing to train on.
+    with FeatureFile(paths.get("train") or next(iter(paths.values()))) as file:
         return Features(file.model, file.dataset, file.key, paths, class_names)
 
 

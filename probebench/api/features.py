@@ -114,7 +114,7 @@ class Features:
     @property
     def train(self) -> SplitFeatures:
         """What draws are taken from."""
-        return self._splits["train"]
+        return self["train"]
 
     @property
     def val(self) -> SplitFeatures | None:

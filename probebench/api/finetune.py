@@ -167,6 +167,8 @@ def _prepared(
         (open_dataset(name, entries, home() / "datasets"), None if is_source(name) else entries.dataset(name))
         for name in names
     ]
+    if bare := [opened.id for opened, _ in sets if "train" not in opened.splits]:
+        raise UsageError(f"{bare[0]} has a test part only, and nothing to train on")
 
     def request_of(gpus: int | None) -> "Request":
         from probebench.finetuning.plan import Request

@@ -143,22 +143,25 @@ class Mistakes:
 
     @property
     def _title(self) -> str:
-        from probebench.results.cells import shots_text
+        from probebench.results.cells import dataset_text, shots_text
 
         one = self.result
-        return f"{one.model} on {one.dataset}: {one.protocol}, {shots_text(one.shots)}"
+        return f"{one.model} on {dataset_text(one)}: {one.protocol}, {shots_text(one.shots)}"
 
     def _images(self) -> "tuple[Callable[[int], Image.Image] | None, str]":
         """Returns what reads a test image, or why nothing does."""
         from probebench.datasets.open import open_dataset
 
+        shift = self.result.shift
+        tested = self.result.test_dataset or self.result.dataset
+        fingerprint = shift.fingerprint if shift else self.result.dataset_fingerprint
         try:
-            dataset = open_dataset(self.result.dataset, self._registry, home() / "datasets")
+            dataset = open_dataset(tested, self._registry, home() / "datasets")
         except ProbebenchError as error:
             return None, f"Without pictures: {one_line(error)}"
         test = dataset.splits["test"]
         places = {name: place for place, name in enumerate(test.ids)}
-        if dataset.fingerprint != self.result.dataset_fingerprint or not set(self.predictions.test_ids) <= set(places):
+        if dataset.fingerprint != fingerprint or not set(self.predictions.test_ids) <= set(places):
             return None, f"Without pictures: {dataset.id} on this machine holds other images than the result is of"
         return lambda position: test.images.load(places[self.predictions.test_ids[position]]), ""
 

@@ -106,9 +106,10 @@ def show(dataset: str, check: bool, commit: bool, sheet: Path | None, layout: An
         if commit:
             facts["committed"] = str(commit_published(opened, registry))
         if sheet:
-            train = opened.splits["train"]
-            shown = write_sheet(sheet, train.images, train.ids, train.labels, names or opened.class_names)
-            facts["sheet"] = f"{sheet} ({shown} training images)"
+            which = "train" if "train" in opened.splits else "test"
+            part = opened.splits[which]
+            shown = write_sheet(sheet, part.images, part.ids, part.labels, names or opened.class_names)
+            facts["sheet"] = f"{sheet} ({shown} {'training' if which == 'train' else which} images)"
         names = names or opened.class_names
     facts["class_names"] = list(names)
     if as_json:

@@ -82,6 +82,12 @@ def _listed(words: Sequence[str], last: str) -> str:
     help="Keep the finished probe of each draw in this folder, for predict.",
 )
 @click.option(
+    "--test-dataset",
+    metavar="ID",
+    help="Score the probes on the test part of this other data set, of the same classes or some of them, and tell the "
+    "drop.",
+)
+@click.option(
     "--dry-run",
     is_flag=True,
     help="Say what each cell would take in time and memory, by a model, and stop; features need not be there.",
@@ -102,6 +108,7 @@ def command(
     engine: str,
     input_size: int | None,
     save_probes: Path | None,
+    test_dataset: str | None,
     dry_run: bool,
     out: Path,
     as_json: bool,
@@ -126,5 +133,6 @@ def command(
         input_size=input_size,
         engine=engine,
         save_probes=save_probes,
+        test_dataset=test_dataset,
         registry=registry_folders(),
     )

@@ -55,7 +55,9 @@ def _draw(draw: str, out: Path, results: Path, as_json: bool, shots: str | None,
 
     form = _form(out)
     wanted = narrowed(read_results(results), shots=parse_shots(shots) if shots else None, **asked)
-    cells = [cell for cell in gather(wanted) if has_score(cell.result) and not on_too_few(cell.result)]
+    # Scores on other test parts are no points of the same line.
+    own = [result for result in wanted if result.test_dataset is None]
+    cells = [cell for cell in gather(own) if has_score(cell.result) and not on_too_few(cell.result)]
     if not cells:
         raise UsageError(
             f"no results with a score to draw are in {results}; run probebench eval first, or ask for less"

@@ -36,6 +36,7 @@ def compare_results(first: str, second: str, out: Path, as_json: bool) -> None:
 
     The difference comes with its 95% interval, and with a p-value that holds for all rows at once (Holm).
     """
+    from probebench.results.cells import dataset_text
     from probebench.results.scores import score_of
 
     compared = compare(first, second, results=out)
@@ -43,7 +44,7 @@ def compare_results(first: str, second: str, out: Path, as_json: bool) -> None:
         print_json(
             [
                 {
-                    "dataset": pair.first.dataset,
+                    "dataset": dataset_text(pair.first),
                     "input_sizes": [pair.first.input_size, pair.second.input_size],
                     "layers": [pair.first.checkpoint.layer, pair.second.checkpoint.layer],
                     "protocol": pair.first.protocol,
@@ -63,7 +64,7 @@ def compare_results(first: str, second: str, out: Path, as_json: bool) -> None:
         + [(first, "right"), (second, "right"), ("difference [95% interval]", "right"), ("p (Holm)", "right")],
         [
             [
-                pair.first.dataset,
+                dataset_text(pair.first),
                 "/".join(dict.fromkeys(str(size or "?") for size in (pair.first.input_size, pair.second.input_size))),
                 "/".join(dict.fromkeys((pair.first.checkpoint.layer, pair.second.checkpoint.layer))),
                 pair.first.protocol,

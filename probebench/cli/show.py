@@ -61,9 +61,17 @@ def show(
 
 
 def _list(held: Results, found: "list[Result]", as_json: bool) -> None:
+    from probebench.results.cells import dataset_text
+
     ids = {id(one): result_id(path) for path, one in zip(held.paths, held, strict=True)}
     rows = [
-        {"id": ids[id(one)], "model": one.model, "dataset": one.dataset, "protocol": one.protocol, "shots": one.shots}
+        {
+            "id": ids[id(one)],
+            "model": one.model,
+            "dataset": dataset_text(one),
+            "protocol": one.protocol,
+            "shots": one.shots,
+        }
         | {"layer": one.checkpoint.layer, "px": one.input_size, "score": score_text(one)}
         for one in found
     ]
@@ -76,18 +84,24 @@ def _list(held: Results, found: "list[Result]", as_json: bool) -> None:
 
 
 def _print(told: Mistakes, classes: list[dict[str, Any]], confusions: list[dict[str, Any]]) -> None:
-    from probebench.results.cells import shots_text
+    from probebench.results.cells import dataset_text, shots_text
 
     one = told.result
     title = one.checkpoint.title
     spent = "" if one.labels_spent is None else f", {one.labels_spent} labels spent"
     facts = {
         "checkpoint": f"{one.model} ({title}), {one.checkpoint.layer} at {one.input_size or '?'} px",
-        "data set": f"{one.dataset}, {one.n_test} test images, {len(told.class_names)} classes",
+        "data set": f"{dataset_text(one)}, {one.n_test} test images, {len(told.class_names)} classes",
         "measured": f"{one.kind} ({one.mode}), protocol {one.protocol} v{one.protocol_version}, "
         f"{shots_text(one.shots)}{spent}",
         one.metric: f"{score_text(one)} over {one.ci95_covers or 'no whole set of draws'}",
     }
+    if one.shift and one.shift.drop is not None:
+        low, high = one.shift.drop_ci95 or (one.shift.drop, one.shift.drop)
+        facts["drop"] = (
+            f"{100 * one.shift.drop:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}] from {100 * (one.shift.own_mean or 0):.1f} "
+            f"on the {one.shift.n_own} images of its own test part"
+        )
     width = max(map(len, facts))
     for name, text in facts.items():
         click.echo(f"{name:<{width}}  {text}")

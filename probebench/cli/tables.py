@@ -12,11 +12,11 @@ from probebench.errors import ResultError
 
 
 def score_text(result: Any, out: Path | None = None, *, interval: bool = True) -> str:
-    """Returns recomputed mean and 95% interval in percent, or "failed".
+    """Returns recomputed mean and 95% interval in percent, or "failed"; on another test part, the drop too.
 
     Of a result with more draws than count, the interval takes the predictions, which lie below ``out``.
     """
-    from probebench.results.scores import counted_trials, score_of
+    from probebench.results.scores import counted_trials, drop_of, score_of
     from probebench.results.store import beside_file, read_predictions
 
     predictions = None
@@ -27,6 +27,9 @@ def score_text(result: Any, out: Path | None = None, *, interval: bool = True) -
     if score.mean is None:
         return "failed"
     ends = f" [{100 * score.ci95[0]:.1f}, {100 * score.ci95[1]:.1f}]" if score.ci95 and interval else ""
+    if interval and (dropped := drop_of(result, predictions)):
+        drop, (low, high) = dropped
+        ends += f", drop {100 * drop:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
     return f"{100 * score.mean:.1f}{ends}"
 
 

@@ -192,7 +192,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set with its splits by name (train, test, and val where it has one)."""
+    """A data set with its splits by name: train, test, and val where it has one; test alone where it only tests."""
 
     id: str
     class_names: tuple[str, ...]
@@ -262,8 +262,13 @@ def check_dataset(dataset: Dataset) -> Dataset:
     if len(set(ids)) != len(ids):
         raise DatasetError(f"data set {dataset.id}: sample ids repeat; each image needs its own")
     check_utf8(dataset.id, ids)
-    if len(np.unique(dataset.splits["train"].labels)) < 2:
-        raise DatasetError(f"data set {dataset.id}: a probe needs at least two classes with training images")
+    # A set without training images is one to test on.
+    fitted = "train" in dataset.splits
+    if len(np.unique(dataset.splits["train" if fitted else "test"].labels)) < 2:
+        what = "a probe needs" if fitted else "a test takes"
+        raise DatasetError(
+            f"data set {dataset.id}: {what} at least two classes with {'training' if fitted else 'test'} images"
+        )
     return dataset
 
 

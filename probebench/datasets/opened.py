@@ -46,6 +46,8 @@ def shared_images(dataset: Dataset) -> tuple[int, str]:
     Returns:
         The count, and "test ID = train ID", or "" where there is none.
     """
+    if "train" not in dataset.splits:
+        return 0, ""
     train, test = dataset.splits["train"], dataset.splits["test"]
     if not isinstance(train.images, Digested) or not isinstance(test.images, Digested):
         return 0, ""

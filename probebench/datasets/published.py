@@ -22,7 +22,10 @@ def published(dataset: Dataset, registry: Registry) -> Published:
         dataset: The data set.
         registry: Whose protocols draw.
     """
-    train, test = dataset.splits["train"], dataset.splits["test"]
+    test = dataset.splits["test"]
+    test_part = part_fingerprint(test.ids, test.labels)
+    if (train := dataset.splits.get("train")) is None:
+        return Published(test=test_part, draws={})
     part = TrainingSplit(train.ids, train.labels)
     protocols: list[ProtocolSpec | FinetuneProtocol] = [*registry.protocols.values()]
     protocols += registry.finetune_protocols.values()
@@ -40,7 +43,7 @@ def published(dataset: Dataset, registry: Registry) -> Published:
     }
     return Published(
         train=part.fingerprint,
-        test=part_fingerprint(test.ids, test.labels),
+        test=test_part,
         draws=dict(sorted(draws.items(), key=lambda item: (item[0].startswith("full"), len(item[0]), item[0]))),
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from probebench.datasets.open import open_dataset
 from probebench.device import cores, has_gpu
-from probebench.errors import CacheError
+from probebench.errors import CacheError, UsageError
 from probebench.evaluation.plan import ProbePlan
 from probebench.probes.backends import backend_name
 from probebench.probes.cost import Cell, Cost, Machine, cost, machine
@@ -93,10 +93,14 @@ class Sizes:
         """
         if is_source(name):
             opened = open_dataset(name, registry, root)
+            if "train" not in opened.splits:
+                raise UsageError(f"{name} has a test part only, and nothing to fit a probe on")
             images = np.unique(opened.splits["train"].labels, return_counts=True)[1]
             rows = {split: len(part) for split, part in opened.splits.items()}
             return cls(opened.id, tuple(images.tolist()), rows.get("val", 0), rows["test"])
         spec = registry.dataset(name)
+        if not spec.splits.train:
+            raise UsageError(f"{name} has a test part only, and nothing to fit a probe on")
         each = _each(spec.class_counts.train, spec.splits.train, len(spec.classes))
         return cls(spec.id, each, spec.splits.val, spec.splits.test)
 

@@ -1,6 +1,6 @@
 """What a reader should know of results before trusting them."""
 
-from probebench.results.cells import shots_text
+from probebench.results.cells import dataset_text, shots_text
 from probebench.results.schema import Result
 from probebench.results.short import lacks_images, with_shots
 
@@ -34,8 +34,8 @@ def notes(result: Result, *, prescribed: bool = False) -> list[str]:
         lines.append(_stopped(result, stopped))
     if result.shared_with_train:
         lines.append(f"{result.shared_with_train} of {result.n_test} test images are in train too")
-    if result.skipped_ids:
-        lines.append(f"{len(result.skipped_ids)} images could not be read and were left out; the result lists them")
+    if skipped := len(result.skipped_ids) + (len(result.shift.own_skipped_ids) if result.shift else 0):
+        lines.append(f"{skipped} images could not be read and were left out; the result lists them")
     return [f"{name_of(result)}: {line}" for line in lines]
 
 
@@ -63,4 +63,4 @@ def failure(result: Result) -> list[str]:
 
 def name_of(result: Result) -> str:
     """Names a result for people: checkpoint, data set, protocol and shots."""
-    return f"{result.model} on {result.dataset}, {result.protocol}, {shots_text(result.shots)}"
+    return f"{result.model} on {dataset_text(result)}, {result.protocol}, {shots_text(result.shots)}"

@@ -1,18 +1,22 @@
 """Makes tasks of what was asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from probebench.cache.index import FeatureGroup
-from probebench.errors import UsageError
+from probebench.errors import ProbebenchError, UsageError
 from probebench.evaluation.extractions import of_protocol
 from probebench.evaluation.probe_task import ProbeTask
+from probebench.evaluation.shifted import Shifted
 from probebench.evaluation.text_start import start_prompts, starts_from_text
 from probebench.probes.backends import backend_name
 from probebench.registry.entry import Shots
 from probebench.registry.load import Registry
 from probebench.registry.names import split_list
 from probebench.registry.probes import PROBES
+
+# Probes that can be scored on the test part of another data set.
+SHIFTED = ("logistic", "ridge", "knn")
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ def plan_probes(
     draws: int | None = None,
     backend: str = "auto",
     any_layer: bool = False,
+    shifted: Callable[[FeatureGroup], Shifted] | None = None,
 ) -> ProbePlan:
     """Makes a task for each protocol, extraction and number of shots.
 
@@ -65,19 +70,28 @@ def plan_probes(
         draws: Draws to average over; None: each protocol's own.
         backend: "auto", or a solver of the exact protocols.
         any_layer: Whether a user named the layers, so that a protocol's own choice among them does not count.
+        shifted: Finds the other test part that probes of an extraction are scored on; None: their own.
 
     Raises:
-        UsageError: A protocol is unknown, or has a solver of its own.
+        UsageError: A protocol is unknown, has a solver of its own, or its probes cannot be scored elsewhere.
     """
     tasks, problems = [], []
     specs = [registry.protocol(name) for name in protocols]
     backends = {spec.id: backend_name(spec, backend) for spec in specs}
+    if shifted and (others := [spec.id for spec in specs if spec.probe not in SHIFTED]):
+        raise UsageError(f"protocol {others[0]} takes no test data set; those of {', '.join(SHIFTED)} probes do")
     for spec in specs:
         asked = shots or spec.shots
         problems += [refusal for one in asked if (refusal := spec.refuses(one))]
         taken, missing = (groups, []) if any_layer else of_protocol(groups, spec, registry.checkpoints)
         problems += missing
         for group in taken:
+            if "train" not in group.paths and not group.missing:
+                problems.append(
+                    f"{group.dataset} has a test part only, and nothing to fit a probe on: name another set by "
+                    "--dataset, and this one by --test-dataset"
+                )
+                continue
             try:
                 checkpoint = registry.checkpoint(group.model)
             except UsageError as error:
@@ -90,6 +104,11 @@ def plan_probes(
                     "and only data sets with an entry have them at hand"
                 )
                 continue
+            try:
+                shift = shifted(group) if shifted else None
+            except ProbebenchError as error:
+                problems.append(str(error))
+                continue
             tasks += [
                 ProbeTask(
                     group=group,
@@ -100,8 +119,9 @@ def plan_probes(
                     backend=backends[spec.id],
                     metric=spec.metric or (known.metric if known else "accuracy"),
                     prompts=start_prompts(spec, checkpoint, group.key.layer, known),
+                    shift=shift,
                 )
                 for one in asked
                 if not spec.refuses(one)
             ]
-    return ProbePlan(tuple(tasks), tuple(problems))
+    return ProbePlan(tuple(tasks), tuple(dict.fromkeys(problems)))

@@ -10,6 +10,7 @@ from probebench.cache.store import FeatureFile
 from probebench.evaluation.cached_task import CachedTask
 from probebench.evaluation.features import require_splits
 from probebench.evaluation.saved_probe import SUFFIX
+from probebench.evaluation.shifted import Shifted
 from probebench.fingerprint import fingerprint
 from probebench.probes.cost import Cell
 from probebench.probes.grid import fits_planned
@@ -51,6 +52,7 @@ class ProbeTask(CachedTask):
         prompts: The words that heads start from; None where they start from none.
         only: Seeds of the draws in the place of 0, 1, ...
         saving: Where its probes are kept; None keeps none. No result depends on it.
+        shift: The other data set whose test part is predicted; None: the set's own is.
     """
 
     protocol: ProtocolSpec
@@ -61,6 +63,7 @@ class ProbeTask(CachedTask):
     prompts: "Prompts | None" = None
     only: tuple[int, ...] = ()
     saving: Saving | None = None
+    shift: Shifted | None = None
 
     @property
     def kind(self) -> str:
@@ -111,12 +114,16 @@ class ProbeTask(CachedTask):
                 if split == "train":
                     images, width = np.unique(file.labels, return_counts=True)[1], file.width
         require_splits(self.group, "train", "test")
+        others = 0
+        if self.shift is not None:
+            with FeatureFile(self.shift.group.paths["test"]) as file:
+                others = file.rows
         return Cell(
             protocol=self.protocol,
             shots=self.shots,
             images=tuple(images.tolist()),
             val=rows.get("val", 0),
-            test=rows["test"],
+            test=rows["test"] + others,
             width=width,
             draws=len(self.seeds),
             backend=self.backend,
@@ -136,6 +143,7 @@ class ProbeTask(CachedTask):
                 "backend": self.backend,
                 # Results from before there was a choice keep their names.
                 **({} if self.metric == "accuracy" else {"metric": self.metric}),
+                **({"test": self.shift.identity} if self.shift else {}),
                 **({"prompts": [self.prompts.names, self.prompts.templates]} if self.prompts else {}),
             }
         )

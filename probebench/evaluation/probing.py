@@ -1,6 +1,6 @@
 """Runs a task, in an order that is the guarantee.
 
-``_choose`` sees a train split and nothing else, and returns probes that are finished. Only then does ``_predict``
+``_choose`` sees a train split and nothing else, and returns probes that are finished. Only then does ``predict``
 open the test file, and it returns predictions, not probes.
 """
 
@@ -17,21 +17,21 @@ from probebench.datasets.draws import Draw, TrainingSplit, require_shots
 from probebench.engine import Ray
 from probebench.errors import ProbebenchError, UsageError, one_line
 from probebench.evaluation.draw_outcome import DrawOutcome
-from probebench.evaluation.features import require_splits, rows_of
+from probebench.evaluation.features import require_splits
 from probebench.evaluation.many import results_or_errors
+from probebench.evaluation.predict import predict
 from probebench.evaluation.probe_task import ProbeTask
-from probebench.evaluation.record import Measured, TrainedOn
+from probebench.evaluation.record import Measured, MeasuredShift, TrainedOn
 from probebench.evaluation.saved_probe import ProbeFacts, write_probe
 from probebench.evaluation.selection_data import draw_for, selection_data_for
+from probebench.evaluation.shifted import predict_shifted
 from probebench.evaluation.stored import stored_or_compute
 from probebench.evaluation.text_start import start_vectors
 from probebench.probes.backends import fitters
-from probebench.probes.base import FittedProbe, blocks
-from probebench.probes.probabilities import said_of_images
 from probebench.probes.select import Fitters, Selected, SelectionData, select
 from probebench.results.environment import environment
 from probebench.results.metrics import image_scores, mean_score
-from probebench.results.predictions import PROBABILITIES, SCALED, Predictions
+from probebench.results.predictions import Predictions
 from probebench.results.schema import Result
 
 # What a solver may raise on one draw's features; anything else is a bug and not a failed trial.
@@ -86,8 +86,15 @@ def _measure(task: ProbeTask, budget: "_Budget") -> Measured:
         chosen_in = time.perf_counter() - started
         # Neighbours that do not fit into memory are read again as they vote, so the training file is still open.
         test = stack.enter_context(FeatureFile(task.group.paths["test"]))
-        predictions = _predict(test, [one.selected for one in outcomes])
-        digests["test"] = test.key.digest
+        finished, shifted = [one.selected for one in outcomes], None
+        if task.shift is None:
+            predictions = Predictions(test.ids, test.labels, *predict(test, test.labels, finished))
+            digests["test"] = test.key.digest
+        else:
+            other = stack.enter_context(FeatureFile(task.shift.group.paths["test"]))
+            predictions = predict_shifted(task.shift, test, other, finished)
+            digests |= {"test": other.key.digest, "own": test.key.digest}
+            shifted = MeasuredShift(task.shift, test.labels, list(other.skipped.ids))
         skipped += test.skipped.ids
         if held is not None:
             digests["val"] = held.key.digest
@@ -102,6 +109,7 @@ def _measure(task: ProbeTask, budget: "_Budget") -> Measured:
         predictions=predictions,
         feature_key=digests,
         skipped=skipped,
+        shifted=shifted,
         environment={
             "extraction": settings,
             **({"prompts": {"names": list(words.names), "templates": list(words.templates)}} if words else {}),
@@ -200,38 +208,6 @@ def _alone(task: ProbeTask, data: SelectionData, fit: Fitters, budget: _Budget) 
         return select([data], task.protocol, fit, budget, metric=task.metric)[0], None
     except _FAILURES as failure:
         return None, one_line(failure)
-
-
-def _predict(test: FeatureFile, probes: Sequence[Selected | None]) -> Predictions:
-    """Lets finished probes predict the whole test split; a failed trial predicts -1 everywhere, and NaN."""
-    shape = (len(probes), test.rows)
-    predicted = np.full(shape, -1, dtype=np.int64)
-    measures = {name: np.full(shape, np.nan, dtype=np.float32) for name in _measured(probes)}
-    for rows, block in blocks(rows_of(test).features):
-        for number, selected in enumerate(probes):
-            if selected is None:
-                continue
-            prepared, probe = selected.preparation(block), selected.probe
-            if not isinstance(probe, FittedProbe):
-                predicted[number, rows] = probe.predict(prepared)
-                continue
-            scores, labels = probe.scores(prepared), test.labels[rows]
-            predicted[number, rows] = probe.classes[scores.argmax(axis=1)]
-            for names, temperature in ((PROBABILITIES, 1.0), (SCALED, selected.temperature)):
-                if temperature is None or names[0] not in measures:
-                    continue
-                said = said_of_images(scores / temperature, probe.classes, labels)
-                for name, values in zip(names, said, strict=True):
-                    measures[name][number, rows] = values
-    return Predictions(test.ids, test.labels, predicted, measures)
-
-
-def _measured(probes: Sequence[Selected | None]) -> tuple[str, ...]:
-    """Returns what finished probes say of images beside their labels: scaled too, where all have a temperature."""
-    finished = [one for one in probes if one is not None]
-    if not all(isinstance(one.probe, FittedProbe) for one in finished) or not finished:
-        return ()
-    return (*PROBABILITIES, *(SCALED if all(one.temperature is not None for one in finished) else ()))
 
 
 def _save(task: ProbeTask, outcomes: Sequence[DrawOutcome], predictions: Predictions) -> None:

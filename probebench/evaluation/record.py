@@ -5,17 +5,20 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
+from probebench.arrays import Labels
 from probebench.cache.key import FeatureKey
 from probebench.datasets.draws import Draw, TrainingSplit, short_classes
+from probebench.evaluation.shifted import Shifted
 from probebench.registry.entry import Metric, Shots, Versioned
 from probebench.registry.schema import CheckpointSpec
 from probebench.results.calibration import calibration
 from probebench.results.environment import environment
 from probebench.results.metrics import image_scores, mean_score
 from probebench.results.predictions import PROBABILITIES, SCALED, Predictions
-from probebench.results.schema import CheckpointFacts, Result, Trial
-from probebench.results.stats import interval
+from probebench.results.schema import CheckpointFacts, Result, Shift, Trial
+from probebench.results.stats import dropped, interval
 
 
 class Task(Protocol):
@@ -77,6 +80,21 @@ class TrainedOn:
     own_labels: frozenset[int] | None
 
 
+@dataclass(frozen=True)
+class MeasuredShift:
+    """What else there is to say of a run on the test part of another data set.
+
+    Attributes:
+        to: That data set.
+        own_test: Labels of the own test part, (N,).
+        skipped: Ids of the other's test images that could not be read; ``Measured.skipped`` are of the own data set.
+    """
+
+    to: Shifted
+    own_test: Labels
+    skipped: Sequence[str]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measured:
     """What a task measured: all of its result that cannot be derived.
@@ -89,6 +107,7 @@ class Measured:
         predictions: Of the whole test split.
         feature_key: Digest of each split's feature key; None where features were not cached ones.
         skipped: Ids of images, of all splits, that could not be read and were left out.
+        shifted: Where the predictions are of another data set's test part.
         environment: What produced it, beside versions and machine.
         timings: Seconds.
     """
@@ -100,6 +119,7 @@ class Measured:
     predictions: Predictions
     feature_key: dict[str, str] | None = None
     skipped: Sequence[str] = ()
+    shifted: MeasuredShift | None = None
     environment: dict[str, Any]
     timings: dict[str, float]
 
@@ -120,7 +140,9 @@ def measured_result(task: Task, measured: Measured, stored: dict[str, str]) -> R
     ]
     whole = all(trial.error is None for trial in trials)
     selections = {trial.selection for trial in trials}
-    short = short_classes(used.draw, used.split.labels, used.own_labels, labels) if used else []
+    to = measured.shifted
+    tested = to.own_test if to else labels
+    short = short_classes(used.draw, used.split.labels, used.own_labels, tested) if used else []
     # Full data has one draw, so several trials there are several training seeds.
     varies = "training seeds" if task.shots == "full" else "draws"
     return Result(
@@ -144,11 +166,13 @@ def measured_result(task: Task, measured: Measured, stored: dict[str, str]) -> R
         selection="test" if "test" in selections else "validation" if "validation" in selections else "fixed",
         trials=trials,
         short_classes=short,
-        classes=len(np.union1d(used.split.labels, labels)) if used and short and task.shots != "full" else None,
+        classes=len(np.union1d(used.split.labels, tested)) if used and short and task.shots != "full" else None,
         metric=task.metric,
         n_test=len(labels),
-        skipped_ids=list(measured.skipped),
-        shared_with_train=task.shared_with_train,
+        skipped_ids=list(to.skipped if to else measured.skipped),
+        test_dataset=to.to.group.dataset if to else None,
+        shift=_shift(task, measured, to, scores if whole else None) if to else None,
+        shared_with_train=None if to else task.shared_with_train,
         mean=mean_score(scores) if whole else None,
         ci95=interval(scores) if whole else None,
         ci95_covers=(f"{varies} and test images" if len(trials) > 1 else "test images only") if whole else None,
@@ -157,4 +181,23 @@ def measured_result(task: Task, measured: Measured, stored: dict[str, str]) -> R
         predictions=stored,
         environment={**environment(), **measured.environment},
         timings=measured.timings,
+    )
+
+
+def _shift(task: Task, measured: Measured, to: MeasuredShift, scores: npt.NDArray[np.float64] | None) -> Shift:
+    """Returns what a result says of the own test part and of the drop; ``scores`` None: a trial failed."""
+    own = measured.predictions.own
+    assert own is not None
+    drop, drop_ci95, own_mean = None, None, None
+    if scores is not None:
+        own_scores = image_scores(task.metric, own.y_true, own.y_pred)
+        own_mean, (drop, drop_ci95) = mean_score(own_scores), dropped(own_scores, scores)
+    return Shift(
+        fingerprint=to.to.group.key.dataset_fingerprint,
+        labels=to.to.some,
+        n_own=len(own.test_ids),
+        own_skipped_ids=list(measured.skipped),
+        own_mean=own_mean,
+        drop=drop,
+        drop_ci95=drop_ci95,
     )

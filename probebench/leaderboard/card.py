@@ -85,12 +85,14 @@ def commands(results: Iterable[Result], entry: CheckpointSpec | None = None) -> 
         lines += [join(["probebench", "sources", "prepare", ",".join(made.sources)]), made.command]
     if any(result.feature_key for result in measured):
         dtypes = sorted({result.dtype for result in measured if result.feature_key and result.dtype})
-        sets = _unique(result.dataset for result in measured if result.feature_key)
+        extracted = [result for result in measured if result.feature_key]
+        sets = _unique(name for result in extracted for name in (result.dataset, result.test_dataset) if name)
         lines += [_line("extract", measured[0], sets, "--dtype", dtype, *which) for dtype in dtypes]
     runs: dict[tuple[str, ...], list[Result]] = defaultdict(list)
     for result in measured:
-        runs[result.kind, result.mode, result.protocol, result.backend or ""].append(result)
-    for (kind, mode, protocol, backend), same in sorted(runs.items()):
+        how = result.kind, result.mode, result.protocol, result.backend or "", result.test_dataset or ""
+        runs[how].append(result)
+    for (kind, mode, protocol, backend, tested), same in sorted(runs.items()):
         sets = _unique(result.dataset for result in same)
         if kind == "zeroshot":
             lines.append(_line("zeroshot", same[0], sets))
@@ -101,6 +103,7 @@ def commands(results: Iterable[Result], entry: CheckpointSpec | None = None) -> 
             lines += [_line("finetune", same[0], [one], *flags, *_draws(same)) for one in sets]
             continue
         flags += [*which, *_draws(same), "--probe", OF_KIND[kind].name]
+        flags += ["--test-dataset", tested] if tested else []
         lines.append(_line("eval", same[0], sets, *flags, *(["--backend", backend] if backend else [])))
     return lines
 

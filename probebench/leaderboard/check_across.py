@@ -7,7 +7,7 @@ from pathlib import Path
 
 from probebench.leaderboard.rules import from_scratch
 from probebench.leaderboard.sketch import Sketch
-from probebench.results.cells import CellKey
+from probebench.results.cells import CellKey, dataset_text
 from probebench.results.schema import Result
 
 
@@ -36,11 +36,15 @@ def check_across(entered: Sequence[ResultFile]) -> Iterator[tuple[Path, str]]:
 
 def check_same_data(entered: Sequence[ResultFile]) -> Iterator[tuple[Path, str]]:
     """Yields results on one data set that disagree on its images, labels or draws: for data that are not here."""
-    whole = [one for one in entered if not one.result.skipped_ids]
+    whole = [
+        one
+        for one in entered
+        if not one.result.skipped_ids and not (one.result.shift and one.result.shift.own_skipped_ids)
+    ]
     yield from _odd_ones(entered, _dataset, lambda one: one.result.dataset_fingerprint, "data set's fingerprint")
     probed = [one for one in entered if one.result.train_fingerprint]
     yield from _odd_ones(probed, _dataset, lambda one: one.result.train_fingerprint, "train fingerprint")
-    yield from _odd_ones(whole, _dataset, _test_part, "test ids or labels")
+    yield from _odd_ones(whole, lambda one: dataset_text(one.result), _test_part, "test ids or labels")
     for seed in {trial.draw_seed for one in whole for trial in one.result.trials}:
         yield from _odd_ones(
             [one for one in whole if any(trial.draw_seed == seed for trial in one.result.trials)],
@@ -59,7 +63,10 @@ def _extraction(one: ResultFile) -> Hashable | None:
     result = one.result
     if result.feature_key is None or result.kind == "zeroshot":
         return None
-    return result.model, result.dataset, result.input_size, result.dtype, result.checkpoint.layer
+    return (
+        *(result.model, result.dataset, result.test_dataset, result.input_size, result.dtype),
+        result.checkpoint.layer,
+    )
 
 
 def _feature_keys(one: ResultFile) -> Hashable:

@@ -12,6 +12,7 @@ import numpy as np
 
 from probebench.errors import DatasetError
 from probebench.leaderboard.check_published import check_short_classes
+from probebench.registry.classes import matched
 from probebench.registry.draws import DrawRule, takes_own_validation
 from probebench.registry.load import Registry
 from probebench.registry.schema import CheckpointSpec, DatasetSpec, FinetuneProtocol, ProtocolSpec
@@ -53,6 +54,8 @@ class DataHere:
         """Returns what could be drawn for a result: one object for all that skipped no image, since draws take time."""
         from probebench.datasets.draws import TrainingSplit
 
+        if "train" not in dataset.splits:
+            return TrainingSplit((), np.zeros(0, dtype=np.int64))
         train, skipped = dataset.splits["train"], set(result.skipped_ids)
         if skipped.isdisjoint(train.ids):
             return self._parts.setdefault(dataset.id, TrainingSplit(train.ids, train.labels))
@@ -71,15 +74,20 @@ def evaluator_version() -> int:
 def check_against_data(
     result: Result, predictions: Predictions, dataset: "Dataset", part: "TrainingSplit"
 ) -> Iterator[str]:
-    """Yields where a result's images, labels and train fingerprint are not the data set's, whatever its kind."""
+    """Yields where a result's images, labels and train fingerprint are not the data set's, whatever its kind.
+
+    Of one on the test part of another data set, ``result`` and ``predictions`` are those of its own side.
+    """
     if result.dataset_fingerprint != dataset.fingerprint:
         yield f"its data set's fingerprint is not that of the {dataset.id} on this machine"
-    train, test = dataset.splits["train"], dataset.splits["test"]
+    train, test = dataset.splits.get("train"), dataset.splits["test"]
     skipped = set(result.skipped_ids)
-    if shared := set(train.ids) & set(predictions.test_ids):
+    if shared := set(train.ids if train else ()) & set(predictions.test_ids):
         yield f"test id {min(shared)} is of the training part"
     kept = np.array([name not in skipped for name in test.ids], dtype=bool)
-    if predictions.test_ids != tuple(name for name in test.ids if name not in skipped):
+    if result.shift is not None and result.shift.labels:
+        kept &= np.isin(test.labels, result.shift.labels)
+    if predictions.test_ids != tuple(test.ids[place] for place in np.flatnonzero(kept)):
         yield "test ids are not those of the data set's whole test part"
     elif not np.array_equal(predictions.y_true, test.labels[kept]):
         yield f"{int((predictions.y_true != test.labels[kept]).sum())} test labels are not the data set's"
@@ -87,6 +95,25 @@ def check_against_data(
         yield f"its train fingerprint is not that of the {dataset.id} on this machine"
     yield from check_short_classes(result, np.bincount(part.labels, minlength=len(dataset.class_names)).tolist())
     yield from _check_skipped(skipped, dataset)
+
+
+def check_other_part(
+    result: Result, predictions: Predictions, other: "Dataset", own_classes: tuple[str, ...]
+) -> Iterator[str]:
+    """Yields where images and labels are not those of the other data set, which is on this machine."""
+    shift = result.shift
+    assert shift is not None
+    if shift.fingerprint != other.fingerprint:
+        yield f"its test data set's fingerprint is not that of the {other.id} on this machine"
+    test, skipped = other.splits["test"], set(result.skipped_ids)
+    kept = np.array([name not in skipped for name in test.ids], dtype=bool)
+    if predictions.test_ids != tuple(name for name in test.ids if name not in skipped):
+        yield f"test ids are not those of the whole test part of {other.id}"
+        return
+    labels = np.array(matched(own_classes, other.class_names, (result.dataset, other.id)), dtype=np.int64)
+    if wrong := int((predictions.y_true != labels[test.labels[kept]]).sum()):
+        yield f"{wrong} test labels are not those of {other.id}"
+    yield from _check_skipped(skipped, other)
 
 
 def _check_skipped(skipped: set[str], dataset: "Dataset") -> Iterator[str]:
@@ -114,18 +141,27 @@ def check_probe(
     dataset: "Dataset",
     part: "TrainingSplit",
     named: DatasetSpec | None,
+    other: "Dataset | str | None" = None,
 ) -> Iterator[str]:
     """Yields where a probe's draws are not the registry's, or its features or evaluation not those of its entry.
 
     The key of the features and the name of the file follow from all that decides the numbers, so both are computed
-    again: other preprocessing, pixels, an older extractor, protocol or evaluator show here.
+    again: other preprocessing, pixels, an older extractor, protocol or evaluator show here. Where the result is on the
+    test part of another data set, what depends on that is compared where it is here (``other``, else why it is not).
     """
-    cell = cell_of_result(result, entry, protocol, dataset, named)
+    cell = cell_of_result(result, entry, protocol, dataset, named, None if isinstance(other, str) else other)
     own = "val" in dataset.splits and takes_own_validation(protocol, result.shots)
     yield from _check_draws(result, DrawRule.of(protocol, result.shots, own), own, dataset, part)
     for name, told in sorted((result.feature_key or {}).items()):
-        if cell.group.key.model_copy(update={"split": name}).digest != told:
+        key = cell.group.key
+        if result.shift is not None and name == "test":
+            if cell.shift is None:
+                continue
+            key = cell.shift.group.key
+        if key.model_copy(update={"split": "test" if name == "own" else name}).digest != told:
             yield f"its {name} features are not those of the entry {entry.id} on these images: extract and eval again"
+    if result.shift is not None and cell.shift is None:
+        return
     if not path.stem.endswith(cell.digest[:8]):
         yield "its name's digest is not that of this cell: made by an older evaluator or otherwise; eval again"
 
@@ -163,25 +199,40 @@ def _ids(part: "TrainingSplit", draw: "Draw") -> list[str]:
 
 
 def cell_of_result(
-    result: Result, entry: CheckpointSpec, protocol: ProtocolSpec, dataset: "Dataset", named: DatasetSpec | None
+    result: Result,
+    entry: CheckpointSpec,
+    protocol: ProtocolSpec,
+    dataset: "Dataset",
+    named: DatasetSpec | None,
+    other: "Dataset | None" = None,
 ) -> "ProbeTask":
-    """Returns the cell that a probe's result says it is of, with the key of its features and without their files."""
+    """Returns the cell that a probe's result says it is of, with the key of its features and without their files.
+
+    It is scored on the test part of the ``other`` data set, where there is one.
+    """
     from probebench.cache.index import FeatureGroup
     from probebench.cache.key import FeatureKey
     from probebench.evaluation.probe_task import ProbeTask
+    from probebench.evaluation.shifted import Shifted
     from probebench.evaluation.text_start import start_prompts
 
-    key = FeatureKey.of(
-        entry,
-        weights_digest=result.weights_digest or "unknown",
-        preprocessing=entry.input.at_size(result.input_size),
-        dtype=result.dtype or "unknown",
-        dataset_fingerprint=dataset.fingerprint,
-        content=dataset.content,
-        split="train",
-        layer=result.checkpoint.layer,
-    )
-    group = FeatureGroup(model=result.model, dataset=result.dataset, key=key, paths={}, missing=(), modified=0.0)
+    def features_of(one: "Dataset") -> FeatureGroup:
+        key = FeatureKey.of(
+            entry,
+            weights_digest=result.weights_digest or "unknown",
+            preprocessing=entry.input.at_size(result.input_size),
+            dtype=result.dtype or "unknown",
+            dataset_fingerprint=one.fingerprint,
+            content=one.content,
+            split="train",
+            layer=result.checkpoint.layer,
+        )
+        return FeatureGroup(model=result.model, dataset=one.id, key=key, paths={}, missing=(), modified=0.0)
+
+    group, shift = features_of(dataset), None
+    if other is not None:
+        labels = matched(dataset.class_names, other.class_names, (dataset.id, other.id))
+        shift = Shifted.of(features_of(other), labels, len(dataset.class_names))
     return ProbeTask(
         group=group,
         checkpoint=entry,
@@ -190,5 +241,6 @@ def cell_of_result(
         draws=len(result.trials),
         backend=result.backend or "unknown",
         metric=result.metric,
-        prompts=start_prompts(protocol, entry, key.layer, named),
+        prompts=start_prompts(protocol, entry, group.key.layer, named),
+        shift=shift,
     )

@@ -8,6 +8,7 @@ from probebench.errors import ResultError
 from probebench.fingerprint import file_sha256
 from probebench.leaderboard.check_choice import check_choice
 from probebench.leaderboard.check_measures import check_measures
+from probebench.leaderboard.check_shift import check_drop, check_shift, check_sides, own_side
 from probebench.leaderboard.check_terms import check_terms
 from probebench.leaderboard.rules import DRAWS, AnyProtocol, from_scratch, in_words_of, is_older, protocol_of
 from probebench.registry.checkpoint import untrained
@@ -59,7 +60,9 @@ def check_rules(result: Result, registry: Registry, entry: CheckpointSpec | None
             yield from check_choice(result, spec)
     if (result.kind == "zeroshot") != (result.shots == 0):
         yield f"kind {result.kind} at {shots_text(result.shots)}"
-    if result.feature_key and not set(result.feature_key) <= {"train", "val", "test"}:
+    yield from check_shift(result, registry)
+    known = {"train", "val", "test", *(["own"] if result.shift else [])}
+    if result.feature_key and not set(result.feature_key) <= known:
         yield f"feature keys of {', '.join(sorted(result.feature_key))}, where train, test and perhaps val belong"
 
 
@@ -74,7 +77,9 @@ def _check_dataset(result: Result, dataset: DatasetSpec, protocol: AnyProtocol |
         yield "shared_with_train is told of data sets without an entry only"
     if dataset.fingerprint not in ("unknown", result.dataset_fingerprint):
         yield f"the data set's fingerprint is not that of the registry's {dataset.id}"
-    if result.n_test is not None and not 0 <= dataset.splits.test - result.n_test <= len(result.skipped_ids):
+    left_out = dataset.splits.test - (result.n_test or 0)
+    # Of another test part, check_shift tells.
+    if result.shift is None and result.n_test is not None and not 0 <= left_out <= len(result.skipped_ids):
         yield f"{result.n_test} test images and {len(result.skipped_ids)} skipped, of {dataset.splits.test}"
 
 
@@ -190,6 +195,10 @@ def check_predictions(result: Result, predictions: Predictions, classes: int | N
     for what, values in (("labels", predictions.y_true), ("predictions", predictions.y_pred)):
         if values.min() < 0 or (classes is not None and values.max() >= classes):
             yield f"{what} run from {values.min()} to {values.max()}, and the data set has {classes or 'other'} classes"
+    yield from check_sides(result, predictions)
+    if result.shift is not None and predictions.own is not None:
+        own = own_side(result).model_copy(update={"shift": None, "test_dataset": None})
+        yield from (f"on its own test part: {fault}" for fault in check_predictions(own, predictions.own, classes))
 
 
 def check_scores(result: Result, predictions: Predictions) -> Iterator[str]:
@@ -208,6 +217,7 @@ def check_scores(result: Result, predictions: Predictions) -> Iterator[str]:
     if result.ci95_covers != covers:
         yield f"ci95_covers is {result.ci95_covers}, and {len(result.trials)} draws cover {covers}"
     yield from check_measures(result, predictions)
+    yield from check_drop(result, predictions)
 
 
 def _differs(told: float | None, found: float) -> str | None:

@@ -24,7 +24,17 @@ from probebench.leaderboard.scores import METRICS, Scores, Scoring
 from probebench.leaderboard.text import plain
 from probebench.registry.probes import LABELS, PLAIN_MODES
 from probebench.registry.schema import CheckpointSpec, DatasetSpec
-from probebench.results.cells import Cell, DataSet, Entrant, Setting, beside, entrant_names, gather, shots_order
+from probebench.results.cells import (
+    Cell,
+    DataSet,
+    Entrant,
+    Setting,
+    beside,
+    dataset_text,
+    entrant_names,
+    gather,
+    shots_order,
+)
 from probebench.results.overlap import Sources, overlap
 from probebench.results.predictions import Predictions
 from probebench.results.schema import Result
@@ -270,23 +280,27 @@ def _names(datasets: Sequence[DataSet]) -> list[str]:
 
 def _metric(results: Iterable[Result], dataset: DataSet) -> str:
     """Returns the metric that all results of a data set are scored by; "" where there are several."""
-    found = {result.metric for result in results if result.dataset == dataset.name}
+    found = {result.metric for result in results if dataset_text(result) == dataset.name}
     return found.pop() if len(found) == 1 else ""
 
 
 def _setting(setting: Setting) -> dict[str, Any]:
     kind = LABELS[setting.kind]
     mode = "" if setting.mode in (setting.kind, *PLAIN_MODES) else f" ({setting.mode})"
+    tested = f"-{setting.tested}" if setting.tested else ""
+    where = f", tested on {setting.tested}" if setting.tested else ""
     return {
-        "id": plain(f"{setting.kind}-{setting.mode}-{setting.protocol}-{setting.version}", 100),
+        "id": plain(f"{setting.kind}-{setting.mode}-{setting.protocol}-{setting.version}{tested}", 100),
         "kind": setting.kind,
-        "name": plain(f"{kind}{mode}: {setting.protocol} v{setting.version}"),
-        "short": plain(f"{kind}{mode}"),
+        "name": plain(f"{kind}{mode}: {setting.protocol} v{setting.version}{where}"),
+        "short": plain(f"{kind}{mode}{where}"),
     }
 
 
 def _setting_order(setting: Setting) -> tuple[Any, ...]:
     return (
+        # Other test parts come after the sets' own.
+        setting.tested,
         list(LABELS).index(setting.kind),
         setting.protocol != "default",
         setting.protocol,

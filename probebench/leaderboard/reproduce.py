@@ -121,7 +121,8 @@ def _why_not(result: Result, verified: Verified) -> str | None:
         return "its protocol is not in the registry"
     if protocol.version != result.protocol_version:
         return f"version {result.protocol_version} of protocol {protocol.id} is no longer run"
-    if result.dataset not in registry.datasets:
+    names = [result.dataset, *([result.test_dataset] if result.test_dataset else [])]
+    if any(name not in registry.datasets for name in names):
         return "its data set is not in the registry"
     entry = verified.entries.get(result.model)
     if entry is None:
@@ -134,8 +135,7 @@ def _why_not(result: Result, verified: Verified) -> str | None:
         and result.model not in registry.checkpoints
     ):
         return f"its entry names no public file with a sha256 ({entry.weights.uri})"
-    dataset = verified.here.open(result.dataset)
-    return dataset if isinstance(dataset, str) else None
+    return next((why for name in names if isinstance(why := verified.here.open(name), str)), None)
 
 
 def _run(

@@ -83,11 +83,22 @@ def _probe(cell: _Cell, fresh: tuple[int, ...]) -> list[Path]:
         backend=backend,
         metric=result.metric,
         prompts=start_prompts(protocol, entry, group.key.layer, cell.registry.datasets.get(result.dataset)),
+        shift=_shifted(cell) if result.test_dataset else None,
     )
     tasks = [task, *([dataclasses.replace(task, only=fresh)] if fresh else [])]
     for one in tasks:
         evaluate(one, cell.home / "results")
     return [one.path(cell.home / "results") for one in tasks]
+
+
+def _shifted(cell: _Cell) -> Any:
+    """Computes the features of the other data set whose test part a cell is on."""
+    from probebench.evaluation.shifted import Shifted
+    from probebench.registry.classes import matched
+
+    own, other = cell.registry.dataset(cell.result.dataset), cell.registry.dataset(cell.result.test_dataset or "")
+    labels = matched(own.classes, other.classes, (own.id, other.id))
+    return Shifted.of(_extract(cell, other.id), labels, len(own.classes))
 
 
 def _zeroshot(cell: _Cell) -> Path:
@@ -136,8 +147,8 @@ def _finetune(cell: _Cell, trial: int) -> Path:
     return task.path(cell.home / "results", alpha)
 
 
-def _extract(cell: _Cell) -> Any:
-    """Computes the features that a cell is of, and returns their group."""
+def _extract(cell: _Cell, name: str | None = None) -> Any:
+    """Computes the features that a cell is of, or those of another data set, and returns their group."""
     from probebench.backbones.builders import build_backbone
     from probebench.cache.index import read_index
     from probebench.datasets.open import open_named
@@ -153,7 +164,7 @@ def _extract(cell: _Cell) -> Any:
     options = ExtractionOptions.resolve(
         dtype=result.dtype or "auto", batch_size=batch if isinstance(batch, int) else None, compile="off"
     )
-    dataset = open_named(cell.registry.dataset(result.dataset), cell.datasets)
+    dataset = open_named(cell.registry.dataset(name or result.dataset), cell.datasets)
     extract(backbone, dataset, cell.home, options)
     setting = (entry.id, dataset.id, backbone.input.size, options.dtype, layer)
     return next(group for group in read_index(cell.home).groups if group.setting == setting)

@@ -66,6 +66,7 @@ def lacking(
         (result.dataset, result.shots): len(result.trials)
         for result in results
         if result.kind == "probe"
+        and result.test_dataset is None
         and result.protocol == PROTOCOL
         and not is_older(registry, result)
         and layer in (None, result.checkpoint.layer)

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from probebench.errors import ResultError
 from probebench.leaderboard.check_published import not_verifiable
+from probebench.leaderboard.check_shift import other_not_verifiable, own_side
 from probebench.leaderboard.ranking import CellScore, Paired, why_unranked
 from probebench.leaderboard.reproduction import Reproduced
 from probebench.registry.dataset import DatasetSpec
@@ -76,11 +77,13 @@ class Scores:
 
     def _unverifiable(self, result: Result) -> bool:
         named = self._datasets.get(result.dataset)
-        return named is None or not_verifiable(result, named) is not None
+        if result.test_dataset and other_not_verifiable(result, self._datasets.get(result.test_dataset)):
+            return True
+        return named is None or not_verifiable(own_side(result), named) is not None
 
     def _with_left_out(self, result: Result, score: Score) -> tuple[float | None, tuple[float, float] | None]:
         """Counts test images that were left out as wrong where they are more than a few."""
-        named = self._datasets.get(result.dataset)
+        named = self._datasets.get(result.test_dataset or result.dataset)
         if score.mean is None or named is None or result.n_test is None:
             return score.mean, score.ci95
         share = result.n_test / named.splits.test

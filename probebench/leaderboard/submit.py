@@ -170,7 +170,7 @@ def _read(path: Path, asked: SubmissionRequest, gathered: Gathered) -> Result | 
         result = read_result(path)
         wanted = (
             (result.dataset in asked.datasets and result.protocol in {PROTOCOL, *asked.protocols})
-            and result.provenance == "measured"
+            and (result.provenance == "measured" and result.test_dataset is None)
             and asked.input_size in (None, result.input_size)
         )
         if not wanted:

@@ -1,7 +1,7 @@
 """Verifies results and submissions: everything that can be computed again is, and every fault is told."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from probebench.errors import ResultError
 from probebench.leaderboard.check_across import ResultFile, check_across, check_same_data
 from probebench.leaderboard.check_base import check_base
 from probebench.leaderboard.check_copies import check_copies, check_names, check_repeats
-from probebench.leaderboard.check_data import DataHere, check_against_data, check_finetune, check_probe
-from probebench.leaderboard.check_published import check_published, not_verifiable
+from probebench.leaderboard.check_data import DataHere
+from probebench.leaderboard.check_images import Images
 from probebench.leaderboard.check_result import (
     check_facts,
     check_place,
@@ -27,11 +27,9 @@ from probebench.leaderboard.reproduction import check_reproduction, place_of, re
 from probebench.leaderboard.rules import MANIFEST, REPRODUCTIONS, is_older, protocol_of, require_board
 from probebench.leaderboard.safe import content_fault, file_fault, sound_files
 from probebench.leaderboard.sketch import Sketch
-from probebench.registry.layers import is_layer
 from probebench.registry.load import Registry
-from probebench.registry.schema import CheckpointSpec, DatasetSpec, FinetuneProtocol, ProtocolSpec
+from probebench.registry.schema import CheckpointSpec
 from probebench.results.packed import SUFFIX, is_packed, read_pack
-from probebench.results.predictions import Predictions
 from probebench.results.schema import Result
 from probebench.results.store import read_result
 
@@ -292,46 +290,8 @@ class _Verification:
         for fault in faults:
             self.findings.fail(path, fault)
         if dataset is not None and predictions.y_true.shape == (len(predictions.test_ids),):
-            self._check_data(path, result, predictions, entry)
+            Images(self.findings, self.registry, self.here).check(path, result, predictions, entry)
         return sketch
-
-    def _check_data(self, path: Path, result: Result, predictions: Predictions, entry: CheckpointSpec | None) -> None:
-        """Compares a result with the data, where they are here, else with the digests that the registry publishes."""
-        dataset, named = self.here.open(result.dataset), self.registry.datasets[result.dataset]
-        if isinstance(dataset, str):
-            self._check_published(path, result, predictions, named, dataset)
-            return
-        part = self.here.part(result, dataset)
-        for fault in check_against_data(result, predictions, dataset, part):
-            self.findings.fail(path, fault)
-        protocol = protocol_of(self.registry, result.protocol)
-        if entry is None or protocol is None or protocol.version != result.protocol_version:
-            return
-        if not is_layer(result.checkpoint.layer):
-            # check_facts has told, and no key can be made of it.
-            return
-        faults: Iterable[str] = ()
-        if isinstance(protocol, FinetuneProtocol):
-            faults = check_finetune(result, protocol, dataset, part)
-        elif isinstance(protocol, ProtocolSpec):
-            faults = check_probe(path, result, entry, protocol, dataset, part, named)
-        for fault in faults:
-            self.findings.fail(path, fault)
-
-    def _check_published(
-        self, path: Path, result: Result, predictions: Predictions, named: DatasetSpec, why: str
-    ) -> None:
-        """Compares a result with published digests, and says what these leave open; ``why`` the data are not here."""
-        if (left := not_verifiable(result, named)) is not None:
-            self.findings.pass_over(path, f"{left}; {why}")
-        if named.published is None:
-            return
-        protocol = protocol_of(self.registry, result.protocol)
-        current = protocol if protocol is not None and protocol.version == result.protocol_version else None
-        for fault in check_published(result, predictions, named, current):
-            self.findings.fail(path, fault)
-        if left is None:
-            self.findings.pass_over(path, f"images and features: {why}")
 
     def compare(self) -> None:
         """Compares results with one another."""
@@ -346,5 +306,5 @@ class _Verification:
                 self.findings.fail(toml, fault)
 
     def _is_elsewhere(self, one: ResultFile) -> bool:
-        name = one.result.dataset
-        return name not in self.registry.datasets or isinstance(self.here.open(name), str)
+        names = filter(None, (one.result.dataset, one.result.test_dataset))
+        return any(name not in self.registry.datasets or isinstance(self.here.open(name), str) for name in names)

@@ -17,10 +17,10 @@ PerClass = PositiveInt | tuple[Annotated[int, Field(ge=0)], ...] | Literal["unkn
 
 
 class Splits(Entry):
-    """Images in each part, and the rule that made the parts."""
+    """Images in each part, and the rule that made the parts; without training images it is a set to test on."""
 
     rule: Text
-    train: PositiveInt
+    train: Annotated[int, Field(ge=0)]
     val: Annotated[int, Field(ge=0)]
     test: PositiveInt
 
@@ -37,13 +37,13 @@ class Published(Entry):
     """Digests by which results are checked where the images are not: ``datasets show ID --commit`` writes them.
 
     Attributes:
-        train: sha256 over ids and labels of the training part.
+        train: sha256 over ids and labels of the training part; None where there is none.
         test: Likewise of the test part.
         draws: By rule of drawing ("5+4" is 5 images a class and 4 more that validate), the first digits of each
             draw's digest, of draws 0 to 4; at full data there is one.
     """
 
-    train: Sha256
+    train: Sha256 | None = None
     test: Sha256
     draws: Mapping[Text, Annotated[tuple[DrawDigest, ...], Field(min_length=1, max_length=PUBLISHED_DRAWS)]]
 

@@ -71,7 +71,7 @@ def write_published(path: Path, fingerprint: str, published: Published) -> None:
         # Before the first table, where keys of the entry itself end.
         top = re.search(r"^\[", text, re.MULTILINE)
         text = f"{text[: top.start()]}{line}\n\n{text[top.start() :]}" if top else f"{text}{line}\n"
-    table = tomli_w.dumps({"published": published.model_dump(mode="json")})
+    table = tomli_w.dumps({"published": published.model_dump(mode="json", exclude_none=True)})
     write_whole(path, f"{text.rstrip()}\n\n{table}")
 
 

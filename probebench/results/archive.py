@@ -4,7 +4,7 @@ import contextlib
 import math
 import os
 import zipfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,21 +15,29 @@ from probebench.outside import kind_fault
 from probebench.results.predictions import MEASURES, Measure
 
 _MEMBERS = {"test_ids.npy": "U", "y_true.npy": "i", "y_pred.npy": "i"}
+# The same of the own test part, where a run is on that of another data set: all three or none.
+OWN = ("own_test_ids", "own_y_true", "own_y_pred")
+_OWN = {f"{name}.npy": kind for name, kind in zip(OWN, _MEMBERS.values(), strict=True)}
 # Members that a run may have or not, float32 like y_pred's shape.
 _OPTIONAL = tuple(f"{name}.npy" for name in MEASURES)
 # Images, and predictions in all draws together, of any data set that there is; ImageNet has 50,000.
 _IMAGES, _PREDICTIONS = 1_000_000, 20_000_000
 # Arrays of one file, unpacked, and letters of one id.
 _UNPACKED, _LETTERS = 256 << 20, 1024
-# The archive's own list of eleven members takes some 800 bytes.
+# The archive's own list of fourteen members takes some 1000 bytes.
 _DIRECTORY = 4096
 _END, _ZIP64 = b"PK\x05\x06", b"PK\x06\x07"
 
 
+Arrays = tuple[npt.NDArray[np.generic], ...]
+
+
 def read_arrays(
     path: Path, expected: tuple[int, int] | None = None
-) -> tuple[tuple[npt.NDArray[np.generic], ...], dict[str, Measure]]:
-    """Reads test ids (images,), labels (images,) and predictions (trials, images), and the measures that are there.
+) -> tuple[Arrays, dict[str, Measure], Arrays | None]:
+    """Reads test ids (images,), labels (images,) and predictions (trials, images), and what else is there.
+
+    These are measures, and ids, labels and predictions of the own test part where the run is on another's.
 
     Args:
         path: The file.
@@ -38,11 +46,26 @@ def read_arrays(
     Raises:
         ResultError: It holds anything but these arrays; the line says what, and names no file.
     """
-    with opened_archive(path, ".npz", _MEMBERS, _OPTIONAL) as archive:
-        shapes = {name: _shape(archive, name, kind) for name, kind in _MEMBERS.items()}
-        _check_shapes(shapes, expected)
-        measures = read_measures(archive, shapes["y_pred.npy"])
-        return tuple(_array(archive, name) for name in _MEMBERS), measures
+    with opened_archive(path, ".npz", _MEMBERS, (*_OPTIONAL, *_OWN)) as archive:
+        arrays, (trials, images) = _read_three(archive, _MEMBERS, expected)
+        own = None
+        if there := sorted(set(archive.namelist()) & set(_OWN)):
+            if len(there) < len(_OWN):
+                raise ResultError(f"holds {_listed(there)} without the others of its own test part")
+            own, (own_trials, _) = _read_three(archive, _OWN, None)
+            if own_trials != trials:
+                raise ResultError(f"holds {own_trials} trials on its own test part, and {trials} on the other")
+        return arrays, read_measures(archive, (trials, images)), own
+
+
+def _read_three(
+    archive: zipfile.ZipFile, members: Mapping[str, str], expected: tuple[int, int] | None
+) -> tuple[Arrays, tuple[int, int]]:
+    """Reads ids, labels and predictions by these names, and returns trials and images too."""
+    shapes = [_shape(archive, name, kind) for name, kind in members.items()]
+    _check_shapes(shapes, expected)
+    trials, images = shapes[2]
+    return tuple(_array(archive, name) for name in members), (trials, images)
 
 
 def read_measures(archive: zipfile.ZipFile, shape: tuple[int, ...] | None) -> dict[str, Measure]:
@@ -118,7 +141,7 @@ def _check_directory(path: Path, ending: str, names: Collection[str]) -> None:
 
 def _listed(names: Collection[str]) -> str:
     *some, last = (name.removesuffix(".npy") for name in names)
-    return f"{', '.join(some)} and {last}"
+    return f"{', '.join(some)} and {last}" if some else last
 
 
 def _check_members(members: list[zipfile.ZipInfo], names: Collection[str], optional: Collection[str]) -> None:
@@ -157,13 +180,13 @@ def _shape(archive: zipfile.ZipFile, name: str, kinds: str) -> tuple[int, ...]:
 
 
 def _axes(member: str) -> int:
-    return 1 if member in ("test_ids.npy", "y_true.npy") else 2
+    return 1 if member.removeprefix("own_") in ("test_ids.npy", "y_true.npy") else 2
 
 
-def _check_shapes(shapes: Mapping[str, tuple[int, ...]], expected: tuple[int, int] | None) -> None:
-    trials, images = shapes["y_pred.npy"]
-    if shapes["test_ids.npy"] != (images,) or shapes["y_true.npy"] != (images,):
-        raise ResultError(f"has {shapes['test_ids.npy'][0]} ids, {shapes['y_true.npy'][0]} labels and {images} images")
+def _check_shapes(shapes: Sequence[tuple[int, ...]], expected: tuple[int, int] | None) -> None:
+    ids, labels, (trials, images) = shapes
+    if ids != (images,) or labels != (images,):
+        raise ResultError(f"has {ids[0]} ids, {labels[0]} labels and {images} images")
     if images > _IMAGES or trials * images > _PREDICTIONS:
         raise ResultError(f"holds {images:,} images in {trials:,} trials: no data set has so many")
     if expected is not None and (trials, images) != expected:

@@ -53,12 +53,17 @@ class Entrant:
 
 @dataclass(frozen=True, order=True)
 class Setting:
-    """How it is measured; scores of different settings are never ranked together."""
+    """How it is measured; scores of different settings are never ranked together.
+
+    Attributes:
+        tested: The other data set whose test part the scores are of; "" where that is the set's own.
+    """
 
     kind: str
     mode: str
     protocol: str
     version: int
+    tested: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,8 +111,10 @@ class CellKey:
                 dtype=result.dtype,
                 provenance=result.provenance,
             ),
-            setting=Setting(result.kind, result.mode, result.protocol, result.protocol_version),
-            dataset=DataSet(result.dataset, result.dataset_fingerprint),
+            setting=Setting(
+                result.kind, result.mode, result.protocol, result.protocol_version, result.test_dataset or ""
+            ),
+            dataset=DataSet(dataset_text(result), _fingerprint(result)),
             metric=result.metric,
             shots=result.shots,
             tuning=canonical_json(tuning) if said else "",
@@ -145,6 +152,17 @@ class Cell:
     def failed(self) -> int:
         """How many of the other results are of runs that failed."""
         return sum(not has_score(other) for other in self.others)
+
+
+def dataset_text(result: Result) -> str:
+    """Returns the data set of a result; "a -> b" where probes of a are scored on the test part of b."""
+    return f"{result.dataset} -> {result.test_dataset}" if result.test_dataset else result.dataset
+
+
+def _fingerprint(result: Result) -> str | None:
+    if result.shift is None:
+        return result.dataset_fingerprint
+    return fingerprint([result.dataset_fingerprint, result.shift.fingerprint])
 
 
 def gather(results: Iterable[Result]) -> list[Cell]:

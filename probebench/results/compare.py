@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from probebench.registry.entry import Shots
-from probebench.results.cells import CellKey, DataSet, Entrant, entrant_names, gather
+from probebench.results.cells import CellKey, DataSet, Entrant, dataset_text, entrant_names, gather
 from probebench.results.metrics import image_scores
 from probebench.results.predictions import Predictions
 from probebench.results.schema import Result
@@ -94,7 +94,7 @@ class ComparedPair:
         return {
             "first": self.first.model,
             "second": self.second.model,
-            "dataset": self.first.dataset,
+            "dataset": dataset_text(self.first),
             "kind": self.first.kind,
             "mode": self.first.mode,
             "protocol": self.first.protocol,

@@ -29,6 +29,7 @@ COLUMNS = (
     ),
     *("metric", "n_test", "mean", "low", "high"),
     *CALIBRATION,
+    *("test_dataset", "own_mean", "drop", "drop_low", "drop_high"),
 )
 
 
@@ -39,6 +40,7 @@ def tidy_row(result: Result) -> dict[str, Any]:
     """
     facts = result.checkpoint
     low, high = result.ci95 or (None, None)
+    drop_low, drop_high = (result.shift.drop_ci95 if result.shift else None) or (None, None)
     settings = [trial.chosen for trial in result.trials] or result.environment.get("settings", {})
     return {
         "provenance": result.provenance,
@@ -73,6 +75,11 @@ def tidy_row(result: Result) -> dict[str, Any]:
         "low": low,
         "high": high,
         **_calibration(result),
+        "test_dataset": result.test_dataset,
+        "own_mean": result.shift.own_mean if result.shift else None,
+        "drop": result.shift.drop if result.shift else None,
+        "drop_low": drop_low,
+        "drop_high": drop_high,
     }
 
 

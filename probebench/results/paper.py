@@ -69,6 +69,7 @@ class Table:
         """Returns what the numbers are."""
         what = "Test accuracy" if self.metric == "accuracy" else "Mean accuracy per class"
         mode = f", {self.setting.mode}" if self.setting.mode != self.setting.kind else ""
+        mode += f", tested on {self.setting.tested}" if self.setting.tested else ""
         return (
             f"{what} in percent ({self.setting.protocol} v{self.setting.version}{mode}). Bold: the best of a column; "
             "marked beside it: not told apart from it (paired over draws and images, Holm, 5%); *: not ranked."

@@ -26,6 +26,8 @@ class Predictions:
     """Test ids (N,), true labels (N,) and predicted labels (trials, N); -1 in a trial that failed.
 
     Attributes:
+        own: Of a run on the test part of another data set: those of the same probes on its own test part, of the
+            classes that both sets have.
         measures: Those of ``MEASURES`` that the run has, each (trials, N); NaN in a trial that failed.
     """
 
@@ -33,6 +35,7 @@ class Predictions:
     y_true: Labels
     y_pred: Labels
     measures: Mapping[str, Measure] = field(default_factory=dict)
+    own: "Predictions | None" = None
 
     @property
     def digest(self) -> str:
@@ -42,12 +45,15 @@ class Predictions:
             found.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
         for name in sorted(self.measures):
             found.update(name.encode() + np.ascontiguousarray(self.measures[name], dtype="<f4").tobytes())
+        if self.own is not None:
+            found.update(b"own" + self.own.digest.encode())
         return found.hexdigest()
 
     def of_trials(self, trials: list[int]) -> "Predictions":
         """Returns those of some trials."""
         measures = {name: values[trials] for name, values in self.measures.items()}
-        return Predictions(self.test_ids, self.y_true, self.y_pred[trials], measures)
+        own = None if self.own is None else self.own.of_trials(trials)
+        return Predictions(self.test_ids, self.y_true, self.y_pred[trials], measures, own)
 
 
 @lru_cache(maxsize=32)

@@ -146,6 +146,29 @@ class Trial(Record):
     error: str | None = None
 
 
+class Shift(Record):
+    """What a result on the test part of another data set says beside its score there.
+
+    Attributes:
+        fingerprint: sha256 over ids, labels and parts of that data set.
+        labels: Labels of ``dataset`` whose classes it has too, ascending, where these are not all: the prediction is
+            then the best of these classes, on either side. Left out where it has all classes.
+        n_own: Images of ``dataset``'s own test part that are of these classes.
+        own_skipped_ids: Images of ``dataset`` that could not be read; ``skipped_ids`` are the other's.
+        own_mean: Mean score of the same probes on these images; None when a trial failed.
+        drop: ``own_mean`` less ``mean``.
+        drop_ci95: Its 95% interval, paired over draws (``results.stats.dropped``).
+    """
+
+    fingerprint: Digest
+    labels: Items[int] = Field(default=[], exclude_if=lambda value: not value)
+    n_own: Annotated[int, Field(ge=1)]
+    own_skipped_ids: Items[str] = []
+    own_mean: UnitScore | None
+    drop: Annotated[float, Field(ge=-1, le=1)] | None
+    drop_ci95: tuple[float, float] | None
+
+
 class Result(Record):
     """One run: one checkpoint on one data set at one number of shots under one protocol.
 
@@ -155,6 +178,9 @@ class Result(Record):
         selection: What the hyper-parameters were chosen on.
         classes: Classes of the data set, where some have fewer images than the shots say; None elsewhere.
         skipped_ids: Images that could not be read and were left out.
+        test_dataset: Another data set, whose test part the scores are of; ``n_test``, ``skipped_ids`` and
+            ``predictions`` are then of that, with its labels as ``dataset`` numbers them. None: the set's own.
+        shift: What there is to say of that; there where ``test_dataset`` is.
         shared_with_train: Test images that are in train too, byte for byte, as they were found when a data set of the
             user's own was opened; None where nobody looked.
         mean: Mean test score over the trials; None when a trial failed.
@@ -191,6 +217,8 @@ class Result(Record):
     metric: Metric
     n_test: int | None
     skipped_ids: Items[str]
+    test_dataset: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    shift: Shift | None = Field(default=None, exclude_if=lambda value: value is None)
     shared_with_train: Annotated[int, Field(ge=0)] | None = Field(default=None, exclude_if=lambda value: value is None)
     mean: UnitScore | None
     ci95: tuple[UnitScore, UnitScore] | None
@@ -200,6 +228,12 @@ class Result(Record):
     predictions: dict[str, str] | None
     environment: dict[str, Any]
     timings: dict[str, float]
+
+    @model_validator(mode="after")
+    def _shift_is_whole(self) -> "Result":
+        if (self.test_dataset is None) != (self.shift is None):
+            raise ValueError("test_dataset and shift belong together")
+        return self
 
     @model_validator(mode="after")
     def _measured_can_be_recomputed(self) -> "Result":

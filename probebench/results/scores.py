@@ -8,7 +8,7 @@ from probebench.registry.entry import Metric
 from probebench.results.metrics import image_scores, mean_score
 from probebench.results.predictions import Predictions
 from probebench.results.schema import Result, Trial
-from probebench.results.stats import interval
+from probebench.results.stats import dropped, interval
 
 # Few-shot results of more draws are scored on the first of them, so that everybody is on the same ones.
 COUNTED_DRAWS = 5
@@ -73,6 +73,27 @@ def score_of(result: Result, predictions: Predictions | None = None, metric: Met
         raise ValueError(f"a score by {metric} takes predictions")
     mean = round(float(np.mean(draw_scores(result))), DECIMALS)
     return Score(mean, result.ci95 if len(places) == len(result.trials) else None)
+
+
+def drop_of(result: Result, predictions: Predictions | None = None) -> tuple[float, tuple[float, float]] | None:
+    """Returns how far a result on another data set's test part lies below its own, with the 95% interval.
+
+    Args:
+        result: The result.
+        predictions: Its own; without them the drop is taken as it stands, where all draws count.
+
+    Returns:
+        None where there is no drop, or where it takes predictions that are not at hand.
+    """
+    if result.shift is None or not has_score(result):
+        return None
+    places = counted_trials(result)
+    if predictions is not None and predictions.own is not None:
+        own, other = predictions.own.of_trials(list(places)), predictions.of_trials(list(places))
+        return dropped(*(image_scores(result.metric, one.y_true, one.y_pred) for one in (own, other)))
+    if len(places) < len(result.trials) or result.shift.drop is None or result.shift.drop_ci95 is None:
+        return None
+    return result.shift.drop, result.shift.drop_ci95
 
 
 def draw_scores(result: Result) -> list[float]:

@@ -89,6 +89,58 @@ def paired(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> Comparison:
     return _comparison(mean, error, freedom)
 
 
+def dropped(own: npt.NDArray[Any], other: npt.NDArray[Any]) -> tuple[float, tuple[float, float]]:
+    """Returns by how much the same probes score lower on other images, and the 95% interval of that.
+
+    Draws are shared and images are not: with a_ij = draw_i + image_j + rest_ij on the N images of one side, and b_ij
+    likewise on the M images of the other, the difference d of the grand means has the variance
+
+        var_i(a_i. - b_i.) / R  +  (MS_image(a) - MS_rest(a)) / (R N)  +  (MS_image(b) - MS_rest(b)) / (R M)
+
+    in which the first term holds what draws share (it cancels) and its own part of the rests, so that these are taken
+    out of the images' terms, as in ``interval``. Degrees of freedom are Satterthwaite's (1946), and the variance is
+    never taken below the draws' or the images' own share. With one draw only images vary, and the interval is
+    Newcombe's (1998, method 10) of two independent rates, made of the interval of each.
+
+    In simulations of 4,000 runs each, with effects of draws that both sides share and that they do not, of images, and
+    of the rest, the interval held the true drop in 94.2 to 95.8% (5 draws; 600 and 300 images, 2,000 and 200; draws
+    hardly to widely apart), and with one draw in 95.0 to 96.2% (100 and 50 images, 600 and 300).
+
+    Args:
+        own: (R, N); 1 where draw i's probe is right on image j of the own test part, else 0; or other scores whose mean
+            over images is a rate (``image_scores``).
+        other: (R, M) of the same draws on the other images.
+
+    Raises:
+        ValueError: Draws differ in number, there are none, or no images, or a value is not finite.
+    """
+    sides = _checked(own), _checked(other)
+    draws = len(sides[0])
+    if len(sides[1]) != draws:
+        raise ValueError(f"both need the same draws; got {draws} and {len(sides[1])}")
+    means = [mean_score(side) for side in sides]
+    drop = means[0] - means[1]
+    if draws > 1:
+        apart = float((sides[0].mean(axis=1) - sides[1].mean(axis=1)).var(ddof=1)) / draws
+        images, rests, squares = 0.0, 0.0, apart**2 / (draws - 1)
+        for side in sides:
+            count = side.shape[1]
+            if count > 1:
+                _, ms_image, ms_rest = _mean_squares(side)
+                image, rest = ms_image / (draws * count), ms_rest / (draws * count)
+                images, rests = images + image, rests + rest
+                squares += image**2 / (count - 1) + rest**2 / ((draws - 1) * (count - 1))
+        if (total := max(apart + images - rests, apart, images)) > 0:
+            half = _t_quantile(total**2 / squares) * float(np.sqrt(total))
+            return drop, (max(-1.0, drop - half), min(1.0, drop + half))
+    (low, high), (other_low, other_high) = (
+        wilson(mean, _independent(side[0], mean)) for side, mean in zip(sides, means, strict=True)
+    )
+    below = np.hypot(means[0] - low, other_high - means[1])
+    above = np.hypot(high - means[0], means[1] - other_low)
+    return drop, (float(max(-1.0, drop - below)), float(min(1.0, drop + above)))
+
+
 def mean_comparison(comparisons: Sequence[Comparison]) -> Comparison:
     """Combines the comparisons of two checkpoints on several data sets into that of their mean scores.
 
@@ -146,11 +198,7 @@ def _checked(correct: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
 def _crossed(scores: npt.NDArray[np.float64]) -> tuple[float, float]:
     """Returns the standard error of the grand mean of (R, N), R and N at least 2, and its degrees of freedom."""
     draws, images = scores.shape
-    by_draw, by_image = scores.mean(axis=1), scores.mean(axis=0)
-    ms_draw = images * by_draw.var(ddof=1)
-    ms_image = draws * by_image.var(ddof=1)
-    rest = scores - by_draw[:, None] - by_image[None, :] + scores.mean()
-    ms_rest = (rest**2).sum() / ((draws - 1) * (images - 1))
+    ms_draw, ms_image, ms_rest = _mean_squares(scores)
     total = max(ms_draw + ms_image - ms_rest, ms_draw, ms_image)
     if total <= 0:
         return 0.0, np.inf
@@ -158,6 +206,15 @@ def _crossed(scores: npt.NDArray[np.float64]) -> tuple[float, float]:
         ms_draw**2 / (draws - 1) + ms_image**2 / (images - 1) + ms_rest**2 / ((draws - 1) * (images - 1))
     )
     return float(np.sqrt(total / (draws * images))), float(freedom)
+
+
+def _mean_squares(scores: npt.NDArray[np.float64]) -> tuple[float, float, float]:
+    """Returns the mean squares of draws, images and the rest of (R, N), R and N at least 2."""
+    draws, images = scores.shape
+    by_draw, by_image = scores.mean(axis=1), scores.mean(axis=0)
+    rest = scores - by_draw[:, None] - by_image[None, :] + scores.mean()
+    ms_rest = (rest**2).sum() / ((draws - 1) * (images - 1))
+    return images * by_draw.var(ddof=1), draws * by_image.var(ddof=1), ms_rest
 
 
 def wilson(rate: float, count: float) -> tuple[float, float]:

@@ -1,8 +1,10 @@
 """Result files: one JSON a run, and beside it the predictions that every score can be recomputed from."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
@@ -12,10 +14,13 @@ from probebench.files import write_whole
 from probebench.fingerprint import file_sha256
 from probebench.outside import read_json
 from probebench.registry.entry import Shots
-from probebench.results.archive import read_arrays
+from probebench.results.archive import OWN, Arrays, read_arrays
 from probebench.results.packed import SUFFIX, Packed, is_packed, read_pack, write_pack
-from probebench.results.predictions import Predictions
+from probebench.results.predictions import Measure, Predictions
 from probebench.results.schema import Result
+
+# Said of a folder that holds nothing for a pack.
+_NOTHING = ""
 
 
 def result_path(out: Path, model: str, dataset: str, kind: str, protocol: str, shots: Shots, digest: str) -> Path:
@@ -33,6 +38,7 @@ def write_predictions(path: Path, predictions: Predictions) -> dict[str, str]:
         y_true=predictions.y_true,
         y_pred=predictions.y_pred,
         **predictions.measures,
+        **own_arrays(predictions),
     )
     write_whole(target, buffer.getvalue())
     return {"file": target.name, "sha256": file_sha256(target)}
@@ -132,8 +138,23 @@ def predictions_of(file: Path, expected: tuple[int, int] | None = None) -> Predi
     Raises:
         ResultError: It holds anything else; the line names no file.
     """
-    (ids, y_true, y_pred), measures = read_arrays(file, expected)
-    return Predictions(tuple(ids.tolist()), y_true.astype(np.int64), y_pred.astype(np.int64), measures)
+    (ids, y_true, y_pred), measures, own = read_arrays(file, expected)
+    there = None if own is None else _typed(own)
+    return _typed((ids, y_true, y_pred), measures, there)
+
+
+def _typed(
+    arrays: Arrays, measures: Mapping[str, Measure] = MappingProxyType({}), own: Predictions | None = None
+) -> Predictions:
+    ids, y_true, y_pred = arrays
+    return Predictions(tuple(ids.tolist()), y_true.astype(np.int64), y_pred.astype(np.int64), measures, own)
+
+
+def own_arrays(predictions: Predictions) -> dict[str, Any]:
+    """Returns what a file of predictions holds of the own test part, where they are of another data set's."""
+    if (own := predictions.own) is None:
+        return {}
+    return dict(zip(OWN, (np.array(own.test_ids), own.y_true, own.y_pred), strict=True))
 
 
 def beside_file(out: Path, result: Result) -> Path:
@@ -161,7 +182,8 @@ def result_files(out: Path) -> Iterator[Path]:
 def pack_results(out: Path) -> Iterator[tuple[Path, str | None]]:
     """Packs the measured runs of each checkpoint on each data set into one file, and removes theirs.
 
-    Runs that are added later lie beside the pack until the next call. What cannot be packed stays as it is.
+    Runs that are added later lie beside the pack until the next call. What cannot be packed stays as it is, and so do
+    runs on the test parts of other data sets.
 
     Args:
         out: A results folder.
@@ -170,7 +192,8 @@ def pack_results(out: Path) -> Iterator[tuple[Path, str | None]]:
         Each folder, with why it stays, or None.
     """
     for folder in sorted({path.parent for path in out.glob("*/*/*.json") if path.parent.is_dir()}):
-        yield folder, _pack(folder)
+        if (why := _pack(folder)) != _NOTHING:
+            yield folder, why
 
 
 def _pack(folder: Path) -> str | None:
@@ -180,15 +203,19 @@ def _pack(folder: Path) -> str | None:
         if pack.exists():
             names = {**{name: pack / name for name in read_pack(pack).texts}, **names}
         read = [(name, read_result(path), path) for name, path in names.items()]
+        # A pack is of one test part.
+        read = [one for one in read if one[1].test_dataset is None]
         runs = [(name, result.model_dump(mode="json"), read_predictions(path, result)) for name, result, path in read]
     except (ResultError, OSError) as error:
         return str(error)
+    if not runs:
+        return _NOTHING
     _, _, first = runs[0]
     for name, _, one in runs:
         if one.test_ids != first.test_ids or not np.array_equal(one.y_true, first.y_true):
             return f"{name} is of other test images than {runs[0][0]}"
     write_pack(pack, runs)
-    for name in names:
+    for name, _, _ in runs:
         for file in (folder / name, (folder / name).with_suffix(".npz")):
             file.unlink(missing_ok=True)
     if not any(folder.iterdir()):

@@ -138,6 +138,9 @@ def study(
     asked: list[Asked] = []
     for name, held in sorted(group_by(results, lambda result: result.provenance).items()):
         part = _Part(name, PanelMaker(Noise(read), chance or {}), size_tolerance)
+        if elsewhere := sum(result.test_dataset is not None for result in held):
+            part.drop(counted(elsewhere, "result"), "on the test part of another data set")
+            held = [result for result in held if result.test_dataset is None]
         held, seen = unseen(held, entries or {}, shared_share)
         for what, why in seen:
             part.drop(what, why)

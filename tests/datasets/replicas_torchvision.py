@@ -238,6 +238,25 @@ def imagenet1k(registry: Registry, root: Path, _: pytest.MonkeyPatch) -> Replica
     )
 
 
+def _test_only(name: str, images: str, folders: tuple[str, str], first: str) -> Maker:
+    """A set of class folders, all of them its test part: two classes of two images and of one."""
+
+    def make(registry: Registry, root: Path, _: pytest.MonkeyPatch) -> Replica:
+        place, spec = root / name / images, registry.dataset(name)
+        pictures(place, [f"{folders[0]}/{first}", f"{folders[0]}/z.JPEG", f"{folders[1]}/y.jpeg"])
+        for odd in ("README.txt", f"{folders[0]}/list.txt", f"{folders[1]}/.hidden.jpg"):
+            (place / odd).write_text("")
+        return Replica(
+            shrunk(spec, {"train": 0, "test": 3}, spec.classes[:2]),
+            root,
+            {"test": 3},
+            {"test": (f"{folders[0]}/{first}", 0)},
+            (place / folders[1], "its files have 1 classes where the entry says 2"),
+        )
+
+    return make
+
+
 OTHERS: dict[str, Maker] = {
     "cifar100": cifar100,
     "flowers102": flowers102,
@@ -251,4 +270,10 @@ OTHERS: dict[str, Maker] = {
     "pcam": pcam,
     "country211": country211,
     "imagenet1k": imagenet1k,
+    "imagenet_v2": _test_only("imagenet_v2", "imagenetv2-matched-frequency-format-val", ("0", "1"), "0ab1.jpeg"),
+    "imagenet_sketch": _test_only("imagenet_sketch", "sketch", ("n01440764", "n01443537"), "sketch_0.JPEG"),
+    "imagenet_a": _test_only(
+        "imagenet_a", "imagenet-a", ("n01498041", "n01531178"), "0.000116_digital clock _ digital clock_0.865662.jpg"
+    ),
+    "imagenet_r": _test_only("imagenet_r", "imagenet-r", ("n01443537", "n01484850"), "art_0.jpg"),
 }

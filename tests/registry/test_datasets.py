@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from probebench.errors import RegistryError
+from probebench.errors import RegistryError, UsageError
 from probebench.registry import Registry
+from probebench.registry.classes import matched
 from probebench.registry.dataset import DatasetSpec
 from probebench.registry.load import read_entry
 
@@ -104,6 +105,10 @@ def test_a_shipped_entry_says_what_a_reader_needs(spec: DatasetSpec) -> None:
         ("cct20", 16, (13553, 3484, 15827)),
         ("cct20_trans", 16, (13553, 1725, 23275)),
         ("imagenet1k", 1000, (1281167, 0, 50000)),
+        ("imagenet_v2", 1000, (0, 0, 10000)),
+        ("imagenet_sketch", 1000, (0, 0, 50889)),
+        ("imagenet_a", 200, (0, 0, 7500)),
+        ("imagenet_r", 200, (0, 0, 30000)),
         ("flowers102", 102, (1020, 1020, 6149)),
         ("food101", 101, (75750, 0, 25250)),
         ("stanford_cars", 196, (8144, 0, 8041)),
@@ -137,6 +142,27 @@ def test_imagenet_is_in_the_order_that_libraries_use(shipped: Registry) -> None:
     spec = shipped.dataset("imagenet1k")
     assert list(spec.classes) == ImageNetInfo("imagenet1k").label_names()  # type: ignore[no-untyped-call]
     assert list(spec.prompts) == list(open_clip.IMAGENET_CLASSNAMES)
+
+
+def test_sets_to_test_imagenet_on_are_of_its_classes(shipped: Registry) -> None:
+    """The lists of 200 are those that timm ships, which are those of the authors' own evaluations."""
+    import timm.data
+
+    words = dict(zip(shipped.dataset("imagenet1k").classes, shipped.dataset("imagenet1k").prompts, strict=True))
+    for name in ("imagenet_v2", "imagenet_sketch", "imagenet_a", "imagenet_r"):
+        spec = shipped.dataset(name)
+        assert list(spec.prompts) == [words[one] for one in spec.classes]
+        assert list(spec.classes) == sorted(spec.classes) and spec.templates == shipped.dataset("imagenet1k").templates
+        if len(spec.classes) == 200:
+            known = Path(timm.data.__file__).parent / "_info" / f"{name}_synsets.txt"
+            assert list(spec.classes) == known.read_text().split()
+    assert shipped.dataset("domainnet_real").classes == shipped.dataset("domainnet_clipart").classes
+
+
+def test_classes_are_matched_by_name() -> None:
+    assert matched(("a", "b", "c"), ("c", "a"), ("one", "two")) == (2, 0)
+    with pytest.raises(UsageError, match="two cannot test probes of one, which has no class x, y, z and 1 more; both"):
+        matched(("a",), ("a", "x", "y", "z", "w"), ("one", "two"))
 
 
 def test_suites(shipped: Registry) -> None:

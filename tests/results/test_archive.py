@@ -171,9 +171,9 @@ def test_what_is_as_expected_is_read(tmp_path: Path) -> None:
     path = tmp_path / "mine.npz"
     for compression in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         path.write_bytes(archive(compression))
-        (ids, y_true, y_pred), measures = read_arrays(path, (2, 4))
+        (ids, y_true, y_pred), measures, own = read_arrays(path, (2, 4))
         assert ids.tolist() == list("abcd") and y_true.shape == (4,) and y_pred.shape == (2, 4)
-        assert not measures and read_arrays(path)[0][2].shape == (2, 4)
+        assert own is None and not measures and read_arrays(path)[0][2].shape == (2, 4)
         path.write_bytes(archive(compression, p_true=npy((2, 4), "<f4", 32)))
         assert {name: (values.shape, values.dtype) for name, values in read_arrays(path)[1].items()} == {
             "p_true": ((2, 4), np.float32)

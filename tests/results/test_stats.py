@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from probebench.results.stats import holm, interval, mean_comparison, paired, wilson
+from probebench.results.stats import dropped, holm, interval, mean_comparison, paired, wilson
 
 
 @pytest.mark.parametrize(("rate", "count"), [(0.0, 10), (0.5, 10), (0.9, 100), (1.0, 899), (0.933, 899)])
@@ -145,3 +145,42 @@ def test_a_mean_of_comparisons_without_spread_or_without_any() -> None:
     assert mean_comparison([same, same]).p_value == 1
     with pytest.raises(ValueError, match="at least one"):
         mean_comparison([])
+
+
+def test_a_drop_of_one_draw_is_newcombes() -> None:
+    """His own example, method 10: 56 of 70 against 48 of 80 (Newcombe, 1998, table II)."""
+    own, other = (np.arange(count)[None] < right for right, count in ((56, 70), (48, 80)))
+    drop, ends = dropped(own, other)
+    assert drop == pytest.approx(0.2) and ends == pytest.approx((0.0524, 0.3339), abs=5e-5)
+    assert dropped(np.ones((1, 20)), np.ones((1, 10)))[1] == pytest.approx((-wilson(0.0, 20)[1], wilson(0.0, 10)[1]))
+    assert dropped(np.ones((5, 20)), np.ones((5, 10))) == dropped(np.ones((1, 20)), np.ones((1, 10)))
+
+
+def test_what_draws_share_leaves_a_drop_as_sure_as_it_was() -> None:
+    """An easy draw is easy on both sides; where draws differ on one side alone, nobody can be so sure."""
+    generator = np.random.default_rng(0)
+    images = generator.random((1, 400)), generator.random((1, 300))
+    ease = np.linspace(-0.2, 0.2, 5)[:, None]
+    sides = [(one < 0.7 + ease).astype(float) for one in images]
+    together, apart = (dropped(sides[0], other)[1] for other in (sides[1], sides[1][::-1]))
+    assert together[1] - together[0] < 0.6 * (apart[1] - apart[0])
+
+
+def test_the_interval_of_a_drop_holds_it_as_often_as_it_says() -> None:
+    generator, held, runs = np.random.default_rng(1), 0, 400
+    truth = stats.norm.cdf(1 / np.sqrt(1 + 1.5**2 + 0.2**2)) - stats.norm.cdf(0.2 / np.sqrt(1 + 1.5**2 + 0.2**2))
+    for _ in range(runs):
+        draws = generator.normal(0, 0.2, (5, 1))
+        own, other = (
+            (mean + draws + generator.normal(0, 1.5, (1, count)) + generator.normal(size=(5, count)) > 0).astype(float)
+            for mean, count in ((1.0, 200), (0.2, 100))
+        )
+        low, high = dropped(own, other)[1]
+        held += low <= truth <= high
+    # Three standard errors of 400 runs around 95%.
+    assert held / runs == pytest.approx(0.95, abs=0.033)
+
+
+def test_both_sides_of_a_drop_need_the_same_draws() -> None:
+    with pytest.raises(ValueError, match="the same draws; got 2 and 3"):
+        dropped(np.ones((2, 4)), np.ones((3, 4)))

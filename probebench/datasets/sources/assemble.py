@@ -24,13 +24,19 @@ class Divisible(Images, Protocol):
         """Returns some of the images."""
 
 
-def find_splits(places: Mapping[str, _Place], where: str) -> dict[str, _Place]:
+def find_splits(places: Mapping[str, _Place], where: str, *, test_alone: bool = False) -> dict[str, _Place]:
     """Returns the places that are named as splits are, by split; none where nothing is named so.
 
     With train and val but no test, val is the test split.
 
+    Args:
+        places: By name.
+        where: What the error line begins with.
+        test_alone: Whether test without train is a set to test probes of others on.
+
     Raises:
-        DatasetError: There is test without train, or train alone, or two of one split; the line begins with ``where``.
+        DatasetError: There is test without train otherwise, or train alone, or two of one split; the line begins with
+            ``where``.
     """
     found: dict[str, str] = {}
     for name in places:
@@ -41,9 +47,10 @@ def find_splits(places: Mapping[str, _Place], where: str) -> dict[str, _Place]:
                 )
             found[split] = name
     if "train" not in found:
-        if "test" in found:
+        if "test" in found and not (test_alone and len(found) == 1):
             raise DatasetError(f"{where} has {found['test']} but no train beside it")
-        return {}
+        # A set to test probes of another on.
+        return {"test": places[found["test"]]} if "test" in found else {}
     if "test" not in found:
         if "val" not in found:
             raise DatasetError(f"{where} has {found['train']} but neither test nor val beside it")

@@ -135,7 +135,9 @@ def _refuse_shared_files(top: Path, splits: Mapping[str, _Walked]) -> None:
 
 def _untested(dataset: Dataset) -> list[str]:
     """Says which classes have no images to test or to train on."""
-    lines = []
+    lines: list[str] = []
+    if "train" not in dataset.splits:
+        return lines
     present = {name: set(np.unique(split.labels).tolist()) for name, split in dataset.splits.items()}
     for split, other, what in (("test", "train", "trains and is never tested"), ("train", "test", "cannot be learnt")):
         if lacking := [dataset.class_names[label] for label in sorted(present[other] - present[split])]:

@@ -45,7 +45,7 @@ def understand(path: Path, asked: Layout | None, left: LeftOut) -> Understood:
         return Understood({"all": path}, ())
     named = {name: place for name, place in folders.items() if name.lower() in ANY_SPLIT_NAME}
     if asked == "splits":
-        if not (splits := find_splits(named, where)):
+        if not (splits := find_splits(named, where, test_alone=True)):
             raise DatasetError(f"{where} has no train folder, which --layout splits needs")
         return Understood(splits, tuple(_beside(named, folders)))
     flat = [name for name, place in named.items() if _holds_images_alone(place)]
@@ -60,7 +60,7 @@ def understand(path: Path, asked: Layout | None, left: LeftOut) -> Understood:
     if named:
         hint = "; where it is a class: --layout classes" if len(folders) > len(named) else ""
         try:
-            splits = find_splits(named, where)
+            splits = find_splits(named, where, test_alone=len(named) == len(folders))
         except DatasetError as error:
             raise DatasetError(f"{error}{hint}") from error
         if splits:

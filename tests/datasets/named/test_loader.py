@@ -20,7 +20,7 @@ def test_every_shipped_entry_has_a_loader(shipped: Registry) -> None:
 
 def test_a_set_whose_files_have_addresses_is_fetched(shipped: Registry) -> None:
     by_hand = {spec.id for spec in shipped.datasets.values() if not spec.archives and loader_of(spec).fetch is None}
-    assert by_hand == {"cassava", "imagenet1k"}
+    assert by_hand == {"cassava", "imagenet1k", "imagenet_v2", "imagenet_sketch"}
 
 
 @pytest.mark.parametrize("prepared", [False, True])

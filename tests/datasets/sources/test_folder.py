@@ -1,5 +1,6 @@
 import os
 import re
+import shutil
 import tracemalloc
 from pathlib import Path
 
@@ -104,7 +105,8 @@ def test_a_home_that_cannot_be_written_only_costs_time(shipped: Registry, tmp_pa
         (None, UsageError, "does not exist"),
         ((), DatasetError, "holds no class folders"),
         (("train",), DatasetError, "neither test nor val"),
-        (("test",), DatasetError, "no train beside it"),
+        (("test", "val"), DatasetError, "no train beside it"),
+        (("test", "cats"), DatasetError, "no train beside it; where it is a class: --layout classes"),
     ],
 )
 def test_layouts_that_cannot_be_read(
@@ -117,6 +119,16 @@ def test_layouts_that_cannot_be_read(
             make_images(place / split)
     with pytest.raises(error, match=said):
         open_dataset(f"folder:{place}", shipped, root)
+
+
+def test_a_test_folder_alone_is_a_set_to_test_on(shipped: Registry, tmp_path: Path, root: Path) -> None:
+    make_images(tmp_path / "d" / "Test", each=3)
+    for layout in ("", "?layout=splits"):
+        opened = open_dataset(f"folder:{tmp_path / 'd'}{layout}", shipped, root)
+        assert counts(opened) == {"test": 9} and opened.class_names == ("class0", "class1", "class2")
+    one = shutil.copytree(tmp_path / "d" / "Test" / "class0", tmp_path / "e" / "test" / "class0")
+    with pytest.raises(DatasetError, match="a test takes at least two classes with test images"):
+        open_dataset(f"folder:{one.parents[1]}", shipped, root)
 
 
 def test_splits_are_found_in_any_case(shipped: Registry, tmp_path: Path, root: Path) -> None:
