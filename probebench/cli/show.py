@@ -99,8 +99,8 @@ def _print(told: Mistakes, classes: list[dict[str, Any]], confusions: list[dict[
     if one.shift and one.shift.drop is not None:
         low, high = one.shift.drop_ci95 or (one.shift.drop, one.shift.drop)
         facts["drop"] = (
-            f"{100 * one.shift.drop:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}] from {100 * (one.shift.own_mean or 0):.1f} "
-            f"on the {one.shift.n_own} images of its own test part"
+            f"{100 * one.shift.drop:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}] from "
+            f"{100 * (one.shift.own_mean or 0):.1f} on the {one.shift.n_own} images of its own test part"
         )
     width = max(map(len, facts))
     for name, text in facts.items():

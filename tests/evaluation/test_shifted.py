@@ -52,7 +52,8 @@ def logistic(train: Any, labels: Labels, chosen: float) -> Callable[[Any], Any]:
     from sklearn.linear_model import LogisticRegression
 
     divisor = np.sqrt(((train - train.mean(axis=0)) ** 2).sum(axis=1).mean())
-    fitted = LogisticRegression(C=chosen, tol=1e-10, max_iter=5000).fit(train / divisor, labels)
+    # Newton-CG: at weak regularisation L-BFGS stops short.
+    fitted = LogisticRegression(C=chosen, tol=1e-10, max_iter=5000, solver="newton-cg").fit(train / divisor, labels)
     return lambda new: fitted.decision_function(new / divisor)
 
 
