@@ -16,6 +16,8 @@ from probebench.registry.entry import Metric, Shots
 from probebench.results.schema import CheckpointFacts, Result
 from probebench.results.scores import COUNTED_DRAWS, counted_trials, has_score, score_of
 
+# Sources of a mixture that are named one by one.
+_NAMED = 3
 # Of results that differ in their solver alone, the first of these counts: ours is certified to be at the optimum.
 BACKENDS = ("torch", "sklearn", "cuml")
 
@@ -264,8 +266,14 @@ def pretraining_facts(facts: CheckpointFacts) -> tuple[object, ...]:
 
 
 def source_name(facts: CheckpointFacts) -> str:
-    """Returns the pre-training sources in one text; "none" where there was no pre-training."""
-    return " + ".join(sorted(source.name for source in facts.sources)) or "none"
+    """Returns the pre-training sources in one text; "none" where there was no pre-training.
+
+    A mixture of many is told by their number, and by a digest from others of as many.
+    """
+    names = sorted(source.name for source in facts.sources)
+    if len(names) > _NAMED:
+        return f"mixture of {len(names)} sources ({fingerprint(names)[:6]})"
+    return " + ".join(names) or "none"
 
 
 def source_samples(facts: CheckpointFacts) -> int | None:

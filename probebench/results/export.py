@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from probebench.errors import UsageError
-from probebench.results.cells import source_name, source_samples
+from probebench.results.cells import source_samples
 from probebench.results.schema import Calibration, Result
 
 # Of a logistic probe's probabilities, as fitted and temperature-scaled.
@@ -47,7 +47,7 @@ def tidy_row(result: Result) -> dict[str, Any]:
         "model": result.model,
         "method": facts.method,
         "objective": facts.objective,
-        "sources": source_name(facts) if facts.sources else "",
+        "sources": " + ".join(sorted(source.name for source in facts.sources)),
         "samples": source_samples(facts) if facts.sources else 0,
         "samples_seen": None if facts.samples_seen == "unknown" else facts.samples_seen,
         "labels": facts.labels,

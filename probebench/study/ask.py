@@ -1,21 +1,19 @@
 """All claims, asked of all results: measured and published ones apart, one way of measuring and one group at a time."""
 
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import combinations
+from dataclasses import dataclass
 from typing import Any
 
-from probebench.results.cells import beside, counted, gather, shots_text, size_text
+from probebench.results.cells import beside, counted, gather, size_text
 from probebench.results.overlap import Sources
 from probebench.results.schema import Result
 from probebench.results.short import on_too_few
 from probebench.study import checkpoints, contrasts, sides, sizes, sources
 from probebench.study.claims import Claim
 from probebench.study.noise import Noise, Read
-from probebench.study.observations import SAME_SIZE, Observation, Track, group_by, observations, same_sizes, unseen
-from probebench.study.panel import IMAGES, level_of
+from probebench.study.observations import SAME_SIZE, Observation, Track, group_by, observations, unseen
 from probebench.study.panels import PanelMaker
+from probebench.study.taking_part import Dropped, Part, newest, recipe, sized, unrepeated
 
 QUESTIONS = {
     **sources.QUESTIONS,
@@ -35,19 +33,6 @@ _TAKES = {
     "few-shot-predicts-full": "pre-trained checkpoints with scores at few shots and at full data",
     "ranking": "two checkpoints",
 }
-# So many equal figures, and half of those that can be compared: two published checkpoints are one written twice.
-_REPEATED = 2
-# Equal but for rounding to two decimals of a percent.
-_ROUNDING = 6e-5
-
-
-@dataclass(frozen=True)
-class Dropped:
-    """What took no part, and why."""
-
-    provenance: str
-    what: str
-    why: str
 
 
 @dataclass(frozen=True)
@@ -96,21 +81,6 @@ class Study:
         }
 
 
-@dataclass
-class _Part:
-    """One provenance, while it is asked."""
-
-    provenance: str
-    maker: PanelMaker
-    tolerance: float
-    dropped: list[Dropped] = field(default_factory=list)
-
-    def drop(self, what: str, why: str) -> None:
-        one = Dropped(self.provenance, what, why)
-        if one not in self.dropped:
-            self.dropped.append(one)
-
-
 def study(
     results: Iterable[Result],
     *,
@@ -137,7 +107,7 @@ def study(
     dropped: list[Dropped] = []
     asked: list[Asked] = []
     for name, held in sorted(group_by(results, lambda result: result.provenance).items()):
-        part = _Part(name, PanelMaker(Noise(read), chance or {}), size_tolerance)
+        part = Part(name, PanelMaker(Noise(read), chance or {}), size_tolerance)
         if elsewhere := sum(result.test_dataset is not None for result in held):
             part.drop(counted(elsewhere, "result"), "on the test part of another data set")
             held = [result for result in held if result.test_dataset is None]
@@ -161,14 +131,14 @@ def ask(
     found: Sequence[Observation], *, only: Iterable[str] = QUESTIONS, chance: Mapping[str, float] | None = None
 ) -> list[Claim]:
     """Asks some of the questions of observations of one provenance; returns the leading claims (for simulations)."""
-    part = _Part(found[0].track.provenance, PanelMaker(Noise(), chance or {}), SAME_SIZE)
+    part = Part(found[0].track.provenance, PanelMaker(Noise(), chance or {}), SAME_SIZE)
     return _ask(found, part, set(only))[0]
 
 
 def _ask(
-    found: Sequence[Observation], part: _Part, only: Iterable[str] = frozenset(QUESTIONS)
+    found: Sequence[Observation], part: Part, only: Iterable[str] = frozenset(QUESTIONS)
 ) -> tuple[list[Claim], list[Claim]]:
-    tracks = group_by(_newest(_unrepeated(found, part), part), lambda cell: cell.track)
+    tracks = group_by(newest(unrepeated(found, part), part), lambda cell: cell.track)
     by_track = {track: _track_claims(cells, part, set(only)) for track, cells in tracks.items()}
     if "few-shot-predicts-full" in only:
         _across(tracks, by_track, part)
@@ -222,14 +192,23 @@ def _size(claim: Claim) -> tuple[int, ...]:
     return len(basis.sources), len(basis.datasets), len(basis.checkpoints), int(claim.answered)
 
 
-def _track_claims(cells: Sequence[Observation], part: _Part, only: set[str]) -> list[Claim]:
+def _track_claims(cells: Sequence[Observation], part: Part, only: set[str]) -> list[Claim]:
     track = cells[0].track
     maker = part.maker
     trained = [cell for cell in cells if cell.method != "none"]
-    sized = _sized(trained, part)
-    plain = [(cell, size) for cell, size in sized if not cell.label_noise]
+    known = sized(trained, part)
+    clean = [(cell, size) for cell, size in known if not cell.label_noise]
+    alone = {cell.source for cell in trained if not cell.components}
+
+    def is_mixed(cell: Observation) -> bool:
+        return bool(cell.components) and alone.issuperset(cell.components)
+
+    # A mixture of sources that are here themselves is no further source: what varies between sources does not between
+    # it and them. It is a candidate for the best one.
+    plain = [(cell, size) for cell, size in clean if not is_mixed(cell)]
+    mixed = group_by([(cell, size) for cell, size in clean if is_mixed(cell)], lambda one: (*recipe(one[0]), one[1]))
     claims: list[Claim] = []
-    groups = group_by(plain, lambda one: (*_recipe(one[0]), one[1]))
+    groups = group_by(plain, lambda one: (*recipe(one[0]), one[1]))
     for key, held in groups.items():
         own = [cell for cell, _ in held]
         name = f"{key[0]} ({key[1]}), {key[2]}, {size_text(key[3])}"
@@ -238,14 +217,16 @@ def _track_claims(cells: Sequence[Observation], part: _Part, only: set[str]) -> 
             panel = maker.make(own, lambda cell: cell.source)
             for what, why in (*panel.dropped, *panel.left_out()):
                 part.drop(f"{what} in {name}", why)
-            claims += sources.source_claims(panel, name, track)
+            further = [cell for cell, _ in mixed.get(key, ())]
+            candidates = maker.make([*own, *further], lambda cell: cell.source) if further else None
+            claims += sources.source_claims(panel, name, track, candidates)
         if several and "curation" in only:
             claims += _given(sides.curation_claim(own, maker, name, track))
-        permuted = [cell for cell, size in sized if cell.label_noise and (*_recipe(cell), size) == key]
+        permuted = [cell for cell, size in known if cell.label_noise and (*recipe(cell), size) == key]
         if "label-noise" in only and (several or permuted):
             claims += _given(sides.label_claim(own, permuted, maker, name, track))
     if only & {"data-multiple", "size"}:
-        for (method, objective, architecture), ladder in group_by([cell for cell, _ in plain], _recipe).items():
+        for (method, objective, architecture), ladder in group_by([cell for cell, _ in plain], recipe).items():
             name = f"{method} ({objective}), {architecture}"
             if "data-multiple" in only:
                 claims += sizes.multiple_claims(ladder, maker, name, track)
@@ -254,7 +235,8 @@ def _track_claims(cells: Sequence[Observation], part: _Part, only: set[str]) -> 
     if only & {"image-vs-language", "supervised-vs-contrastive"}:
         claims += [claim for claim in sides.method_claims(plain, maker, track) if claim.id in only]
     if "few-shot-predicts-full" in only:
-        claims += _given(checkpoints.predict_claim(trained, trained, maker, track))
+        single = [cell for cell in trained if not is_mixed(cell)]
+        claims += _given(checkpoints.predict_claim(single, single, maker, track))
     if "ranking" in only:
         claims += _given(checkpoints.ranking_claim(cells, maker, track))
     return [claim for claim in claims if claim.id in only]
@@ -264,11 +246,7 @@ def _given(claim: Claim | None) -> list[Claim]:
     return [] if claim is None else [claim]
 
 
-def _recipe(cell: Observation) -> tuple[str, str, str]:
-    return cell.method, cell.objective, cell.architecture
-
-
-def _across(tracks: Mapping[Track, list[Observation]], by_track: dict[Track, list[Claim]], part: _Part) -> None:
+def _across(tracks: Mapping[Track, list[Observation]], by_track: dict[Track, list[Claim]], part: Part) -> None:
     """Holds few-shot scores of probes against full fine-tuning too."""
     for few, cells in tracks.items():
         for full, others in tracks.items():
@@ -277,73 +255,6 @@ def _across(tracks: Mapping[Track, list[Observation]], by_track: dict[Track, lis
                 metrics = {one.dataset: one.results[0].metric for one in cells}
                 same = [one for one in others if metrics.get(one.dataset) == one.results[0].metric]
                 by_track[few] += _given(checkpoints.predict_claim(cells, same, part.maker, few))
-
-
-# ---------------------------------------------------------------- what takes no part
-
-
-def _newest(found: Sequence[Observation], part: _Part) -> list[Observation]:
-    """Leaves out results of older versions of a protocol."""
-
-    def setting(cell: Observation) -> tuple[str, ...]:
-        return cell.track.kind, cell.track.mode, cell.track.protocol
-
-    newest = {key: max(cell.track.version for cell in own) for key, own in group_by(found, setting).items()}
-    old = [cell for cell in found if cell.track.version < newest[setting(cell)]]
-    for (protocol, version), count in Counter((cell.track.protocol, cell.track.version) for cell in old).items():
-        part.drop(
-            counted(count, "score"), f"of {protocol} v{version}, an older version of the protocol than others have"
-        )
-    return [cell for cell in found if cell.track.version == newest[setting(cell)]]
-
-
-def _unrepeated(found: Sequence[Observation], part: _Part) -> list[Observation]:
-    """Leaves out published checkpoints whose figures repeat those of another that has more: one was written twice.
-
-    Only the best figure of large test sets is looked at: on small ones equal figures are chance.
-    """
-    if part.provenance != "published":
-        return list(found)
-    best: dict[tuple[object, ...], dict[tuple[object, ...], float]] = defaultdict(dict)
-    for cell in found:
-        if cell.shots != 0 and 0 < cell.score < 1 and (cell.images or IMAGES) >= IMAGES:
-            best[cell.pretraining][cell.track, cell.dataset, cell.shots] = cell.score
-    names = {cell.pretraining: f"{cell.source} ({size_text(cell.samples)}, {cell.architecture})" for cell in found}
-    suspect: set[object] = set()
-    for one, other in combinations(sorted(best, key=lambda facts: (len(best[facts]), str(facts))), 2):
-        common = [place for place in best[one] if place in best[other]]
-        same = sum(abs(best[one][place] - best[other][place]) < _ROUNDING for place in common)
-        if same >= _REPEATED and 2 * same > len(common):
-            suspect |= {one} if len(best[one]) < len(best[other]) else {one, other}
-            part.drop(names[one], f"suspect data: {same} of {len(common)} figures repeat those of {names[other]}")
-    return [cell for cell in found if cell.pretraining not in suspect]
-
-
-def _sized(cells: Sequence[Observation], part: _Part) -> list[tuple[Observation, int]]:
-    """Pairs cells of known size with their size class, and says which sizes have no equal."""
-    known = [(cell, cell.samples) for cell in cells if cell.samples]
-    for source in sorted({cell.source for cell in cells if not cell.samples}):
-        part.drop(source, "its number of images is unknown: in no comparison at equal size")
-    place = same_sizes((samples for _, samples in known), part.tolerance)
-    for recipe, own in group_by(known, lambda one: _recipe(one[0])).items():
-        by_size: dict[int, set[str]] = defaultdict(set)
-        for cell, samples in own:
-            by_size[place[samples]].add(cell.source)
-        matched = [size for size, names in by_size.items() if len(names) > 1]
-        for size, names in sorted(by_size.items()):
-            if len(names) == 1 and matched and size not in matched:
-                (name,) = names
-                near = min(matched, key=lambda other: max(other, size) / min(other, size))
-                factor = max(near, size) / min(near, size)
-                mend = f"; --size-tolerance {factor:.2f} would take them as one" if factor <= 1.5 else ""
-                part.drop(
-                    f"{name} at {size_text(size)} ({', '.join(recipe)})",
-                    f"no other source has this size; the nearest that has is {size_text(near)}, {factor:.3g}x{mend}",
-                )
-    levels = group_by({cell.shots for cell in cells}, level_of)
-    for shots in sorted(levels.get(None, ()) if "few-shot" in levels else (), key=str):
-        part.drop(shots_text(shots), "neither few-shot (up to 50) nor full: shown, and in no verdict")
-    return [(cell, place[samples]) for cell, samples in known]
 
 
 __all__ = ["QUESTIONS", "Asked", "Dropped", "Study", "ask", "study"]

@@ -54,6 +54,7 @@ class Observation:
     """One checkpoint on one data set at one number of shots.
 
     Attributes:
+        components: The sources of a mixture; none where there is one source, or none.
         samples: Images that the sources hold together; None where it is unknown.
         run: Which of several pre-trainings that differ in the seed alone; None where the facts do not say.
         label_noise: Share of images whose labels or captions were permuted; None where the facts do not say.
@@ -74,6 +75,7 @@ class Observation:
     labels: str
     curation: str
     label_noise: float | None
+    components: tuple[str, ...] = ()
     dataset: str
     shots: Shots
     scores: dict[str, float]
@@ -134,8 +136,7 @@ def unseen(results: Iterable[Result], sources: Sources, share: float) -> tuple[l
     """
     kept, seen = list[Result](), list[tuple[str, str]]()
     for result in results:
-        names = "+".join(sorted(source.name for source in result.checkpoint.sources))
-        what = f"{names} on {result.dataset}"
+        what = f"{source_name(result.checkpoint)} on {result.dataset}"
         if overlap(result.checkpoint, result.dataset, sources) == "yes":
             seen.append((what, "seen before: the source holds test images"))
         elif (shared := shared_concepts(result.checkpoint, result.dataset, sources)) > share:
@@ -220,6 +221,7 @@ def _observation(dataset: str, group: Sequence[Cell]) -> Observation | None:
         objective=facts.objective,
         architecture=canonical_architecture(facts.architecture),
         source=source_name(facts),
+        components=tuple(sorted(one.name for one in facts.sources)) if len(facts.sources) > 1 else (),
         samples=source_samples(facts),
         run=facts.run,
         labels=facts.labels,

@@ -24,13 +24,22 @@ QUESTIONS = {
 }
 
 
-def source_claims(panel: Panel, group: str, track: Track) -> list[Claim]:
-    """Answers what can be asked of several sources of one group, and again without flagged scores."""
-    claims = _claims(panel, group, track)
+def source_claims(panel: Panel, group: str, track: Track, candidates: Panel | None = None) -> list[Claim]:
+    """Answers what can be asked of several sources of one group, and again without flagged scores.
+
+    Args:
+        panel: A row for each source.
+        group: What they have in common.
+        track: How they are measured.
+        candidates: A panel of mixtures of these sources too, of which the best is looked for; None: there are none.
+    """
+    claims = _claims(panel, group, track, candidates or panel)
     if not panel.flagged.any():
         return claims
-    again = {(one.id, one.level): one for one in _claims(panel.cleared(), group, track)}
-    return [_held(claim, again.get((claim.id, claim.level))) for claim in claims]
+    cleared = panel.cleared()
+    again = _claims(cleared, group, track, candidates.cleared() if candidates else cleared)
+    by_question = {(one.id, one.level): one for one in again}
+    return [_held(claim, by_question.get((claim.id, claim.level))) for claim in claims]
 
 
 def _held(claim: Claim, without: Claim | None) -> Claim:
@@ -42,10 +51,11 @@ def _held(claim: Claim, without: Claim | None) -> Claim:
     return replace(told, verdict="not answerable", missing=why, sentence=f"Of all scores alone: {claim.sentence}")
 
 
-def _claims(panel: Panel, group: str, track: Track) -> list[Claim]:
+def _claims(panel: Panel, group: str, track: Track, candidates: Panel) -> list[Claim]:
     matters = [matters_claim(panel, level, group, track) for level in panel.levels]
     differ = any(_beyond_noise(one) for one in matters if one.level != "zero-shot")
-    return [*matters, fades_claim(panel, group, track, differ=differ), *_orders(panel, group, track)]
+    (best, _), (_, carries) = _orders(candidates, group, track), _orders(panel, group, track)
+    return [*matters, fades_claim(panel, group, track, differ=differ), best, carries]
 
 
 def _beyond_noise(claim: Claim) -> bool:
@@ -53,7 +63,8 @@ def _beyond_noise(claim: Claim) -> bool:
     return all(size is not None and size.low is not None and size.low > 0 for size in sizes)
 
 
-def _orders(panel: Panel, group: str, track: Track) -> list[Claim]:
+def _orders(panel: Panel, group: str, track: Track) -> tuple[Claim, Claim]:
+    """Returns who leads, and whether the order carries over."""
     level = panel.headline
     places = panel.places(level)
     basis = basis_of(panel)
@@ -62,18 +73,19 @@ def _orders(panel: Panel, group: str, track: Track) -> list[Claim]:
     carries = {"id": "ranking-carries-over", "question": QUESTIONS["ranking-carries-over"], **shared}
     table, rows, _ = whole(panel.means("points", places))
     if len(rows) < 3 or table.shape[1] < 2:
-        return [refused(one, "three sources on two data sets") for one in (best, carries)]
+        few = "three sources on two data sets"
+        return refused(best, few), refused(carries, few)
     if not panel.equal:
         why = "the same settings for every source: an order of sources that were tuned unequally is one of tuning"
         heat = {"details": {"heat map": _heat(panel, places)}}
-        return [refused(best, why, **heat), refused(carries, why)]
+        return refused(best, why, **heat), refused(carries, why)
     found = {}
     for scale in SCALES:
         runs = panel.by_run(scale, places)[rows]
         scored, _, _ = whole(panel.means(scale, places))
         each = float(panel.runs[rows].min())
         found[scale] = order(scored, run=run_variance(runs), runs=each, seed=_SEED), run_variance(runs)[1]
-    return [_best(best, panel, rows, found, places), _carries(carries, table, found)]
+    return _best(best, panel, rows, found, places), _carries(carries, table, found)
 
 
 def _best(about: dict[str, Any], panel: Panel, rows: list[int], found: Any, places: list[int]) -> Claim:

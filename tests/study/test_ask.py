@@ -11,7 +11,7 @@ import pytest
 
 from probebench.registry import Registry
 from probebench.registry.source import Shared
-from probebench.results.schema import Result
+from probebench.results.schema import Result, SourceFact
 from probebench.study.ask import QUESTIONS, Study, study
 from probebench.study.observations import Observation, observations, unseen
 from probebench.study.report import write_report
@@ -364,3 +364,33 @@ def test_any_results_are_answered(seed: int, tmp_path: Path) -> None:
     # Figures take most of the time.
     if seed % 5 == 2:
         write_report(found, tmp_path)
+
+
+def test_a_mixture_of_the_sources_is_a_candidate_and_no_further_source() -> None:
+    """It lies between sources and would hide what varies between them; yet it may be the best of all."""
+    worth = dict(zip(SOURCES, (0.3, 0.15, 0.0, -0.1, -0.2, -0.3), strict=True))
+    mixture = Pretraining("mixture")
+    found = made([*GRID, mixture], by_source(worth | {"mixture": 1.5}), runs=2, run=0.03)
+    parts = [SourceFact(name=name, samples=100) for name in SOURCES]
+
+    def mixed(result: Result, parts: list[SourceFact]) -> Result:
+        if result.checkpoint.sources[0].name != "mixture":
+            return result
+        total = result.checkpoint.sources[0].samples
+        assert isinstance(total, int)
+        sized = [one.model_copy(update={"samples": total // len(parts)}) for one in parts]
+        sized[0] = sized[0].model_copy(update={"samples": total - (len(parts) - 1) * (total // len(parts))})
+        return result.model_copy(update={"checkpoint": result.checkpoint.model_copy(update={"sources": sized})})
+
+    told = study([mixed(one, parts) for one in found])
+    without = study([one for one in found if one.checkpoint.sources[0].name != "mixture"])
+    for identity in ("source-matters", "fades", "ranking-carries-over", "few-shot-predicts-full"):
+        one, other = told.claim(identity), without.claim(identity)
+        assert one is not None and other is not None
+        assert (one.verdict, one.estimate, one.basis.sources) == (other.verdict, other.estimate, other.basis.sources)
+    best = told.claim("best-source")
+    assert best is not None and best.verdict == "confirmed" and best.sentence.startswith("mixture of 6 sources (")
+    # One of which a part is not here alone is a source like any other.
+    elsewhere = study([mixed(one, [*parts[:5], SourceFact(name="elsewhere", samples=100)]) for one in found])
+    claim = elsewhere.claim("source-matters")
+    assert claim is not None and len(claim.basis.sources) == len(SOURCES) + 1
