@@ -30,7 +30,7 @@ from probebench.probes.base import blocks
 from probebench.probes.select import Fitters, Selected, SelectionData, select
 from probebench.results.environment import environment
 from probebench.results.metrics import image_scores, mean_score
-from probebench.results.predictions import Predictions
+from probebench.results.predictions import Measure, Predictions
 from probebench.results.schema import Result
 
 # What a solver may raise on one draw's features; anything else is a bug and not a failed trial.
@@ -202,13 +202,18 @@ def _alone(task: ProbeTask, data: SelectionData, fit: Fitters, budget: _Budget) 
 
 
 def _predict(test: FeatureFile, probes: Sequence[Selected | None]) -> Predictions:
-    """Lets finished probes predict the whole test split; a failed trial predicts -1 everywhere."""
+    """Lets finished probes predict the whole test split; a failed trial predicts -1 and measures NaN everywhere."""
     predicted = np.full((len(probes), test.rows), -1, dtype=np.int64)
+    measures: dict[str, Measure] = {}
     for rows, block in blocks(rows_of(test).features):
         for number, selected in enumerate(probes):
             if selected is not None:
-                predicted[number, rows] = selected.probe.predict(selected.preparation(block))
-    return Predictions(test.ids, test.labels, predicted)
+                prepared = selected.preparation(block)
+                predicted[number, rows], found = selected.probe.measured(prepared, test.labels[rows])
+                for name, values in found.items():
+                    empty = np.full(predicted.shape, np.nan, dtype=np.float32)
+                    measures.setdefault(name, empty)[number, rows] = values
+    return Predictions(test.ids, test.labels, predicted, measures)
 
 
 def _save(task: ProbeTask, outcomes: Sequence[DrawOutcome], predictions: Predictions) -> None:

@@ -13,6 +13,7 @@ from probebench.registry.schema import CheckpointSpec
 from probebench.results.environment import environment
 from probebench.results.metrics import image_scores, mean_score
 from probebench.results.predictions import Predictions
+from probebench.results.retrieval import summary
 from probebench.results.schema import CheckpointFacts, Result, Trial
 from probebench.results.stats import interval
 
@@ -151,6 +152,7 @@ def measured_result(task: Task, measured: Measured, stored: dict[str, str]) -> R
         mean=mean_score(scores) if whole else None,
         ci95=interval(scores) if whole else None,
         ci95_covers=(f"{varies} and test images" if len(trials) > 1 else "test images only") if whole else None,
+        retrieval=summary(measured.predictions),
         predictions=stored,
         environment={**environment(), **measured.environment},
         timings=measured.timings,

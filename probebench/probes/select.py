@@ -52,7 +52,7 @@ class Selected:
         loss: Mean validation log-loss at the choice, in nats; None where a probe has none.
         score: Validation accuracy at the choice, or the score by the metric where that is what chose.
         unconverged: Strengths at which the solver stopped short of its tolerance.
-        tried: The smallest and the largest strength that were tried.
+        tried: The smallest and the largest strength that were tried; None where there is none.
         left_out: Values of the grid that cannot be fitted to so few rows.
     """
 
@@ -65,7 +65,7 @@ class Selected:
     loss: float | None
     score: float | None
     unconverged: tuple[float, ...]
-    tried: tuple[float, float]
+    tried: tuple[float, float] | None
     left_out: tuple[float, ...] = ()
 
 
@@ -111,9 +111,9 @@ def select(
     cases = [_Case(data, _pairs(data, protocol), by) for data in selection_data]
     rates: Sequence[float | None] = protocol.solver.learning_rates or [None]
     choosing = [case for case in cases if case.pairs]
-    for rate in rates:
+    for rate in rates if choosing else ():
         fit = fitters(rate, False)
-        if protocol.grid.coarse:
+        if protocol.grid and protocol.grid.coarse:
             for case in choosing:
                 _search(case, rate, protocol, fit, on_progress)
         else:
@@ -123,7 +123,7 @@ def select(
 
 
 def _pairs(data: SelectionData, protocol: ProtocolSpec) -> list[tuple[Preparation, Labelled, Labelled]]:
-    if data.value is not None:
+    if data.value is not None or protocol.grid is None:
         return []
     train = data.train
     if data.fold is None:
@@ -223,7 +223,7 @@ def _widen(
 
 def _search(case: _Case, rate: float | None, protocol: ProtocolSpec, fit: Backend, on_progress: OnProgress) -> None:
     """Tries the coarse values, and then halves the step around the best until it is one step of the grid."""
-    assert protocol.grid.coarse
+    assert protocol.grid and protocol.grid.coarse
     grid = strengths(protocol)
     step = (len(grid) - 1) // (protocol.grid.coarse - 1)
     wanted = list(range(0, len(grid), step))
@@ -240,10 +240,11 @@ def _search(case: _Case, rate: float | None, protocol: ProtocolSpec, fit: Backen
 
 
 def _finish(case: _Case, protocol: ProtocolSpec, fitters: Fitters, on_progress: OnProgress) -> Selected:
-    name = protocol.grid.parameter
+    name = protocol.parameter
     short = tuple(sorted({value for (_, value), one in case.tried.items() if not one.converged}))
     if not case.pairs:
-        value = protocol.fallback if case.data.value is None else case.data.value
+        # Of a probe without a parameter neither is there, and 0 stands for no value.
+        value = next((one for one in (case.data.value, protocol.fallback) if one is not None), 0.0)
         rate = protocol.solver.learning_rates[-1] if protocol.solver.learning_rates else None
         probe, preparation = _fit_whole(case.data.train, value, rate, protocol, fitters, on_progress)
         short = (value,) if probe.converged is False else ()
@@ -257,7 +258,7 @@ def _finish(case: _Case, protocol: ProtocolSpec, fitters: Fitters, on_progress: 
             loss=None,
             score=None,
             unconverged=short,
-            tried=(value, value),
+            tried=(value, value) if name else None,
         )
     rate, value = best_value(case.tried, protocol)
     best = case.tried[rate, value]
@@ -285,7 +286,7 @@ def _finish(case: _Case, protocol: ProtocolSpec, fitters: Fitters, on_progress: 
         score=best.score,
         unconverged=short,
         tried=(min(tried), max(tried)),
-        left_out=() if protocol.grid.coarse else tuple(value for value in grid if value not in tried),
+        left_out=() if protocol.grid and protocol.grid.coarse else tuple(value for value in grid if value not in tried),
     )
 
 
@@ -295,9 +296,10 @@ def _fit_whole(
     preparation = Preparation.of(train.features, protocol)
     ((probe,),) = fitters(rate, True)([_prepared(train, preparation)], [value], on_progress)
     if not probe.finite:
-        raise FloatingPointError(f"training diverged at the chosen {protocol.grid.parameter} = {value:g}")
+        raise FloatingPointError(f"training diverged at the chosen {protocol.parameter} = {value:g}")
     return probe, preparation
 
 
-def _named(parameter: str, value: float, rate: float | None) -> dict[str, float]:
-    return {parameter: value} if rate is None else {parameter: value, "learning_rate": rate}
+def _named(parameter: str | None, value: float, rate: float | None) -> dict[str, float]:
+    chosen = {} if parameter is None else {parameter: value}
+    return chosen if rate is None else {**chosen, "learning_rate": rate}

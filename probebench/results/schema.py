@@ -126,6 +126,20 @@ class Trial(Record):
     error: str | None = None
 
 
+class Retrieval(Record):
+    """What came of ranking training images for each test image: means over draws and test images.
+
+    Attributes:
+        recall_at_1: Share of test images whose nearest training image is of their class; likewise among 5 and 10.
+        mean_average_precision: Over the whole ranking; a test image whose class the draw lacks counts as 0.
+    """
+
+    recall_at_1: UnitScore
+    recall_at_5: UnitScore
+    recall_at_10: UnitScore
+    mean_average_precision: UnitScore
+
+
 class Result(Record):
     """One run: one checkpoint on one data set at one number of shots under one protocol.
 
@@ -140,6 +154,7 @@ class Result(Record):
         mean: Mean test score over the trials; None when a trial failed.
         ci95: Its 95% interval; None when a trial failed.
         ci95_covers: What varies in the interval: with one draw and one training, test images only.
+        retrieval: Of a run that ranked training images.
         predictions: Name and sha256 of the .npz with test_ids, y_true and y_pred (trials, n_test).
     """
 
@@ -172,6 +187,7 @@ class Result(Record):
     mean: UnitScore | None
     ci95: tuple[UnitScore, UnitScore] | None
     ci95_covers: Literal["draws and test images", "training seeds and test images", "test images only"] | None
+    retrieval: Retrieval | None = Field(default=None, exclude_if=lambda value: value is None)
     predictions: dict[str, str] | None
     environment: dict[str, Any]
     timings: dict[str, float]
