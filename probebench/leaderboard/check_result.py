@@ -7,6 +7,7 @@ from pathlib import Path
 from probebench.errors import ResultError
 from probebench.fingerprint import file_sha256
 from probebench.leaderboard.check_choice import check_choice
+from probebench.leaderboard.check_retrieval import check_retrieval
 from probebench.leaderboard.check_terms import check_terms
 from probebench.leaderboard.rules import DRAWS, AnyProtocol, from_scratch, in_words_of, is_older, protocol_of
 from probebench.registry.checkpoint import untrained
@@ -206,6 +207,7 @@ def check_scores(result: Result, predictions: Predictions) -> Iterator[str]:
     covers = f"{varies} and test images" if len(result.trials) > 1 else "test images only"
     if result.ci95_covers != covers:
         yield f"ci95_covers is {result.ci95_covers}, and {len(result.trials)} draws cover {covers}"
+    yield from check_retrieval(result, predictions)
 
 
 def _differs(told: float | None, found: float) -> str | None:

@@ -40,7 +40,7 @@ _LOWEST, _HIGHEST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 # Queries that meet a block of the gallery at once: their keys are 16 MiB.
 QUERIES = 512
 # Queries that look for rows of their own classes at once.
-FEW_QUERIES = 128
+FEW_QUERIES = 256
 # Keys of own classes that are held at once: 256 MiB, and half of it for counts.
 RELEVANT = 1 << 25
 # Entries of counts that are summed up at once.
@@ -143,7 +143,8 @@ def rank(
     from probebench.probes.stream import pick_device
 
     device = pick_device("auto")
-    asked = torch.as_tensor(queries, device=device)
+    # A power of two, so that products are scaled exactly.
+    asked = torch.as_tensor(queries, device=device) * STEPS
     known, counts = np.unique(labels, return_counts=True)
     there = np.isin(wanted, known)
     own = np.where(there, counts[np.searchsorted(known, wanted).clip(max=len(known) - 1)], 0)
@@ -228,11 +229,10 @@ def _own_keys(rows: Any, labels: Labels, asked: Any, wanted: Labels, most: int, 
 
 
 def _keys(asked: Any, block: Any, positions: Any) -> Any:
-    """Returns the keys of rows at some positions for each query, (n, rows) int64."""
+    """Returns the keys of rows at some positions for each query, (n, rows) int64; queries are multiplied by STEPS."""
     import torch
 
-    products = (asked @ block.T).mul_(STEPS).round_()
-    return products.to(torch.int64).mul_(MOST).add_(MOST - 1 - positions)
+    return (asked @ block.T).round_().to(torch.int64).mul_(MOST).add_(MOST - 1 - positions)
 
 
 def _ascending(keys: Any) -> Any:

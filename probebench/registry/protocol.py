@@ -220,7 +220,7 @@ class ProtocolSpec(Versioned):
         if not probe.parameters:
             if (self.grid, self.fallback, fixed) != (None, None, [None, None]):
                 raise ValueError(
-                    f'{probe.name} has nothing to choose: no grid and no fallback, few_shot and full "fixed" with no value'
+                    f'{probe.name} has nothing to choose: no grid, no fallback, few_shot and full "fixed" without value'
                 )
             return self
         if self.grid is None or self.fallback is None or None in fixed:

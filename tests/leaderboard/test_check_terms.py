@@ -257,12 +257,12 @@ CHOICES: dict[str, tuple[str, Change, str]] = {
     "a choice of zero-shot": (
         "zeroshot",
         lambda values: values["trials"][0].update(chosen={"template": 3.0}),
-        "something was chosen, where zero-shot has nothing to choose",
+        "something was chosen, where protocol zeroshot has nothing to choose",
     ),
     "validation of zero-shot": (
         "zeroshot",
         lambda values: values["trials"][0].update(validation_score=0.9),
-        "something was chosen, where zero-shot has nothing to choose",
+        "something was chosen, where protocol zeroshot has nothing to choose",
     ),
     "training seeds at leisure": (
         "finetune",

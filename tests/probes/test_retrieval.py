@@ -79,7 +79,7 @@ def test_blocks_and_groups_change_nothing_and_ties_go_to_the_earlier_row(
 
 
 def test_a_case_by_hand() -> None:
-    """Ranks 2 and 3 of the own class are worth 1/2 and 2/3; no row of class 9; zeros are ranked as the file has them."""
+    """Ranks 2, 3 and 4 are worth 1/2, 2/3 and 3/4; no row is of class 9; zeros are ranked as the file has them."""
     rows = np.array([[0.6, 0.8], [1.0, 0.0], [0.0, 1.0], [0.8, 0.6]])
     probe = gallery(Labelled(rows, np.array([5, 7, 5, 5])))
     queries = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
