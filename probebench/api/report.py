@@ -48,6 +48,28 @@ def read_results(results: ResultsLike) -> Results:
     return Results(found)
 
 
+def find_result(name: str, results: ResultsLike) -> Results:
+    """Returns the one result of a name: of its file, with folders or without, or the eight digits that end it.
+
+    Raises:
+        UsageError: There is none, or several are called so.
+    """
+    wanted = name.removesuffix(".json")
+    held = read_results(results)
+    paths = [path.with_suffix("").as_posix() for path in held.paths]
+    found = [
+        place
+        for place, path in enumerate(paths)
+        if f"/{path}".endswith(f"/{wanted}") or path.rsplit("-", 1)[-1] == wanted
+    ]
+    if not found:
+        raise UsageError(f"no result is called {name!r}; it is the name of a file, or the eight digits that end it")
+    if len(found) > 1:
+        told = ", ".join("/".join(paths[place].split("/")[-3:]) for place in found[:3])
+        raise UsageError(f"{len(found)} results are called {name!r}; name one with its folders: {told}")
+    return held[found[0] : found[0] + 1]
+
+
 def shipped_results() -> Path:
     """Returns the folder of the results that come with probebench, in a wheel or in a checkout."""
     packaged = Path(__file__).parents[1] / "leaderboard" / "data"

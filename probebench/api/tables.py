@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from probebench.results.compare import ComparedPair  # noqa: F401
     from probebench.results.schema import Result
 
+_BY_CLASS = [
+    *("model", "dataset", "protocol", "shots", "label", "images"),
+    *("recall_at_1", "recall_at_5", "recall_at_10", "average_precision"),
+]
 _SHOWN = ["model", "dataset", "kind", "protocol", "shots", "mean", "low", "high"]
 
 
@@ -49,13 +53,14 @@ class Results(Sequence["Result"]):
 
         The columns are those of ``probebench results export``, and: ``counts``, whether it is the result that counts of
         its cell among these; ``path``, its file. ``mean``, ``low`` and ``high`` are fractions of 1, the last two the
-        ends of the 95% interval; a result that failed has none. ``shots`` holds whole numbers and "full", sorts in this
-        order, and is 0 for zero-shot.
+        ends of the 95% interval; a result that failed has none. Recall and average precision are those of retrieval,
+        and no other result has them. ``shots`` holds whole numbers and "full", sorts in this order, and is 0 for
+        zero-shot.
         """
         import pandas
 
         from probebench.results.cells import gather, in_order
-        from probebench.results.export import COLUMNS, tidy_row
+        from probebench.results.export import COLUMNS, RETRIEVAL, tidy_row
 
         counting = {id(cell.result) for cell in gather(self._results)}
         rows = [
@@ -65,9 +70,36 @@ class Results(Sequence["Result"]):
         frame = pandas.DataFrame(rows, columns=[*COLUMNS, "counts", "path"])
         order = in_order(result.shots for result in self._results)
         frame["shots"] = pandas.Categorical(frame["shots"], categories=order, ordered=True)
-        for name in ("mean", "low", "high"):
+        for name in ("mean", "low", "high", *RETRIEVAL):
             frame[name] = frame[name].astype(float)
         return frame
+
+    def by_class(self) -> "pandas.DataFrame":
+        """Returns what retrieval found class by class, a row a class of each result that ranked anything.
+
+        ``recall_at_1``, ``recall_at_5``, ``recall_at_10`` and ``average_precision`` are means over the draws and the
+        ``images`` of the class ``label`` in the test part. They are computed from the predictions beside each result.
+
+        Raises:
+            ResultError: These are missing or damaged.
+        """
+        import pandas
+
+        from probebench.results.retrieval import by_class
+        from probebench.results.store import read_predictions
+
+        rows = [
+            {
+                **{name: getattr(result, name) for name in ("model", "dataset", "protocol", "shots")},
+                **{"label": one.label, "images": one.images},
+                **{f"recall_at_{k}": share for k, share in one.recall.items()},
+                "average_precision": one.average_precision,
+            }
+            for path, result in zip(self.paths, self._results, strict=True)
+            if result.retrieval is not None
+            for one in by_class(read_predictions(path, result))
+        ]
+        return pandas.DataFrame(rows, columns=_BY_CLASS)
 
     def __repr__(self) -> str:
         """Returns the table's most telling columns."""

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from probebench.api.report import compare, present_versions, read_results
+from probebench.api.report import compare, find_result, present_versions, read_results
 from probebench.cli.console import print_json, print_table, raise_all
 from probebench.cli.options import filtered, json_option, out_option, parse_shots
-from probebench.cli.tables import print_results, score_text
+from probebench.cli.tables import print_result, print_results, score_text
 from probebench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.group(name="results")
 def command() -> None:
-    """List, compare, export, import and pack results."""
+    """List, show, compare, export, import and pack results."""
 
 
 @command.command(name="compare")
@@ -93,6 +93,24 @@ def list_results(
         print_json([result.model_dump(mode="json") for result in results])
     else:
         print_results(results, out, present_versions())
+
+
+@command.command(name="show")
+@click.argument("name", metavar="ID")
+@click.option("--by-class", is_flag=True, help="Of retrieval: recall and average precision of each class too.")
+@out_option
+@json_option
+def show(name: str, by_class: bool, out: Path, as_json: bool) -> None:
+    """Show one result: the name of its file, with folders or without, or the eight digits that end it."""
+    found = find_result(name, out)
+    if by_class and found[0].retrieval is None:
+        raise UsageError(f"{found.paths[0].name} ranks nothing; --by-class is for results of retrieval")
+    shown = found.by_class().drop(columns=["model", "dataset", "protocol", "shots"]) if by_class else None
+    classes = [] if shown is None else shown.to_dict("records")
+    if as_json:
+        print_json(found[0].model_dump(mode="json") | ({"by_class": classes} if by_class else {}))
+    else:
+        print_result(found[0], out, classes)
 
 
 def _some(

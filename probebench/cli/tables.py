@@ -75,6 +75,35 @@ def print_results(results: Sequence[Any], out: Path, versions: Mapping[str, int]
         click.echo(line)
 
 
+def print_result(result: Any, out: Path, classes: Sequence[Mapping[str, Any]] = ()) -> None:
+    """Prints one result, a fact a line, and then what there is of each class."""
+    from probebench.registry.probes import LABELS
+    from probebench.results.cells import shots_text
+
+    ranked = result.retrieval.model_dump() if result.retrieval else {}
+    facts = {
+        "model": f"{result.model}, {result.checkpoint.layer}, {result.input_size or '?'} px",
+        "data set": f"{result.dataset}, {result.n_test or '?'} test images",
+        "kind": f"{LABELS[result.kind]} ({result.mode})",
+        "protocol": f"{result.protocol} v{result.protocol_version}",
+        "shots": f"{shots_text(result.shots)}, {result.labels_spent or 0} labels, draws: {len(result.trials)}",
+        "selected on": result.selection,
+        result.metric: f"{score_text(result, out)} percent",
+        **{name.replace("_", " "): f"{100 * value:.1f} percent" for name, value in ranked.items()},
+    }
+    print_table([("", "left"), ("", "left")], [list(fact) for fact in facts.items()])
+    if classes:
+        print_table(
+            [(name.replace("_", " "), "right") for name in classes[0]],
+            [[f"{100 * value:.1f}" if isinstance(value, float) else str(value) for value in one.values()]
+             for one in classes],
+            title="by class, in percent",
+        )  # fmt: skip
+    for trial in result.trials:
+        if trial.error:
+            click.echo(f"draw {trial.draw_seed} failed: {trial.error}")
+
+
 def _score_or_mark(result: Any, out: Path) -> str:
     from probebench.results.short import lacks_images
 

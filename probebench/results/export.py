@@ -8,8 +8,9 @@ from typing import Any
 
 from probebench.errors import UsageError
 from probebench.results.cells import source_name, source_samples
-from probebench.results.schema import Result
+from probebench.results.schema import Result, Retrieval
 
+RETRIEVAL = tuple(Retrieval.model_fields)
 COLUMNS = (
     *("provenance", "model", "method", "objective", "sources", "samples", "samples_seen", "labels", "curation"),
     *("architecture", "layer", "input_size", "dtype", "weights_digest", "dataset", "dataset_fingerprint"),
@@ -26,6 +27,7 @@ COLUMNS = (
         "chosen",
     ),
     *("metric", "n_test", "mean", "low", "high"),
+    *RETRIEVAL,
 )
 
 
@@ -69,6 +71,7 @@ def tidy_row(result: Result) -> dict[str, Any]:
         "mean": result.mean,
         "low": low,
         "high": high,
+        **{name: getattr(result.retrieval, name, None) for name in RETRIEVAL},
     }
 
 

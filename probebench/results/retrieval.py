@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from probebench.results.metrics import mean_score
 from probebench.results.predictions import RANKS, Predictions
 from probebench.results.schema import Retrieval
 
@@ -34,14 +35,14 @@ class ClassRetrieval:
 def summary(predictions: Predictions) -> Retrieval | None:
     """Returns the means over draws and test images; None where the run ranked nothing, or a draw failed."""
     hits = _hits(predictions)
-    if hits is None or np.isnan(predictions.measures["first_hit"]).any():
+    if hits is None or any(np.isnan(predictions.measures[name]).any() for name in RANKS):
         return None
     at, precision = hits
     return Retrieval(
-        recall_at_1=float(at[1].mean()),
-        recall_at_5=float(at[5].mean()),
-        recall_at_10=float(at[10].mean()),
-        mean_average_precision=min(float(precision.mean()), 1.0),
+        recall_at_1=mean_score(at[1]),
+        recall_at_5=mean_score(at[5]),
+        recall_at_10=mean_score(at[10]),
+        mean_average_precision=mean_score(precision),
     )
 
 
