@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from probebench.probes.base import Backend, Judged, Labelled, OnProgress, Probe
 from probebench.probes.grid import beyond, strengths
-from probebench.probes.prepare import Joined, Preparation, PreparedRows
+from probebench.probes.prepare import Joined, Picked, Preparation, PreparedRows
 from probebench.probes.tried import Tried, Value, best_value, joined
 from probebench.registry.entry import Metric
 from probebench.registry.schema import ProtocolSpec
@@ -141,7 +141,7 @@ def _pairs(data: SelectionData, protocol: ProtocolSpec) -> list[tuple[Preparatio
         if not known.any():
             continue
         preparation = Preparation.of(fitted.features, protocol)
-        rows = held.features if known.all() else held.matrix[known]
+        rows = held.features if known.all() else Picked(held.features, np.flatnonzero(known))
         pairs.append((preparation, _prepared(fitted, preparation), Labelled(rows, held.labels[known])))
     return pairs
 

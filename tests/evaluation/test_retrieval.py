@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from probebench.cache.store import FeatureFile
 from probebench.datasets.draws import TrainingSplit
 from probebench.evaluation import ProbeTask, evaluate, probing
+from probebench.evaluation.draw_outcome import DrawOutcome
 from probebench.leaderboard.check_result import check_scores
 from probebench.registry.entry import Shots
 from probebench.results.retrieval import by_class
@@ -30,9 +32,12 @@ def test_every_number_is_that_of_a_plain_ranking(
     unit = [
         part.astype(np.float64) / np.linalg.norm(part.astype(np.float64), axis=1)[:, None] for part in (rows, queries)
     ]
-    recalls, precisions = {1: [], 5: [], 10: []}, []
+    recalls: dict[int, list[Any]] = {1: [], 5: [], 10: []}
+    precisions: list[Any] = []
     for trial, predicted in zip(result.trials, predictions.y_pred, strict=True):
-        drawn = np.arange(len(rows)) if shots == "full" else np.sort(split.few_shot(shots, 0, trial.draw_seed).train)
+        drawn = (
+            np.arange(len(rows)) if shots == "full" else np.sort(split.few_shot(shots, 0, trial.draw_seed or 0).train)
+        )
         assert (trial.train, trial.validation) == (len(drawn), 0), "no training image is held out"
         assert (trial.selection, trial.chosen, trial.tried, trial.converged) == ("fixed", {}, None, None)
         ranked = split.labels[drawn][np.argsort(-(unit[1] @ unit[0][drawn].T), axis=1, kind="stable")]
@@ -54,6 +59,8 @@ def test_every_number_is_that_of_a_plain_ranking(
             assert value == pytest.approx(np.mean(np.array(recalls[k])[:, own]), abs=1e-12)
         assert each.average_precision == pytest.approx(np.mean(np.array(precisions)[:, own]), abs=1e-7)
     assert list(check_scores(result, predictions)) == []
+    better = result.model_copy(update={"retrieval": told.model_copy(update={"recall_at_5": 0.1234})})
+    assert [fault[:21] for fault in check_scores(better, predictions)] == ["recall_at_5 is 0.1234"]
     assert read_result(one.path(tmp_path)) == result
     assert one.path(tmp_path).name.startswith(f"retrieval-retrieval-{shots}-") and result.mode == "cosine"
 
@@ -84,7 +91,7 @@ def test_a_failed_draw_has_no_measures_and_its_result_no_recall(
 
     def one_fails(*given: object) -> object:
         first, second = choose(*given)  # type: ignore[arg-type]
-        return [first, probing.DrawOutcome(second.draw, 0, None, None, "it failed")]
+        return [first, DrawOutcome(second.draw, 0, None, None, "it failed")]
 
     monkeypatch.setattr(probing, "_choose", one_fails)
     one = task(make(), 2, 2, "retrieval")

@@ -95,8 +95,20 @@ def test_equal_rows_keep_their_order_wherever_blocks_end(monkeypatch: pytest.Mon
     labels = np.arange(97) % 2
     for size in (97, 13, 5, 1):
         monkeypatch.setattr("probebench.probes.base.BLOCK_ROWS", size)
-        nearest, found = gallery(Labelled(rows, labels)).measured(unit(generator.normal(size=(9, 301))), np.ones(9))
+        nearest, found = gallery(Labelled(rows, labels)).measured(
+            unit(generator.normal(size=(9, 301))), np.ones(9, np.int64)
+        )
         assert not nearest.any() and found["first_hit"].tolist() == [2.0] * 9
+
+
+def test_rows_of_one_direction_are_equally_near() -> None:
+    """Made unit vectors, multiples of a row differ in their last digits, and so do their cosines with it: all are 1."""
+    generator = np.random.default_rng(1)
+    row = generator.normal(size=301)
+    rows = unit(row * generator.uniform(0.1, 10, size=(60, 1)))
+    assert len(np.unique(rows @ rows[0])) > 1
+    nearest, found = gallery(Labelled(rows, np.arange(60) % 2)).measured(rows, np.ones(60, np.int64))
+    assert not nearest.any() and found["first_hit"].tolist() == [2.0] * 60
 
 
 def test_memory_is_bounded_by_what_is_held_of_own_classes(monkeypatch: pytest.MonkeyPatch) -> None:

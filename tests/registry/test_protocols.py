@@ -68,7 +68,7 @@ def test_what_the_published_procedures_do() -> None:
     elevater, solver = SPECS["elevater"], SPECS["elevater"].solver
     assert elevater.few_shot.share == elevater.full.share == 0.2 and elevater.full.method == "holdout"
     assert (solver.name, solver.batch_size, solver.batch_norm) == ("sgd", 64, True)
-    assert (solver.epoch, solver.start, elevater.grid.ties) == ("best", "text", "first")
+    assert elevater.grid and (solver.epoch, solver.start, elevater.grid.ties) == ("best", "text", "first")
     assert elevater.shots == (5, 20, 50, "full") and not elevater.standardize and SPECS["default"].scale == "rms"
     assert SPECS["knn"].temperature == 0.07
     lsr = SPECS["big_vision_lsr"]
