@@ -64,39 +64,6 @@ def test_each_probe_has_its_own_protocol_and_results(run: Run, images: str, tmp_
     assert {one["kind"] for one in listed} == {"probe", "ridge", "knn"}
 
 
-def test_retrieval_as_typed(run: Run, images: str, tmp_path: Path) -> None:
-    """Its four numbers are shown, by class too; a board of it is built and verified."""
-    assert run("extract", "--model", "tiny", "--dataset", images).code == 0
-    done = run("eval", "--probe", "retrieval", "--shots", "2,full", "--draws", "2")
-    assert done.code == 0 and "retrieval v1" in done.out, done.err
-    assert run("eval", "--probe", "logistic", "--shots", "2", "--draws", "2").code == 0
-    for path in sorted((tmp_path / "results").rglob("retrieval-*.json")):
-        told = json.loads(path.read_text())
-        shown = run("results", "show", path.stem[-8:])
-        assert shown.code == 0 and "Retrieval (cosine)" in shown.out, shown.err
-        for name, value in told["retrieval"].items():
-            assert re.search(rf"{name.replace('_', ' ')} +{100 * value:.1f} percent", shown.out)
-        whole = json.loads(run("results", "show", f"{path.parent.name}/{path.name}", "--by-class", "--json").out)
-        classes = whole.pop("by_class")
-        assert whole == told and [one["label"] for one in classes] == list(range(len(classes)))
-        share = sum(one["recall_at_5"] * one["images"] for one in classes) / told["n_test"]
-        assert share == pytest.approx(told["retrieval"]["recall_at_5"])
-        assert "average precision" in run("results", "show", path.stem, "--by-class").out
-    page = run("leaderboard", "build")
-    assert page.code == 0 and '"Retrieval: retrieval v1"' in (tmp_path / "site" / "index.html").read_text()
-    checked = json.loads(run("leaderboard", "verify", tmp_path / "results", "--json").out)
-    faults = {one["what"] for one in checked["failures"] if "retrieval-" in one["file"]}
-    assert len(faults) == 2 and all("is not in the registry" in one or one.startswith("2 draws") for one in faults)
-
-    for asked, why in (("nothing", "no result is called 'nothing'"), ("tiny", "no result is called 'tiny'")):
-        refused = run("results", "show", asked)
-        assert refused.code == 2 and why in refused.err
-    (probe,) = (tmp_path / "results").rglob("probe-*.json")
-    assert run("results", "show", probe.stem).code == 0
-    assert "ranks nothing" in run("results", "show", probe.stem, "--by-class").err
-    assert run("eval", "--probe", "retrieval", "--save-probes", "kept").code == 2
-
-
 def test_globs_comma_lists_and_sizes(run: Run, images: str) -> None:
     assert run("extract", "--model", "tiny*", "--dataset", images).code == 0
     assert run("extract", "--model", "tiny,tiny_other", "--dataset", images, "--input-size", "48").code == 0
