@@ -246,8 +246,8 @@ def _ascending(keys: Any) -> Any:
 def _summed(above: Any, own: Places) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Returns first hits and average precisions (n,) from counts (n, most + 1) and numbers of own rows (n,).
 
-    Of the R own rows in ascending order, the one at place i is the (R - i)-th that is found, and behind it in rank lie
-    as many others as are counted at places beyond i.
+    Of the R own rows in ascending order, the one at place i is the (R - i)-th that is found, and as many rows of other
+    classes are found before it as are counted at places beyond i.
     """
     first, precision = np.zeros(len(own)), np.zeros(len(own))
     width = above.shape[1] - 1
