@@ -117,7 +117,7 @@ def evaluate(
             protocol takes.
         shots: Labelled images a class, or "full"; None: the protocol's.
         protocol: Ids of protocols, globs too: ``default``, ``ridge``, ``knn``, ...; None: the probe's own.
-        probe: Kind of probe: logistic, ridge or knn; None: the protocol's, else logistic.
+        probe: Kind of probe: logistic, ridge, knn or retrieval; None: the protocol's, else logistic.
         draws: Draws to average over, with seeds 0, 1, ...; None: the protocol's.
         backend: Solver of the exact logistic protocols; auto is torch, our own, on a GPU where there is one.
         input_size: Of cached features by id, only those at this size.

@@ -88,6 +88,26 @@ class Mistakes:
         ]
         return pandas.DataFrame(rows, columns=["true", "predicted", "share"])
 
+    def ranked(self) -> "pandas.DataFrame":
+        """Returns what retrieval found class by class, the worst first; no row of results that ranked nothing.
+
+        The columns are label, name, images, recall_at_1, recall_at_5, recall_at_10 and average_precision, means over
+        the draws and the class's test images.
+        """
+        import pandas
+
+        from probebench.results.retrieval import CUTS, by_class
+
+        rows = [
+            {"label": one.label, "name": self.class_names[one.label], "images": one.images}
+            | {f"recall_at_{k}": share for k, share in one.recall.items()}
+            | {"average_precision": one.average_precision}
+            for one in by_class(self.predictions)
+        ]
+        cuts = [f"recall_at_{k}" for k in CUTS]
+        frame = pandas.DataFrame(rows, columns=["label", "name", "images", *cuts, "average_precision"])
+        return frame.sort_values(["average_precision", "label"], ignore_index=True)
+
     def plot(self, file: Path_) -> Path:
         """Draws the confusion matrix into a .png, .svg or .pdf file.
 

@@ -49,13 +49,14 @@ class Results(Sequence["Result"]):
 
         The columns are those of ``probebench results export``, and: ``counts``, whether it is the result that counts of
         its cell among these; ``path``, its file. ``mean``, ``low`` and ``high`` are fractions of 1, the last two the
-        ends of the 95% interval; a result that failed has none. ``shots`` holds whole numbers and "full", sorts in this
-        order, and is 0 for zero-shot.
+        ends of the 95% interval; a result that failed has none. Recall and average precision are those of retrieval,
+        and no other result has them. ``shots`` holds whole numbers and "full", sorts in this order, and is 0 for
+        zero-shot.
         """
         import pandas
 
         from probebench.results.cells import gather, in_order
-        from probebench.results.export import COLUMNS, tidy_row
+        from probebench.results.export import COLUMNS, RETRIEVAL, tidy_row
 
         counting = {id(cell.result) for cell in gather(self._results)}
         rows = [
@@ -65,7 +66,7 @@ class Results(Sequence["Result"]):
         frame = pandas.DataFrame(rows, columns=[*COLUMNS, "counts", "path"])
         order = in_order(result.shots for result in self._results)
         frame["shots"] = pandas.Categorical(frame["shots"], categories=order, ordered=True)
-        for name in ("mean", "low", "high"):
+        for name in ("mean", "low", "high", *RETRIEVAL):
             frame[name] = frame[name].astype(float)
         return frame
 

@@ -54,10 +54,19 @@ def show(
     else:
         told = mistakes(result, results=held, registry=registry_folders())
     classes, confusions = (frame.head(top).to_dict("records") for frame in (told.classes(), told.confusions()))
+    ranked = told.ranked().head(top).to_dict("records")
     if as_json:
-        print_json({"result": told.result.model_dump(mode="json"), "classes": classes, "confusions": confusions})
+        facts = {"result": told.result.model_dump(mode="json"), "classes": classes, "confusions": confusions}
+        print_json(facts | ({"retrieval": ranked} if ranked else {}))
         return
     _print(told, classes, confusions)
+    if ranked:
+        print_table(
+            [(name.replace("_", " "), "left" if name == "name" else "right") for name in ranked[0]],
+            [[f"{100 * value:.1f}" if isinstance(value, float) else str(value) for value in row.values()]
+             for row in ranked],
+            title=f"the {len(ranked)} classes that are found worst, in percent",
+        )  # fmt: skip
 
 
 def _list(held: Results, found: "list[Result]", as_json: bool) -> None:
@@ -107,6 +116,9 @@ def _print(told: Mistakes, classes: list[dict[str, Any]], confusions: list[dict[
         click.echo(f"{name:<{width}}  {text}")
     _print_draws(one)
     _print_calibration(one)
+    if one.retrieval is not None:
+        found = one.retrieval.model_dump().items()
+        click.echo("; ".join(f"{name.replace('_', ' ')} {100 * value:.1f}" for name, value in found))
     print_table(
         [("class", "left"), ("images", "right"), ("accuracy", "right"), ("most often taken for", "left")],
         [

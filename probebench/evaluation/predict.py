@@ -7,7 +7,7 @@ import numpy as np
 from probebench.arrays import Labels, Positions
 from probebench.cache.store import FeatureFile
 from probebench.evaluation.features import rows_of
-from probebench.probes.base import FittedProbe, blocks
+from probebench.probes.base import FittedProbe, Matrix, Measured, blocks
 from probebench.probes.probabilities import said_of_images
 from probebench.probes.select import Selected
 from probebench.results.predictions import PROBABILITIES, SCALED, Measure
@@ -26,29 +26,27 @@ def predict(
     """
     shape = (len(probes), len(labels))
     predicted = np.full(shape, -1, dtype=np.int64)
-    measures = {name: np.full(shape, np.nan, dtype=np.float32) for name in _measured(probes)}
+    measures: dict[str, Measure] = {}
+    scaled = all(one.temperature is not None for one in probes if one is not None)
     for rows, block in blocks(rows_of(file, positions).features):
         for number, selected in enumerate(probes):
             if selected is None:
                 continue
             prepared, probe = selected.preparation(block), selected.probe
-            if not isinstance(probe, FittedProbe):
-                predicted[number, rows] = probe.predict(prepared)
-                continue
-            scores = probe.scores(prepared)
-            predicted[number, rows] = probe.classes[scores.argmax(axis=1)]
-            for names, temperature in ((PROBABILITIES, 1.0), (SCALED, selected.temperature)):
-                if temperature is None or names[0] not in measures:
-                    continue
-                said = said_of_images(scores / temperature, probe.classes, labels[rows])
-                for name, values in zip(names, said, strict=True):
-                    measures[name][number, rows] = values
+            if isinstance(probe, FittedProbe):
+                temperature = selected.temperature if scaled else None
+                predicted[number, rows], found = _believed(probe, prepared, labels[rows], temperature)
+            else:
+                predicted[number, rows], found = probe.measured(prepared, labels[rows])
+            for name, values in found.items():
+                measures.setdefault(name, np.full(shape, np.nan, dtype=np.float32))[number, rows] = values
     return predicted, measures
 
 
-def _measured(probes: Sequence[Selected | None]) -> tuple[str, ...]:
-    """Returns what finished probes say of images beside their labels: scaled too, where all have a temperature."""
-    finished = [one for one in probes if one is not None]
-    if not all(isinstance(one.probe, FittedProbe) for one in finished) or not finished:
-        return ()
-    return (*PROBABILITIES, *(SCALED if all(one.temperature is not None for one in finished) else ()))
+def _believed(probe: FittedProbe, features: Matrix, labels: Labels, temperature: float | None) -> Measured:
+    """Returns labels and probabilities of a logistic probe, scaled too where there is a temperature."""
+    scores = probe.scores(features)
+    found = dict(zip(PROBABILITIES, said_of_images(scores, probe.classes, labels), strict=True))
+    if temperature is not None:
+        found |= zip(SCALED, said_of_images(scores / temperature, probe.classes, labels), strict=True)
+    return probe.classes[scores.argmax(axis=1)], found

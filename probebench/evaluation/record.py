@@ -17,6 +17,7 @@ from probebench.results.calibration import calibration
 from probebench.results.environment import environment
 from probebench.results.metrics import image_scores, mean_score
 from probebench.results.predictions import PROBABILITIES, SCALED, Predictions
+from probebench.results.retrieval import summary
 from probebench.results.schema import CheckpointFacts, Result, Shift, Trial
 from probebench.results.stats import dropped, interval
 
@@ -178,6 +179,7 @@ def measured_result(task: Task, measured: Measured, stored: dict[str, str]) -> R
         ci95_covers=(f"{varies} and test images" if len(trials) > 1 else "test images only") if whole else None,
         calibration=calibration(measured.predictions, PROBABILITIES) if whole else None,
         scaled_calibration=calibration(measured.predictions, SCALED) if whole else None,
+        retrieval=summary(measured.predictions),
         predictions=stored,
         environment={**environment(), **measured.environment},
         timings=measured.timings,

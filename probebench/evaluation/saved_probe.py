@@ -16,6 +16,7 @@ from probebench.probes.base import FittedProbe, Linear, Matrix
 from probebench.probes.prepare import Preparation
 from probebench.probes.select import Selected
 from probebench.registry.entry import Metric, Shots
+from probebench.registry.probes import PROBES
 from probebench.registry.schema import Input
 from probebench.results.schema import Digest, Record, UnitScore
 
@@ -98,8 +99,8 @@ class SavedProbe:
 
 def refuses(probe: str) -> str | None:
     """Says why probes of a kind cannot be saved; None where they can."""
-    if probe == "knn":
-        return "a nearest-neighbour probe is its training images, and no file of weights; save logistic or ridge ones"
+    if PROBES[probe].searches:
+        return f"a {probe} probe is its training images, and no file of weights; save logistic or ridge ones"
     return None
 
 

@@ -19,12 +19,12 @@ def check_choice(result: Result, spec: AnyProtocol) -> Iterator[str]:
         if trial.error is not None:
             # check_trials has told.
             continue
-        if isinstance(spec, ProtocolSpec):
+        if isinstance(spec, ProtocolSpec) and spec.parameter is not None:
             faults = (*_probe_choice(trial, result, spec), *_certificate(trial, spec))
         elif isinstance(spec, FinetuneProtocol):
             faults = (*_training_choice(trial, result, spec), *_without_certificate(trial))
         else:
-            faults = (*_no_choice(trial), *_without_certificate(trial))
+            faults = (*_no_choice(trial, spec.id), *_without_certificate(trial))
         for fault in faults:
             yield f"{in_words_of(trial)}: {fault}"
     if isinstance(spec, FinetuneProtocol) and result.shots == "full" and len(result.trials) != spec.seeds:
@@ -34,7 +34,8 @@ def check_choice(result: Result, spec: AnyProtocol) -> Iterator[str]:
 def _probe_choice(trial: Trial, result: Result, spec: ProtocolSpec) -> Iterator[str]:
     from probebench.probes.grid import beyond, strengths
 
-    name, rates = spec.grid.parameter, spec.solver.learning_rates
+    name, rates = spec.parameter, spec.solver.learning_rates
+    assert name is not None
     if set(trial.chosen) != {name, *(("learning_rate",) if rates else ())}:
         wanted = f"{name} and learning_rate" if rates else name
         yield f"chosen is {_keys(trial)}, where protocol {spec.id} chooses {wanted}"
@@ -44,7 +45,7 @@ def _probe_choice(trial: Trial, result: Result, spec: ProtocolSpec) -> Iterator[
     tried_values = [*below, *grid, *above]
     if trial.selection == "fixed":
         chosen = spec.full if result.shots == "full" else spec.few_shot
-        fixed = spec.fallback if chosen.value is None else chosen.value
+        fixed = chosen.value or spec.fallback or 0.0
         if not _in(value, [fixed]):
             yield f"{name} = {value:g} is fixed, where protocol {spec.id} has {fixed:g}"
         if rates and not _in(trial.chosen["learning_rate"], rates[-1:]):
@@ -69,7 +70,7 @@ def _probe_choice(trial: Trial, result: Result, spec: ProtocolSpec) -> Iterator[
         if trial.validation_score is None:
             yield "validation_score is missing, and validation images chose"
     for what, values in (("unconverged", trial.unconverged), ("left_out", trial.left_out)):
-        if odd := [one for one in values if not _in(one, [*tried_values, spec.fallback, value])]:
+        if odd := [one for one in values if not _in(one, [*tried_values, spec.fallback or 0.0, value])]:
             yield f"{what} names {name} = {odd[0]:g}, which is not on the grid of protocol {spec.id}"
         if len(set(values)) < len(values):
             yield f"{what} names a value twice"
@@ -88,7 +89,7 @@ def _certificate(trial: Trial, spec: ProtocolSpec) -> Iterator[str]:
             yield f"converged with a gap of {trial.gap:g}, where protocol {spec.id} allows {spec.tolerance:g}"
         elif within < 1 - _ROUNDED and not trial.converged:
             yield f"not converged with a gap of {trial.gap:g}, which is within {spec.tolerance:g}"
-    if trial.converged is False and not _in(trial.chosen.get(spec.grid.parameter, math.nan), trial.unconverged):
+    if trial.converged is False and not _in(trial.chosen.get(spec.parameter or "", math.nan), trial.unconverged):
         yield "not converged, and unconverged does not name the choice"
 
 
@@ -126,10 +127,10 @@ def _training_choice(trial: Trial, result: Result, spec: FinetuneProtocol) -> It
         yield f"unconverged names learning_rate = {odd[0]:g}, which is none that protocol {spec.id} tries"
 
 
-def _no_choice(trial: Trial) -> Iterator[str]:
+def _no_choice(trial: Trial, protocol: str) -> Iterator[str]:
     chosen = (trial.tried, trial.on_edge, trial.validation_loss, trial.validation_score, trial.folds, trial.iterations)
     if trial.chosen or trial.unconverged or trial.left_out or any(one is not None for one in chosen):
-        yield "something was chosen, where zero-shot has nothing to choose"
+        yield f"something was chosen, where protocol {protocol} has nothing to choose"
 
 
 def _in(value: float, values: Iterable[float]) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from probebench.results.calibration import calibration
-from probebench.results.predictions import PROBABILITIES, SCALED, Predictions
+from probebench.results.predictions import PROBABILITIES, RANKS, SCALED, Predictions
 from probebench.results.schema import Calibration, Result
 
 # Probabilities are float32, and sums of their squares rounded like them.
@@ -16,7 +16,7 @@ _CLOSE = 1e-9
 
 def check_measures(result: Result, predictions: Predictions) -> Iterator[str]:
     """Yields what is wrong with measures, and every number that does not follow from them."""
-    held = set(predictions.measures)
+    held = set(predictions.measures) - {*RANKS}
     expected = [set(), {*PROBABILITIES}, {*PROBABILITIES, *SCALED}] if result.kind == "probe" else [set()]
     if held not in expected:
         yield f"predictions hold {', '.join(sorted(held))}, which do not belong to a result of kind {result.kind}"

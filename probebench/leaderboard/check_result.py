@@ -8,6 +8,7 @@ from probebench.errors import ResultError
 from probebench.fingerprint import file_sha256
 from probebench.leaderboard.check_choice import check_choice
 from probebench.leaderboard.check_measures import check_measures
+from probebench.leaderboard.check_retrieval import check_retrieval
 from probebench.leaderboard.check_shift import check_drop, check_shift, check_sides, own_side
 from probebench.leaderboard.check_terms import check_terms
 from probebench.leaderboard.rules import DRAWS, AnyProtocol, from_scratch, in_words_of, is_older, protocol_of
@@ -218,6 +219,7 @@ def check_scores(result: Result, predictions: Predictions) -> Iterator[str]:
         yield f"ci95_covers is {result.ci95_covers}, and {len(result.trials)} draws cover {covers}"
     yield from check_measures(result, predictions)
     yield from check_drop(result, predictions)
+    yield from check_retrieval(result, predictions)
 
 
 def _differs(told: float | None, found: float) -> str | None:

@@ -110,6 +110,8 @@ def blocks(features: Any) -> Iterator[tuple[slice, Matrix]]:
 
 # Of each row: the log-loss in nats, NaN where a probe has none, and whether the label is hit, NaN where it diverged.
 Judged = tuple[Matrix, Matrix]
+# A label for each row, and what there is to say of each beside it, by name (results.predictions.MEASURES).
+Measured = tuple[Labels, dict[str, Matrix]]
 
 
 class Probe(Protocol):
@@ -137,6 +139,9 @@ class Probe(Protocol):
 
     def predict(self, features: Matrix) -> Labels:
         """Returns a label for each row of features (N, D), (N,)."""
+
+    def measured(self, features: Matrix, labels: Labels) -> Measured:
+        """Returns what ``predict`` does, and measures (N,) of each row, whose true labels (N,) these may take."""
 
     @classmethod
     def judge(cls, path: Sequence[Any], features: Any, labels: Labels) -> list[Judged]:
@@ -186,6 +191,10 @@ class Linear:
         """Returns the label of the highest score for each row, (N,)."""
         labels: Labels = self.classes[host(self.scores(features).argmax(1))]
         return labels
+
+    def measured(self, features: Any, labels: Labels) -> Measured:
+        """Returns the label of each row, and no measures."""
+        return self.predict(features), {}
 
     def on(self, device: Any) -> Self:
         """Returns the probe with its coefficients on a torch device."""

@@ -28,6 +28,7 @@ from probebench.probes.sizes import (
     working_bytes,
 )
 from probebench.registry.entry import Shots
+from probebench.registry.probes import PROBES
 from probebench.registry.schema import ProtocolSpec
 
 KINDS = {
@@ -49,9 +50,10 @@ READS, LARGE_READS = 8, 18
 SKINNY = 24
 # Newton steps of a small draw a strength, and products of one by conjugate gradients (direct.py).
 DIRECT_STEPS, DIRECT_PRODUCTS = 4, 20
+# Passes over what a query finds, to rank it: cosines become keys, which are sorted and searched for.
+RANKED = 6
 # Calls that go with a product, and with each further chunk of scores; calls of one step of an optimizer.
 CALLS, CHUNK_CALLS, STEP_CALLS = 25, 15, 60
-
 
 Counts = defaultdict[str, float]
 
@@ -218,11 +220,12 @@ def counts(cell: Cell, fits: list[Fits], gpu: bool, streamed: bool = False) -> C
     for queries, probes, reads in ((held, judged, fits[0].times), (cell.test, repeats, repeats + 1)):
         n["rows"] += 3 * reads * queries * width
         n["copied"] += 4 * gpu * reads * queries * width
-        if cell.protocol.probe == "knn":
-            # One search serves all k: products, the best of each block of rows, and the votes.
+        if PROBES[cell.protocol.probe].searches:
+            # One search serves all k: products, the best of each block of rows, and the votes; or a ranking.
             searched = queries * (probes if queries == cell.test else fits[0].times)
             n["double"] += searched * fits[-1].rows * width
-            n["scores"] += searched * (fits[-1].rows + int(strengths(cell.protocol)[-1]))
+            passes, most = (1, strengths(cell.protocol)[-1]) if cell.protocol.grid else (RANKED, 0)
+            n["scores"] += searched * (passes * fits[-1].rows + int(most))
             n["rows"] += searched / min(BLOCK_ROWS, max(queries, 1)) * fits[-1].rows * width
         else:
             n["double"] += probes * queries * width * max(classes, SKINNY)
@@ -237,7 +240,7 @@ def _fit(n: Counts, cell: Cell, one: Fits, gpu: bool, streamed: bool) -> None:
     """Adds what some fits are."""
     count, width, classes, fits = one.rows, cell.width, len(cell.images), one.times * one.strengths
     solver, steps = cell.protocol.solver, _constants()["products"]
-    if cell.protocol.probe == "knn":
+    if PROBES[cell.protocol.probe].searches:
         n["rows"] += one.times * count * width
     elif cell.protocol.probe == "ridge":
         rank = min(count, width)
@@ -313,9 +316,8 @@ def memory(cell: Cell, fits: list[Fits], where: Machine) -> tuple[float, float |
     drawn = cell.repeats * (fitted + held)
     # A file of which a quarter is wanted is read whole, and what is wanted is copied out of it.
     reading = 4 * width * (drawn + (whole if 4 * drawn > whole else 0))
-    probes = 8 * width * classes * sum(one.times * one.strengths for one in fits)
-    if cell.protocol.probe == "knn":
-        probes = 0
+    linear = not PROBES[cell.protocol.probe].searches
+    probes = 8 * width * classes * sum(one.times * one.strengths for one in fits) * linear
     rank, rows = min(big.rows, width), big.rows * width
     streamed = False
     if cell.protocol.probe != "logistic" or cell.backend != "torch":

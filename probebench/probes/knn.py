@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from probebench.arrays import Labels
-from probebench.probes.base import Judged, Labelled, Matrix, OnProgress, blocks, host, without_loss
+from probebench.probes.base import Judged, Labelled, Matrix, Measured, OnProgress, blocks, host, without_loss
 from probebench.probes.select import Fitters
 from probebench.registry.schema import ProtocolSpec
 
@@ -59,6 +59,10 @@ class Neighbours:
     def predict(self, features: Any) -> Labels:
         """Returns the label of most votes for each unit row, (n,)."""
         return vote([self], features)[0]
+
+    def measured(self, features: Any, labels: Labels) -> Measured:
+        """Returns the label of each row, and no measures."""
+        return self.predict(features), {}
 
     def on(self, device: Any) -> Self:
         """Returns itself: its rows are searched where there is a GPU in any case."""

@@ -108,6 +108,23 @@ class Joined:
         return rows
 
 
+@dataclass(frozen=True)
+class Picked:
+    """Some rows of a source, at ascending places (N,), which need not fit into memory."""
+
+    features: Any
+    places: npt.NDArray[Any]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """N and D."""
+        return len(self.places), as_source(self.features).shape[1]
+
+    def read(self, positions: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Returns the rows at ``positions`` among these."""
+        return as_source(self.features).read(self.places[positions])
+
+
 def _moments(features: Any, preparation: Preparation) -> tuple[Matrix, Matrix]:
     """Returns mean and variance of each prepared feature, (D,), in two passes; on a GPU where there is one."""
     from probebench.probes.stream import blocks_on, pick_device

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from probebench.probes.base import Backend, Judged, Labelled, OnProgress, Probe
 from probebench.probes.grid import beyond, strengths
-from probebench.probes.prepare import Joined, Preparation, PreparedRows
+from probebench.probes.prepare import Joined, Picked, Preparation, PreparedRows
 from probebench.probes.probabilities import fit_temperature
 from probebench.probes.tried import Tried, Value, best_value, joined
 from probebench.registry.entry import Metric
@@ -53,7 +53,7 @@ class Selected:
         loss: Mean validation log-loss at the choice, in nats; None where a probe has none.
         score: Validation accuracy at the choice, or the score by the metric where that is what chose.
         unconverged: Strengths at which the solver stopped short of its tolerance.
-        tried: The smallest and the largest strength that were tried.
+        tried: The smallest and the largest strength that were tried; None where there is none.
         left_out: Values of the grid that cannot be fitted to so few rows.
         temperature: Divides the scores of a logistic probe so that its probabilities fit validation rows best; None
             where there were none to fit it on.
@@ -68,7 +68,7 @@ class Selected:
     loss: float | None
     score: float | None
     unconverged: tuple[float, ...]
-    tried: tuple[float, float]
+    tried: tuple[float, float] | None
     left_out: tuple[float, ...] = ()
     temperature: float | None = None
 
@@ -115,9 +115,9 @@ def select(
     cases = [_Case(data, _pairs(data, protocol), by) for data in selection_data]
     rates: Sequence[float | None] = protocol.solver.learning_rates or [None]
     choosing = [case for case in cases if case.pairs]
-    for rate in rates:
+    for rate in rates if choosing else ():
         fit = fitters(rate, False)
-        if protocol.grid.coarse:
+        if protocol.grid and protocol.grid.coarse:
             for case in choosing:
                 _search(case, rate, protocol, fit, on_progress)
         else:
@@ -127,7 +127,7 @@ def select(
 
 
 def _pairs(data: SelectionData, protocol: ProtocolSpec) -> list[tuple[Preparation, Labelled, Labelled]]:
-    if data.value is not None:
+    if data.value is not None or protocol.grid is None:
         return []
     train = data.train
     if data.fold is None:
@@ -145,7 +145,7 @@ def _pairs(data: SelectionData, protocol: ProtocolSpec) -> list[tuple[Preparatio
         if not known.any():
             continue
         preparation = Preparation.of(fitted.features, protocol)
-        rows = held.features if known.all() else held.matrix[known]
+        rows = held.features if known.all() else Picked(held.features, np.flatnonzero(known))
         pairs.append((preparation, _prepared(fitted, preparation), Labelled(rows, held.labels[known])))
     return pairs
 
@@ -227,7 +227,7 @@ def _widen(
 
 def _search(case: _Case, rate: float | None, protocol: ProtocolSpec, fit: Backend, on_progress: OnProgress) -> None:
     """Tries the coarse values, and then halves the step around the best until it is one step of the grid."""
-    assert protocol.grid.coarse
+    assert protocol.grid and protocol.grid.coarse
     grid = strengths(protocol)
     step = (len(grid) - 1) // (protocol.grid.coarse - 1)
     wanted = list(range(0, len(grid), step))
@@ -244,10 +244,11 @@ def _search(case: _Case, rate: float | None, protocol: ProtocolSpec, fit: Backen
 
 
 def _finish(case: _Case, protocol: ProtocolSpec, fitters: Fitters, on_progress: OnProgress) -> Selected:
-    name = protocol.grid.parameter
+    name = protocol.parameter
     short = tuple(sorted({value for (_, value), one in case.tried.items() if not one.converged}))
     if not case.pairs:
-        value = protocol.fallback if case.data.value is None else case.data.value
+        # Of a probe without a parameter neither is there, and 0 stands for no value.
+        value = next((one for one in (case.data.value, protocol.fallback) if one is not None), 0.0)
         rate = protocol.solver.learning_rates[-1] if protocol.solver.learning_rates else None
         probe, preparation = _fit_whole(case.data.train, value, rate, protocol, fitters, on_progress)
         short = (value,) if probe.converged is False else ()
@@ -261,7 +262,7 @@ def _finish(case: _Case, protocol: ProtocolSpec, fitters: Fitters, on_progress: 
             loss=None,
             score=None,
             unconverged=short,
-            tried=(value, value),
+            tried=(value, value) if name else None,
         )
     rate, value = best_value(case.tried, protocol)
     best = case.tried[rate, value]
@@ -289,7 +290,7 @@ def _finish(case: _Case, protocol: ProtocolSpec, fitters: Fitters, on_progress: 
         score=best.score,
         unconverged=short,
         tried=(min(tried), max(tried)),
-        left_out=() if protocol.grid.coarse else tuple(value for value in grid if value not in tried),
+        left_out=() if protocol.grid and protocol.grid.coarse else tuple(value for value in grid if value not in tried),
         # By the probes that never saw these rows, also where the finished one has taken them in.
         temperature=fit_temperature(
             [(one, prepared, held) for one, (prepared, _, held) in zip(best.probes, case.pairs, strict=True)]
@@ -303,9 +304,10 @@ def _fit_whole(
     preparation = Preparation.of(train.features, protocol)
     ((probe,),) = fitters(rate, True)([_prepared(train, preparation)], [value], on_progress)
     if not probe.finite:
-        raise FloatingPointError(f"training diverged at the chosen {protocol.grid.parameter} = {value:g}")
+        raise FloatingPointError(f"training diverged at the chosen {protocol.parameter} = {value:g}")
     return probe, preparation
 
 
-def _named(parameter: str, value: float, rate: float | None) -> dict[str, float]:
-    return {parameter: value} if rate is None else {parameter: value, "learning_rate": rate}
+def _named(parameter: str | None, value: float, rate: float | None) -> dict[str, float]:
+    chosen = {} if parameter is None else {parameter: value}
+    return chosen if rate is None else {**chosen, "learning_rate": rate}

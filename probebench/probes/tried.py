@@ -69,7 +69,7 @@ def best_value(tried: Mapping[Value, Tried], protocol: ProtocolSpec) -> Value:
         FloatingPointError: No probe has finite scores.
     """
     grid = strengths(protocol)
-    ordered = list(tried) if protocol.grid.ties == "first" else sorted(tried, key=_smallest)
+    ordered = list(tried) if protocol.grid and protocol.grid.ties == "first" else sorted(tried, key=_smallest)
     inside = [key for key in ordered if grid[0] <= key[1] <= grid[-1]]
     outside = [key for key in ordered if key not in inside]
 

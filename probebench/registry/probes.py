@@ -20,7 +20,7 @@ class ProbeKind:
         protocol: Its default protocol.
         fitter: "module:function". The function takes a protocol and the name of a backend and returns the
             ``probes.select.Fitters`` of its probes; the module is imported when it is first asked to fit.
-        parameters: What a protocol may have a grid of.
+        parameters: What a protocol may have a grid of; none: there is nothing to choose.
         whole: Whether these are counts: a grid then lists whole numbers.
         solvers: Names of solvers that a protocol may ask for.
         loss: Whether it gives probabilities. Without them there is no log-loss to choose by, nor its standard error.
@@ -29,6 +29,8 @@ class ProbeKind:
         because: Why it must: a predicate for the error line.
         needs: Fields of a protocol that are this probe's own and must be there.
         takes: Fields that are its own and may be there.
+        searches: Whether it is its training rows, which it searches when it predicts, so that no file of weights is it.
+        ranks: Whether its results tell of the rank of every image: recall and average precision.
     """
 
     name: str
@@ -47,6 +49,8 @@ class ProbeKind:
     because: str = ""
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
+    searches: bool = False
+    ranks: bool = False
 
 
 # In the order in which readers see them.
@@ -88,6 +92,21 @@ _PROBES = (
         rows={"normalize": "l2", "standardize": False, "scale": "none"},
         because="goes by cosine",
         needs=("temperature",),
+        searches=True,
+    ),
+    ProbeKind(
+        name="retrieval",
+        about="a ranking of the training images for each test image",
+        kind="retrieval",
+        mode="cosine",
+        label="Retrieval",
+        protocol="retrieval",
+        fitter="probebench.probes.retrieval:fitters",
+        parameters=(),
+        rows={"normalize": "l2", "standardize": False, "scale": "none"},
+        because="goes by cosine",
+        searches=True,
+        ranks=True,
     ),
 )
 PROBES = {probe.name: probe for probe in _PROBES}

@@ -76,7 +76,7 @@ class Selection(Entry):
         method: In a draw: "validation-draw", min(k, ``most``) more images a class, disjoint from the draw (CoOp);
             "k-fold" inside the draw; "holdout", a ``share`` of the draw. At full data: "own-split-or-holdout", the
             data set's own validation part or else a ``share`` of train; "holdout", always that share. Or "fixed":
-            ``value``.
+            ``value``, of a probe that has a grid.
         folds: Folds inside the draw: of "k-fold"; of "validation-draw" and "own-split-or-holdout", which may name
             them, where fewer than half of the draw's classes have a validation image.
     """
@@ -92,7 +92,9 @@ class Selection(Entry):
         own = {"validation-draw": "most", "k-fold": "folds", "fixed": "value"}.get(self.method, "share")
         may_fold = self.method in ("validation-draw", "own-split-or-holdout")
         for name in ("most", "share", "value") if may_fold else ("most", "folds", "share", "value"):
-            if (getattr(self, name) is not None) != (name == own):
+            # Whether a fixed one takes a value, its probe decides.
+            free = self.method == "fixed" and name == "value"
+            if not free and (getattr(self, name) is not None) != (name == own):
                 perhaps = " and perhaps folds" if may_fold else ""
                 raise ValueError(f"method {self.method!r} takes {own}{perhaps}, and nothing else")
         return self
@@ -160,7 +162,7 @@ class ProtocolSpec(Versioned):
         selects_on: One sentence for readers: what the choice is made on.
         layer: The features that it takes of a checkpoint that offers them; None, and of others: whatever is cached.
         probe: Its name in the table of probes: "logistic"; "ridge", least squares on targets of -1 and 1; "knn", a vote
-            of the rows nearest by cosine.
+            of the rows nearest by cosine; "retrieval", their ranking.
         normalize: "l2" divides each row by its norm, first of all.
         standardize: Then each feature is centred and divided by its standard deviation over the training rows.
         epsilon: Added to each standard deviation.
@@ -170,7 +172,7 @@ class ProtocolSpec(Versioned):
         rule: "one-standard-error" takes the smallest value whose criterion is within one standard error of the best.
         refit: Whether the last fit is on training and validation images together; "full": at full data alone.
         fallback: Value taken where no validation image is left and folds are not to be had; the result then says
-            selection = "fixed".
+            selection = "fixed". Like ``grid`` it is None of a probe that has nothing to choose.
         constant: ridge: a feature of this value, penalised like the others, stands for the intercept, which is
             unpenalised without it.
         temperature: knn: a neighbour at cosine s has exp(s / temperature) votes.
@@ -192,14 +194,14 @@ class ProtocolSpec(Versioned):
     criterion: Literal["log-loss", "accuracy", "metric"]
     rule: Literal["best", "one-standard-error"]
     refit: bool | Literal["full"]
-    fallback: Annotated[float, Field(ge=0)]
+    fallback: Annotated[float, Field(ge=0)] | None = Field(default=None, exclude_if=_unset)
     shots: tuple[TrainingShots, ...] = (1, 5, 10, "full")
     draws: Annotated[int, Field(ge=1)] = 5
     constant: Positive | None = Field(default=None, exclude_if=_unset)
     temperature: Positive | None = Field(default=None, exclude_if=_unset)
     metric: Metric | None = Field(default=None, exclude_if=_unset)
     solver: Solver
-    grid: Grid
+    grid: Grid | None = Field(default=None, exclude_if=_unset)
     few_shot: Selection
     full: Selection
 
@@ -213,17 +215,26 @@ class ProtocolSpec(Versioned):
 
     @model_validator(mode="after")
     def _grid_fits_its_probe(self) -> "ProtocolSpec":
-        probe, parameter = PROBES[self.probe], self.grid.parameter
+        probe = PROBES[self.probe]
+        fixed = [one.value for one in (self.few_shot, self.full) if one.method == "fixed"]
+        if not probe.parameters:
+            if (self.grid, self.fallback, fixed) != (None, None, [None, None]):
+                raise ValueError(
+                    f'{probe.name} has nothing to choose: no grid, no fallback, few_shot and full "fixed" without value'
+                )
+            return self
+        if self.grid is None or self.fallback is None or None in fixed:
+            raise ValueError(f'{probe.name} needs a grid and a fallback, and method "fixed" takes value')
+        parameter = self.grid.parameter
         if parameter not in probe.parameters:
             raise ValueError(f"grid.parameter is {' or '.join(probe.parameters)} for the {self.probe} probe")
         if (parameter == "weight_decay") != (self.solver.name in ("adamw", "sgd")):
             raise ValueError("grid.parameter is C for exact and lbfgs, and weight_decay for adamw and sgd")
         if parameter != "weight_decay" and self.fallback <= 0:
             raise ValueError(f"fallback is a value of {parameter} and must be positive")
-        fixed = [self.fallback, *(one.value for one in (self.few_shot, self.full) if one.value)]
         if probe.whole and not (self.grid.values and all(value.is_integer() for value in self.grid.values)):
             raise ValueError(f"grid.parameter {parameter} needs values, and they are whole numbers")
-        if probe.whole and not all(value.is_integer() for value in fixed):
+        if probe.whole and not all(value.is_integer() for value in (self.fallback, *fixed) if value):
             raise ValueError(f"fallback and a fixed value are values of {parameter}: whole numbers")
         return self
 
@@ -250,6 +261,11 @@ class ProtocolSpec(Versioned):
         if self.epsilon is not None and not self.standardize:
             raise ValueError("epsilon goes with standardize = true")
         return self
+
+    @property
+    def parameter(self) -> str | None:
+        """What is chosen; None where there is nothing to choose."""
+        return self.grid.parameter if self.grid else None
 
     def layer_of(self, spec: CheckpointSpec) -> str:
         """Returns the layer of a checkpoint that it is evaluated on where a user names none."""

@@ -8,10 +8,11 @@ from typing import Any
 
 from probebench.errors import UsageError
 from probebench.results.cells import source_samples
-from probebench.results.schema import Calibration, Result
+from probebench.results.schema import Calibration, Result, Retrieval
 
 # Of a logistic probe's probabilities, as fitted and temperature-scaled.
 CALIBRATION = tuple(f"{which}{name}" for which in ("", "scaled_") for name in Calibration.model_fields)
+RETRIEVAL = tuple(Retrieval.model_fields)
 COLUMNS = (
     *("provenance", "model", "method", "objective", "sources", "samples", "samples_seen", "labels", "curation"),
     *("architecture", "layer", "input_size", "dtype", "weights_digest", "dataset", "dataset_fingerprint"),
@@ -30,6 +31,7 @@ COLUMNS = (
     *("metric", "n_test", "mean", "low", "high"),
     *CALIBRATION,
     *("test_dataset", "own_mean", "drop", "drop_low", "drop_high"),
+    *RETRIEVAL,
 )
 
 
@@ -80,6 +82,7 @@ def tidy_row(result: Result) -> dict[str, Any]:
         "drop": result.shift.drop if result.shift else None,
         "drop_low": drop_low,
         "drop_high": drop_high,
+        **{name: getattr(result.retrieval, name, None) for name in RETRIEVAL},
     }
 
 

@@ -146,6 +146,20 @@ class Trial(Record):
     error: str | None = None
 
 
+class Retrieval(Record):
+    """What came of ranking training images for each test image: means over draws and test images.
+
+    Attributes:
+        recall_at_1: Share of test images whose nearest training image is of their class; likewise among 5 and 10.
+        mean_average_precision: Over the whole ranking; a test image whose class the draw lacks counts as 0.
+    """
+
+    recall_at_1: UnitScore
+    recall_at_5: UnitScore
+    recall_at_10: UnitScore
+    mean_average_precision: UnitScore
+
+
 class Shift(Record):
     """What a result on the test part of another data set says beside its score there.
 
@@ -188,6 +202,7 @@ class Result(Record):
         ci95_covers: What varies in the interval: with one draw and one training, test images only.
         calibration: Of a logistic probe's probabilities; left out where predictions hold none.
         scaled_calibration: The same after temperature scaling, fitted on the validation images.
+        retrieval: Of a run that ranked training images.
         predictions: Name and sha256 of the .npz with test_ids, y_true and y_pred (trials, n_test), and the measures
             that the kind has (``results/predictions.py``).
     """
@@ -225,6 +240,7 @@ class Result(Record):
     ci95_covers: Literal["draws and test images", "training seeds and test images", "test images only"] | None
     calibration: Calibration | None = Field(default=None, exclude_if=lambda value: value is None)
     scaled_calibration: Calibration | None = Field(default=None, exclude_if=lambda value: value is None)
+    retrieval: Retrieval | None = Field(default=None, exclude_if=lambda value: value is None)
     predictions: dict[str, str] | None
     environment: dict[str, Any]
     timings: dict[str, float]

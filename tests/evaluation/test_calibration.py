@@ -154,7 +154,6 @@ def test_what_was_tampered_with_is_refused(make: Make, task: Task, tmp_path: Pat
         (result, with_measures(p_true=at("p_true", wrong, np.nan)), "are no probabilities of a true"),
         (result, with_measures(p_squared=at("p_squared", wrong, 2.0)), "is no sum of squares"),
         (result, with_measures(p_predicted=measures["p_predicted"] * 1.01), "p_"),
-        (result, with_measures(first_hit=measures["p_true"]), "do not belong to a result of kind probe"),
         (result.model_copy(update={"kind": "knn"}), stored, "do not belong to a result of kind knn"),
         (
             result.model_copy(

@@ -356,6 +356,7 @@ def test_backends_agree_on_predictions(
 ) -> None:
     """Where both reach the optimum: at weaker regularisation than this the reference stops short."""
     base = task(make(), shots)
+    assert base.protocol.grid
     grid = base.protocol.grid.model_copy(update={"stop": 2.0, "num": 13, "widen": 0.0})
     protocol = base.protocol.model_copy(update={"grid": grid})
     ours, theirs = (

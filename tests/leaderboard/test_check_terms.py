@@ -49,6 +49,9 @@ def bases(shipped: Registry) -> dict[str, Values]:
     for trial in steps["trials"]:
         trial |= {"chosen": {"weight_decay": 1.0, "learning_rate": 0.1}, "tried": [1e-6, 1e6], "on_edge": False}
         trial |= {"gap": None, "converged": None}
+    untrained_choice: Values = {
+        **{"selection": "fixed", "chosen": {}, "tried": None, "on_edge": None, "validation_score": None},
+    }
     untrained: Values = {
         **{"draw_seed": None, "draw_digest": fingerprint({"train": [], "validation": []}), "train": 0, "validation": 0},
         **{"selection": "fixed", "chosen": {}, "on_edge": None, "validation_loss": None, "validation_score": None},
@@ -60,9 +63,15 @@ def bases(shipped: Registry) -> dict[str, Values]:
         **{"checkpoint": default["checkpoint"] | {"layer": "projected"}, "timings": {"total_s": 1.0}},
         **{"feature_key": {"test": default["feature_key"]["test"]}, "short_classes": []},
     }
+    knn = _shipped("knn-knn-5-*.json")
+    retrieval = copy.deepcopy(knn) | {
+        **{"kind": "retrieval", "protocol": "retrieval", "selection": "fixed"},
+        **{"protocol_version": shipped.protocol("retrieval").version},
+        "trials": [trial | untrained_choice | {"validation": 0, "left_out": []} for trial in knn["trials"]],
+    }
     return {
         **{"probe": default, "early": early, "steps": steps, "zeroshot": zeroshot},
-        **{"knn": _shipped("knn-knn-5-*.json"), "ridge": _shipped("ridge-ridge-5-*.json")},
+        **{"knn": knn, "retrieval": retrieval, "ridge": _shipped("ridge-ridge-5-*.json")},
         **{"finetune": _shipped("finetune-quick-5-*.json")},
     }
 
@@ -71,7 +80,7 @@ def faults(values: Values, registry: Registry) -> list[str]:
     return list(check_rules(Result.model_validate(values), registry, registry.checkpoint(MODEL)))
 
 
-@pytest.mark.parametrize("kind", ["probe", "early", "steps", "zeroshot", "knn", "ridge", "finetune"])
+@pytest.mark.parametrize("kind", ["probe", "early", "steps", "zeroshot", "knn", "retrieval", "ridge", "finetune"])
 def test_an_honest_result_of_each_kind_passes(kind: str, bases: dict[str, Values], shipped: Registry) -> None:
     assert faults(bases[kind], shipped) == []
 
@@ -257,13 +266,20 @@ CHOICES: dict[str, tuple[str, Change, str]] = {
     "a choice of zero-shot": (
         "zeroshot",
         lambda values: values["trials"][0].update(chosen={"template": 3.0}),
-        "something was chosen, where zero-shot has nothing to choose",
+        "something was chosen, where protocol zeroshot has nothing to choose",
     ),
     "validation of zero-shot": (
         "zeroshot",
         lambda values: values["trials"][0].update(validation_score=0.9),
-        "something was chosen, where zero-shot has nothing to choose",
+        "something was chosen, where protocol zeroshot has nothing to choose",
     ),
+    "a choice of retrieval": (
+        "retrieval",
+        trial(chosen={"k": 3.0}),
+        "something was chosen, where protocol retrieval has nothing to choose",
+    ),
+    "validation of retrieval": ("retrieval", trial(selection="validation"), "retrieval selects on fixed"),
+    "an optimum of retrieval": ("retrieval", trial(converged=True), "a procedure that has no optimum to reach"),
     "training seeds at leisure": (
         "finetune",
         lambda values: values.update(shots="full", trials=[one | {"draw_seed": None} for one in values["trials"]]),

@@ -19,7 +19,9 @@ def cell(registry: Registry, protocol: str = "default", **changes: Any) -> Cell:
     return Cell(**{"protocol": spec, "backend": spec.backends[0], **facts, **changes})
 
 
-@pytest.mark.parametrize("protocol", ["default", "dinov2_logreg", "elevater", "mieb", "knn", "clip_benchmark"])
+@pytest.mark.parametrize(
+    "protocol", ["default", "dinov2_logreg", "elevater", "mieb", "knn", "retrieval", "clip_benchmark"]
+)
 @pytest.mark.parametrize("shots", [2, 8, "full"])
 @pytest.mark.parametrize("val", [0, 9])
 def test_rows_are_those_of_a_real_draw(protocol: str, shots: Any, val: int, shipped: Registry) -> None:
@@ -44,7 +46,9 @@ def test_every_kind_of_work_has_a_price_on_every_machine() -> None:
         assert set(machine(name).seconds) == {*model.KINDS} - ({"copied"} if name == "cpu" else set())
 
 
-@pytest.mark.parametrize("protocol", ["default", "ridge", "knn", "mieb", "clip_lbfgs", "clip_benchmark", "elevater"])
+@pytest.mark.parametrize(
+    "protocol", ["default", "ridge", "knn", "retrieval", "mieb", "clip_lbfgs", "clip_benchmark", "elevater"]
+)
 def test_more_rows_classes_and_features_cost_more(protocol: str, shipped: Registry) -> None:
     base = cell(shipped, protocol, images=(400,) * 20, width=256)
     told = cost(base, machine("cpu"))

@@ -31,7 +31,9 @@ def chosen(shipped: Registry, protocol: str) -> tuple[Selected, Any]:
     return one, one.probe.predict(one.preparation(test.matrix))
 
 
-@pytest.mark.parametrize("protocol", ["default", "ridge", "knn", "big_vision_lsr", "clip_benchmark", "elevater"])
+@pytest.mark.parametrize(
+    "protocol", ["default", "ridge", "knn", "retrieval", "big_vision_lsr", "clip_benchmark", "elevater"]
+)
 def test_a_protocol_chooses_and_predicts_on_a_gpu_as_on_the_cpu(
     protocol: str, shipped: Registry, fake_cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
 ) -> None:

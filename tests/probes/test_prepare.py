@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.preprocessing import Normalizer, StandardScaler
 
-from probebench.probes.prepare import Joined, Preparation, PreparedRows
+from probebench.probes.prepare import Joined, Picked, Preparation, PreparedRows
 from probebench.registry import ProtocolSpec, Registry
 
 ROWS = np.random.default_rng(0).normal(size=(40, 6)) * 3 + 20
@@ -48,3 +48,6 @@ def test_rows_are_prepared_as_they_are_read_and_joined() -> None:
     joined = Joined(ROWS[:10], ROWS[10:])
     assert joined.shape == (40, 6)
     assert np.array_equal(joined.read(np.array([12, 3, 39, 0])), ROWS[[12, 3, 39, 0]])
+    picked = Picked(joined, np.array([1, 9, 10, 38]))
+    assert picked.shape == (4, 6)
+    assert np.array_equal(picked.read(np.array([2, 0])), ROWS[[10, 1]])

@@ -131,7 +131,7 @@ def test_a_choice_on_the_edge_widens_the_grid(shipped: Registry, peak: float, ex
     assert chosen.chosen["C"] == pytest.approx(expected)
     assert chosen.on_edge == (peak != 1e2)
     assert len(backend.asked) == len(set(backend.asked)), "nothing is fitted twice"
-    assert chosen.tried[1] / chosen.tried[0] <= 1e12 * (1 + 1e-9)
+    assert chosen.tried is not None and chosen.tried[1] / chosen.tried[0] <= 1e12 * (1 + 1e-9)
     if peak == 1e6:
         assert list(chosen.tried) == pytest.approx([1e-4, 10**6.5])
 

@@ -27,7 +27,7 @@ SPECS = Registry.load(environ={}).protocols
 def test_the_protocols_that_there_are() -> None:
     assert set(SPECS) == {
         "big_vision_lsr", "clip_benchmark", "clip_lbfgs", "default", "default_1se", "dinov2_logreg", "elevater", "knn",
-        "mieb", "ridge",
+        "mieb", "retrieval", "ridge",
     }  # fmt: skip
 
 
@@ -68,7 +68,7 @@ def test_what_the_published_procedures_do() -> None:
     elevater, solver = SPECS["elevater"], SPECS["elevater"].solver
     assert elevater.few_shot.share == elevater.full.share == 0.2 and elevater.full.method == "holdout"
     assert (solver.name, solver.batch_size, solver.batch_norm) == ("sgd", 64, True)
-    assert (solver.epoch, solver.start, elevater.grid.ties) == ("best", "text", "first")
+    assert elevater.grid and (solver.epoch, solver.start, elevater.grid.ties) == ("best", "text", "first")
     assert elevater.shots == (5, 20, 50, "full") and not elevater.standardize and SPECS["default"].scale == "rms"
     assert SPECS["knn"].temperature == 0.07
     lsr = SPECS["big_vision_lsr"]
@@ -147,6 +147,13 @@ def test_fields_that_came_later_rename_no_result() -> None:
         ("knn", "values = [10.0, 20.0, 100.0, 200.0]", "start = 0.0\nstop = 1.0\nnum = 2", "k needs values"),
         ("knn", "fallback = 20.0", "fallback = 2.5", "whole numbers"),
         ("knn", 'name = "exact"', 'name = "lbfgs"\nmax_iter = 3', 'takes solver "exact"'),
+        ("knn", "fallback = 20.0", "", "knn needs a grid and a fallback"),
+        ("mieb", "value = 1.0", "", 'method "fixed" takes value'),
+        ("retrieval", '[few_shot]\nmethod = "fixed"', '[few_shot]\nmethod = "fixed"\nvalue = 1.0', "nothing to choose"),
+        ("retrieval", "refit = false", "refit = false\nfallback = 1.0", "nothing to choose"),
+        ("retrieval", "[few_shot]", '[grid]\nparameter = "k"\nvalues = [1.0]\n[few_shot]', "nothing to choose"),
+        ("retrieval", '[full]\nmethod = "fixed"', '[full]\nmethod = "holdout"\nshare = 0.2', "nothing to choose"),
+        ("retrieval", 'normalize = "l2"', 'normalize = "none"', "retrieval goes by cosine"),
     ],
 )  # fmt: skip
 def test_each_fault_is_named(tmp_path: Path, name: str, before: str, after: str, said: str) -> None:
@@ -171,7 +178,7 @@ def test_the_table_of_probes_names_what_there_is() -> None:
 
 
 def test_what_is_in_no_table_is_refused_by_name() -> None:
-    with pytest.raises(ValidationError, match="'svm' is not one of logistic, ridge, knn"):
+    with pytest.raises(ValidationError, match="'svm' is not one of logistic, ridge, knn, retrieval"):
         ProtocolSpec.model_validate(SPECS["default"].model_dump() | {"probe": "svm"})
-    with pytest.raises(ValidationError, match="'svm' is not one of probe, ridge, knn, zeroshot, finetune"):
+    with pytest.raises(ValidationError, match="'svm' is not one of probe, ridge, knn, retrieval, zeroshot, finetune"):
         result(kind="svm")
