@@ -111,7 +111,7 @@ def blocks(features: Any) -> Iterator[tuple[slice, Matrix]]:
 # Of each row: the log-loss in nats, NaN where a probe has none, and whether the label is hit, NaN where it diverged.
 Judged = tuple[Matrix, Matrix]
 # A label for each row, and what there is to say of each beside it, by name (results.predictions.MEASURES).
-Measured = tuple[Labels, dict[str, Matrix]]
+Measured = tuple[Labels, dict[str, npt.NDArray[Any]]]
 
 
 class Probe(Protocol):

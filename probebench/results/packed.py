@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,8 +34,6 @@ from probebench.files import write_whole
 from probebench.outside import JSON_VALUES
 from probebench.results.archive import opened_archive, read_measures, read_packed
 from probebench.results.predictions import MEASURES, Measure, Predictions
-
-ScalarT = TypeVar("ScalarT", bound=np.generic)
 
 SUFFIX = ".zip"
 _MEMBERS = ("results.jsonl", "test_ids.json", "y_true.npy", "y_pred.npy")
@@ -154,7 +152,7 @@ def _measures(archive: zipfile.ZipFile, counts: Mapping[str, int], labels: Label
     return found
 
 
-def _back(columns: npt.NDArray[ScalarT], labels: Labels) -> npt.NDArray[ScalarT]:
+def _back(columns: npt.NDArray[Any], labels: Labels) -> npt.NDArray[Any]:
     """Returns columns (images, trials) in the images' own order."""
     found = np.empty_like(columns)
     found[_order(labels)] = columns

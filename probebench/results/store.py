@@ -32,14 +32,14 @@ def write_predictions(path: Path, predictions: Predictions) -> dict[str, str]:
     """Writes the predictions of the run whose JSON is ``path``, and returns their name and sha256."""
     target = path.with_suffix(".npz")
     buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        test_ids=np.array(predictions.test_ids),
-        y_true=predictions.y_true,
-        y_pred=predictions.y_pred,
+    arrays: dict[str, Any] = {
+        "test_ids": np.array(predictions.test_ids),
+        "y_true": predictions.y_true,
+        "y_pred": predictions.y_pred,
         **predictions.measures,
         **own_arrays(predictions),
-    )
+    }
+    np.savez_compressed(buffer, **arrays)
     write_whole(target, buffer.getvalue())
     return {"file": target.name, "sha256": file_sha256(target)}
 

@@ -55,7 +55,7 @@ def test_probabilities_are_scikit_learns_own(make: Make, task: Task, tmp_path: P
         held_out = fitted.decision_function(rows[draw.validation] / divisor)
 
         def loss(temperature: float, scores: Any = held_out, truths: Any = labels[draw.validation]) -> float:
-            return log_loss(truths, softmax(scores / temperature, axis=1))
+            return float(log_loss(truths, softmax(scores / temperature, axis=1)))
 
         # Where all of so few are right, every small temperature fits: no other fits better.
         best = minimize_scalar(lambda value: loss(np.exp(value)), bounds=(-3, 3), method="bounded")

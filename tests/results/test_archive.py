@@ -176,7 +176,7 @@ def test_what_is_as_expected_is_read(tmp_path: Path) -> None:
         assert own is None and not measures and read_arrays(path)[0][2].shape == (2, 4)
         path.write_bytes(archive(compression, p_true=npy((2, 4), "<f4", 32)))
         assert {name: (values.shape, values.dtype) for name, values in read_arrays(path)[1].items()} == {
-            "p_true": ((2, 4), np.float32)
+            "p_true": ((2, 4), np.dtype(np.float32))
         }
 
 

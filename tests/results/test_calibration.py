@@ -36,7 +36,7 @@ def test_log_loss_and_brier_score_are_scikit_learns(classes: int) -> None:
 
 
 def test_what_a_probe_holds_for_impossible_has_a_finite_loss() -> None:
-    measures = {name: np.float32([[0.0, 1.0]]) for name in PROBABILITIES}
+    measures = {name: np.array([[0.0, 1.0]], dtype=np.float32) for name in PROBABILITIES}
     found = calibration(Predictions(("a", "b"), np.array([0, 1]), np.array([[1, 1]]), measures), PROBABILITIES)
     assert found is not None and found.log_loss == pytest.approx(-np.log(np.finfo(np.float32).tiny) / 2)
     assert calibration(Predictions(("a",), np.array([0]), np.array([[0]])), PROBABILITIES) is None
