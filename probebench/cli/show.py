@@ -73,7 +73,7 @@ def _list(held: Results, found: "list[Result]", as_json: bool) -> None:
     from probebench.results.cells import dataset_text
 
     ids = {id(one): result_id(path) for path, one in zip(held.paths, held, strict=True)}
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "id": ids[id(one)],
             "model": one.model,
