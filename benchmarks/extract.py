@@ -8,6 +8,7 @@ the weights loaded and the network compiled before.
 import argparse
 import json
 import multiprocessing
+import os
 import resource
 import statistics
 import subprocess
@@ -21,6 +22,7 @@ import numpy as np
 import photos
 import torch
 
+import probebench as pb
 from probebench.backbones.base import Backbone
 from probebench.backbones.builders import build_backbone
 from probebench.backbones.preprocess import Normalise, Pixels
@@ -169,6 +171,30 @@ def decode_limits(folder: Path, rounds: int) -> None:
         f"test_resnet 32 px: end to end {statistics.median(rates):.0f} images/s, decoding alone "
         f"{statistics.median(limits):.0f}: {statistics.median(ratios):.3f} (forward alone {bare:.0f}/s on the same "
         f"cores, so at most {bound:.3f})"
+    )
+
+
+def predictions(folder: Path, rounds: int) -> None:
+    """EfficientNet-Lite0 at 224 px on 1,000 photos: a saved probe's predictions over extraction, end to end."""
+    place, model = photos.make(folder / "photos-1000-500x375", 1000, (500, 375)), "efficientnet_lite0_in1k"
+    rates, ratios = [], []
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory(dir=folder) as empty:
+            os.environ["PROBEBENCH_HOME"] = empty
+            watch = Stopwatch()
+            features = pb.extract(model, place, device="cpu", progress=watch)
+            images = sum(len(features[name].y) for name in features.paths)
+            rate = images / watch.seconds
+            pb.evaluate(features, shots="full", save_probes=Path(empty) / "probes", out=Path(empty) / "results")
+            (saved,) = (Path(empty) / "probes").rglob("*.safetensors")
+            watch = Stopwatch()
+            predicted = pb.Probe.load(saved).predict(place, device="cpu", progress=watch)
+            assert len(predicted) == images
+            rates.append(images / watch.seconds)
+            ratios.append(rates[-1] / rate)
+            print(f"  predict {rates[-1]:.1f}/s, extract {rate:.1f}/s", flush=True)
+    print(
+        f"Lite0 224 px: predict {statistics.median(rates):.1f} images/s, {statistics.median(ratios):.3f} of extraction"
     )
 
 
@@ -321,7 +347,7 @@ def main() -> None:
     """Runs one part."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "part", choices=["forward", "decode", "memory", "peak", "resize", "clip_benchmark", "thingsvision"]
+        "part", choices=["forward", "decode", "predict", "memory", "peak", "resize", "clip_benchmark", "thingsvision"]
     )
     parser.add_argument("--dir", type=Path, default=Path(tempfile.gettempdir()) / "probebench-benchmark")
     parser.add_argument("--rounds", type=int, default=5)
@@ -336,6 +362,8 @@ def main() -> None:
             forward_limits(given.dir, given.rounds)
         case "decode":
             decode_limits(given.dir, given.rounds)
+        case "predict":
+            predictions(given.dir, given.rounds)
         case "memory":
             memory(given.dir)
         case "resize":

@@ -194,7 +194,7 @@ class Probe:
         names, done, failed = self.class_names, list[Prediction](), list[str]()
         with watched(progress, "images") as told:
             start = 0
-            for block in features_of(backbone, found, len(found), options, told):
+            for block in features_of(backbone, found, found.ids, options, told):
                 scores = self._saved.scores(block.rows)
                 best = np.argsort(-scores, axis=1, kind="stable")[:, :top]
                 for place, order in enumerate(best.tolist()):

@@ -21,15 +21,14 @@ from probebench.cache.writer import FeatureWriter, Provenance, discard_leftovers
 from probebench.datasets.base import Dataset
 from probebench.datasets.check import check_images
 from probebench.engine import Ray
-from probebench.errors import DatasetError, FeatureError, ProbebenchWarning
+from probebench.errors import ProbebenchWarning
 from probebench.extraction.clock import Clock
-from probebench.extraction.decode import LEAVE_OUT, OutOfReach
-from probebench.extraction.forward import first_unusable
+from probebench.extraction.decode import LEAVE_OUT
 from probebench.extraction.jobs import Extracted, Job, jobs_for
 from probebench.extraction.options import ExtractionOptions
 from probebench.extraction.shards import RayExecutor
 from probebench.extraction.space import require_space
-from probebench.extraction.stream import Block, Executor, LocalExecutor
+from probebench.extraction.stream import Block, Executor, LocalExecutor, check_block
 from probebench.fingerprint import canonical_json
 from probebench.progress import Progress, Silent
 from probebench.registry.layers import packed, unpacked
@@ -193,17 +192,10 @@ class _Run:
 
     def _check(self, block: Block, job: Job, position: int) -> None:
         """Refuses what must not be cached: features that are not finite, and images that were not read if so asked."""
-        for line in block.failed.values():
-            if self._options.on_error == "stop" or isinstance(line, OutOfReach):
-                raise DatasetError(line)
+        names = job.split.ids
+        check_block(block, self._options, job.model, names[position : position + len(block.rows)])
         for row, why in block.failed.items():
-            self._progress.note(f"{job.split.ids[position + row]} is left out: {why}")
-        if (wrong := first_unusable(block.rows)) is not None:
-            hint = "" if job.key.dtype == "fp32" else "; try --dtype fp32"
-            raise FeatureError(
-                f"{job.model} gave NaN or infinite features for image {job.split.ids[position + wrong]}: "
-                f"its weights or its preprocessing may be wrong{hint}"
-            )
+            self._progress.note(f"{names[position + row]} is left out: {why}")
 
 
 def _layers(job: Job, settings: Settings) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """From a split's images to blocks of features, in this process: decoding ahead, the network, batch after batch."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -12,10 +12,10 @@ from probebench.arrays import Features
 from probebench.backbones.base import Backbone
 from probebench.cache.header import Settings
 from probebench.datasets.base import Images
-from probebench.errors import CacheError, one_line
+from probebench.errors import CacheError, DatasetError, FeatureError, one_line
 from probebench.extraction.clock import Clock
-from probebench.extraction.decode import PixelBatch, decoded
-from probebench.extraction.forward import Forward, ready
+from probebench.extraction.decode import LEAVE_OUT, OutOfReach, PixelBatch, decoded
+from probebench.extraction.forward import Forward, first_unusable, ready
 from probebench.extraction.options import ExtractionOptions
 
 
@@ -34,6 +34,32 @@ class Block:
     failed: dict[int, str] = field(default_factory=dict)
     batch_size: int = 0
     deep: int = 0
+
+
+def check_block(block: Block, options: ExtractionOptions, model: str, ids: Sequence[str]) -> None:
+    """Refuses features that must not be used.
+
+    Args:
+        block: The features.
+        options: Whether images that cannot be read are left out.
+        model: Id of the checkpoint.
+        ids: Names of its images.
+
+    Raises:
+        DatasetError: An image could not be read, and is not to be left out, or was out of reach.
+        FeatureError: Features are not finite.
+    """
+    for line in block.failed.values():
+        if isinstance(line, OutOfReach):
+            raise DatasetError(line)
+        if options.on_error == "stop":
+            raise DatasetError(f"{line} ({LEAVE_OUT})")
+    if (wrong := first_unusable(block.rows)) is not None:
+        hint = "" if options.dtype == "fp32" else "; try --dtype fp32"
+        raise FeatureError(
+            f"{model} gave NaN or infinite features for image {ids[wrong]}: its weights or its preprocessing may be "
+            f"wrong{hint}"
+        )
 
 
 class Executor(Protocol):

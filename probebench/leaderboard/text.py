@@ -2,7 +2,7 @@
 
 import unicodedata
 
-from probebench.results.cells import size_text
+from probebench.results.cells import MANY, size_text, source_samples
 from probebench.results.schema import CheckpointFacts
 
 LONGEST = 1000
@@ -27,7 +27,14 @@ def web_link(text: str) -> str | None:
 
 
 def sources_text(facts: CheckpointFacts) -> str:
-    """Returns the pre-training sources with their sizes, such as "LAION-2B-en" or "ImageNet-1k (1.28M)"."""
+    """Returns the pre-training sources with their sizes, such as "LAION-2B-en" or "ImageNet-1k (1.28M)".
+
+    Of a mixture of many, sizes would fill the line: they are told together.
+    """
+    whole = source_samples(facts)
+    if len(facts.sources) > MANY:
+        size = "" if whole is None else f", {size_text(whole)} in all"
+        return f"{len(facts.sources)} sources mixed{size}: {', '.join(sorted(source.name for source in facts.sources))}"
     parts = [
         source.name if source.samples == "unknown" else f"{source.name} ({size_text(source.samples)})"
         for source in facts.sources

@@ -17,7 +17,7 @@ from probebench.results.schema import CheckpointFacts, Result
 from probebench.results.scores import COUNTED_DRAWS, counted_trials, has_score, score_of
 
 # Sources of a mixture that are named one by one.
-_NAMED = 3
+MANY = 3
 # Of results that differ in their solver alone, the first of these counts: ours is certified to be at the optimum.
 BACKENDS = ("torch", "sklearn", "cuml")
 
@@ -271,7 +271,7 @@ def source_name(facts: CheckpointFacts) -> str:
     A mixture of many is told by their number, and by a digest from others of as many.
     """
     names = sorted(source.name for source in facts.sources)
-    if len(names) > _NAMED:
+    if len(names) > MANY:
         return f"mixture of {len(names)} sources ({fingerprint(names)[:6]})"
     return " + ".join(names) or "none"
 

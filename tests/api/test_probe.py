@@ -157,7 +157,7 @@ def test_a_module_of_a_session_gives_its_own_features(tmp_path: Path, monkeypatc
 
 
 def test_what_cannot_be_kept_is_said_before_anything_is_fitted(features: pb.Features, tmp_path: Path) -> None:
-    with pytest.raises(pb.UsageError, match="nearest-neighbour"):
+    with pytest.raises(pb.UsageError, match="training images"):
         pb.evaluate(features, shots=1, protocol=["default", "knn"], save_probes="probes")
     with pytest.raises(pb.UsageError, match="dry run"):
         pb.evaluate(features, shots=1, dry_run=True, save_probes="probes")

@@ -1,6 +1,7 @@
 import pytest
 
 from probebench.leaderboard.text import plain, sources_text, web_link
+from probebench.results.cells import size_text
 from probebench.results.schema import CheckpointFacts
 from tests.results.make import checkpoint
 
@@ -58,3 +59,6 @@ def test_sizes_are_short(samples: int | str, text: str) -> None:
     facts = CheckpointFacts.model_validate(checkpoint(sources=[{"name": "A", "samples": samples}]))
     assert sources_text(facts) == text
     assert sources_text(CheckpointFacts.model_validate(checkpoint(method="none", sources=[]))) == "none"
+    mixed = CheckpointFacts.model_validate(checkpoint(sources=[{"name": name, "samples": samples} for name in "DBCA"]))
+    size = "" if samples == "unknown" else f", {size_text(4 * int(samples))} in all"
+    assert sources_text(mixed) == f"4 sources mixed{size}: A, B, C, D"

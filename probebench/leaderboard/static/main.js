@@ -283,6 +283,7 @@
     element("cards").hidden = !list;
     element("results").classList.toggle("away", list);
     element("as-table").hidden = !small.matches;
+    element("choose-columns").hidden = list;
     element("as-table").textContent = list ? "Show as a table" : "Show as a list";
     if (list) PB.cards.draw(state, PB.table.shown());
   }
