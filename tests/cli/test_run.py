@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from probebench.cache.store import stored_files
+from probebench.errors import DatasetError
 from probebench.registry import Registry
 from tests.cli.test_finetune import RECIPE
 from tests.conftest import Ran, make_images, write_entry
@@ -290,9 +291,22 @@ def sources(run: Run, home: Path) -> None:
 
 
 @pytest.mark.usefixtures("sources")
+def test_a_source_of_a_package_is_fetched_where_it_is_not_here(run: Run, tmp_path: Path, images: list[str]) -> None:
+    table = {"recipes": ["few_clip"], "sources": ["lost"], "samples": 4}
+    whole = write(tmp_path / "made.toml", models=None, datasets=images[:1], shots=[1], pretrain=[table])
+    done = run("run", whole, "--study", "s", "--site", "p")
+    assert done.code == 0 and "1 checkpoint made" in done.out, done.err
+    assert run("sources", "prepare", "lost").code == 0
+
+
+@pytest.mark.usefixtures("sources")
 def test_checkpoints_are_made_first_and_what_cannot_be_made_stops_nothing(
-    run: Run, tmp_path: Path, own: Path, images: list[str]
+    run: Run, tmp_path: Path, own: Path, images: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def nothing_to_be_had(spec: Any, root: Path) -> None:
+        raise DatasetError(f"packages of {spec.id} cannot be had")
+
+    monkeypatch.setattr("probebench.datasets.captioned.prepare.prepare_source", nothing_to_be_had)
     tables: list[dict[str, Any]] = [
         {"recipes": "few_*", "sources": ["drawn"], "samples": [4, 99], "label_noise": [0, 0.5]},
         {"recipes": ["few_clip"], "sources": ["lost"], "samples": 4, "runs": 7},
@@ -306,7 +320,11 @@ def test_checkpoints_are_made_first_and_what_cannot_be_made_stops_nothing(
     done = run("run", whole, "--study", "s", "--site", "p")
     assert done.code == 1 and "3 checkpoints made" in done.out, done.err
     told = [line for line in done.err.splitlines() if line.startswith("error: ")]
-    assert len(told) == 4 and sum("ask for at most so many" in line for line in told) == 3
+    assert (
+        len(told) == 5
+        and "packages of lost cannot be had" in told[0]
+        and sum("ask for at most so many" in line for line in told) == 3
+    )
     assert any("few_clip-lost-4-run7: source lost is not on this machine" in line for line in told)
     names = {path.stem for path in (own / "checkpoints").glob("few_*.toml")}
     assert names == {"few_clip-drawn-4-run0", "few_clip-drawn-4-noise0.5-run0", "few_simclr-drawn-4-run0"}

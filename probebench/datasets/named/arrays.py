@@ -63,7 +63,7 @@ def _fetch_fashion_mnist(layout: Layout) -> None:
         from_torchvision("FashionMNIST")(layout)
 
 
-@loader("fashion_mnist", fetch=_fetch_fashion_mnist)
+@loader("fashion_mnist", fetch=_fetch_fashion_mnist, packaged=True)
 def fashion_mnist(layout: Layout) -> SplitsByName:
     """Opens Fashion-MNIST, unpacked, packed, or where Debian's package has it."""
     raw = layout.place / "FashionMNIST" / "raw"

@@ -23,7 +23,7 @@ def _draw(layout: Layout) -> None:
     draw(_drawn(layout), layout.place, layout.place.parent, splits=True)
 
 
-@loader("drawn", fetch=_draw)
+@loader("drawn", fetch=_draw, packaged=True)
 def drawn(layout: Layout) -> SplitsByName:
     """Opens a set that was drawn; all drawings of a series are in one split."""
     rows = read_table(layout.place)

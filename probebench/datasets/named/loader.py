@@ -23,21 +23,24 @@ class Loader:
     Attributes:
         open: Opens the splits in the set's folder.
         fetch: Downloads the set; None where that is left to the entry's archives, or to the user's own hands.
+        packaged: Whether it comes from packages of npm or Debian, which an experiment fetches by itself.
     """
 
     open: Callable[[Layout], SplitsByName]
     fetch: Fetch | None
+    packaged: bool = False
 
 
 _LOADERS: dict[str, Loader] = {}
 
 
-def loader(name: str, fetch: Fetch | None = None) -> Callable[[Open], Open]:
+def loader(name: str, fetch: Fetch | None = None, *, packaged: bool = False) -> Callable[[Open], Open]:
     """Registers what it decorates as the loader that entries call ``name``.
 
     Args:
         name: What the entries say as ``loader``.
         fetch: Downloads the set without an account, beside the archives that the entry names.
+        packaged: Whether it comes from packages of npm or Debian.
 
     Raises:
         RegistryError: Another loader has this name.
@@ -46,7 +49,7 @@ def loader(name: str, fetch: Fetch | None = None) -> Callable[[Open], Open]:
     def register(opens: Open) -> Open:
         if name in _LOADERS:
             raise RegistryError(f"two loaders of data sets are called {name!r}; rename one")
-        _LOADERS[name] = Loader(opens, fetch)
+        _LOADERS[name] = Loader(opens, fetch, packaged)
         return opens
 
     return register
