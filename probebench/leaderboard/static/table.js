@@ -226,13 +226,15 @@ PB.table = (() => {
     const sort = state.sort && { column: state.sort.field, dir: state.sort.dir };
     const shown = visibleColumns(state);
     grid = new Tabulator("#table", {
-      data: rows, index: "number", columns: grouped(shown, state), maxHeight: "78vh", rowHeight: rowHeight(rows), renderVerticalBuffer: 230, layout: "fitData", columnHeaderVertAlign: "middle", headerSortClickElement: "header",
+      data: rows, index: "number", columns: grouped(shown, state), maxHeight: "78vh", rowHeight: rowHeight(rows), renderVerticalBuffer: 80, layout: "fitData", columnHeaderVertAlign: "middle", headerSortClickElement: "header",
       initialSort: sort && shown.some((one) => one.field === sort.column) ? [sort] : [],
       placeholder: () => make("p", {}, "No checkpoint passes the filters."),
       rowFormatter: (row) => row.getElement().classList.toggle("unranked", row.getData().rank === null || row.getData().reported),
     });
     const root = document.getElementById("table");
     grid.on("tableBuilt", () => {
+      // Tabulator draws 20 rows at least, which of tall ones is twice what is seen: a sort would take twice as long.
+      grid.rowManager.renderer.vDomWindowMinTotalRows = 11;
       grid.setFilter(PB.passes(state));
       headers();
       roles(root, rows.length);
