@@ -13,8 +13,8 @@ from probebench.registry.architectures import canonical_architecture
 from probebench.registry.probes import OF_KIND
 from probebench.registry.recipe_uri import SCHEME, RecipeUri
 from probebench.registry.schema import CheckpointSpec
-from probebench.results.cells import in_order, source_samples
-from probebench.results.schema import Result
+from probebench.results.cells import MANY, in_order, source_samples
+from probebench.results.schema import CheckpointFacts, Result
 
 
 @cache
@@ -22,6 +22,12 @@ def _parameters() -> dict[str, int]:
     """Parameters of shipped architectures by canonical name (``make docs``)."""
     counts: dict[str, int] = loads(Path(__file__).with_name("parameters.json").read_text())
     return counts
+
+
+def _title(said: CheckpointFacts) -> str:
+    """Returns a checkpoint's title; where it lists the sources of a mixture of many, their number stands for them."""
+    names = [source.name for source in said.sources]
+    return said.title.replace(" + ".join(names), f"{len(names)} sources") if len(names) > MANY else said.title
 
 
 def facts(result: Result, entries: Mapping[str, CheckpointSpec]) -> dict[str, Any]:
@@ -32,7 +38,7 @@ def facts(result: Result, entries: Mapping[str, CheckpointSpec]) -> dict[str, An
     said = result.checkpoint
     shown: dict[str, Any] = {
         "id": plain(result.model),
-        "title": plain(said.title),
+        "title": plain(_title(said)),
         "method": plain(said.method),
         "objective": plain(said.objective),
         "source": plain(sources_text(said)),

@@ -97,3 +97,12 @@ def test_weights_of_a_recipe_are_made_first(shipped: Registry, tmp_path: Path) -
     first, second, *_ = commands([result(model=entry.id)], entry)
     assert first == "probebench sources prepare emoji_noto,glyphs"
     assert second == "probebench pretrain --recipe mini_clip --source emoji_noto --source glyphs --samples 100 --run 3"
+
+
+def test_a_mixture_of_many_has_a_title_of_one_line() -> None:
+    names = ["a", "b", "c", "d"]
+    changed = checkpoint(
+        title="net, CLIP on a + b + c + d (12 images), run 0", sources=[{"name": one, "samples": 3} for one in names]
+    )
+    shown = facts(result(checkpoint=changed), {})
+    assert shown["title"] == "net, CLIP on 4 sources (12 images), run 0" and shown["sources"] == names

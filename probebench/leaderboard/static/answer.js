@@ -21,7 +21,7 @@ PB.answer = (() => {
     }));
     if (lines.length < 2) return figure("plot-first");
     const points = lines.flatMap((line) => line.points.map((one) => ({ ...one, look: line.look })));
-    const ends = apart(lines.map((line) => ({ ...line.points.at(-1), look: line.look })), points);
+    const ends = apart(lines.map((line) => ({ ...line.points.at(-1), look: line.look })), points, 12);
     const colour = (one) => one.look.colour;
     const runs = d3.max(points, (one) => one.count);
     const plot = base({ width: 600, height: 300, marginRight: 120, x: alongShots(found.shots), y: { label: "score (%)", grid: true, nice: true }, marks: [

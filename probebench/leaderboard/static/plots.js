@@ -114,10 +114,10 @@ PB.plots = (() => {
     const list = make("ol", { class: "key" }, ...[...named].map(([number]) => make("li", {}, mark(source(number)), make("bdi", {}, data.entrants[number].title))));
     figure("plot-shots", "Accuracy against shots", `${over(found.sets)} Bands: 95% intervals. Numbered: the first ${named.size}, in the colours of their sources.`, plot, list);
   }
-  /** Moves labels that would lie on one another apart: by a line of text, of the 18 that stand on a plot's height. */
-  function apart(points, all) {
+  /** Moves labels that would lie on one another apart: by a line of text, of so many that stand on the height of the points. */
+  function apart(points, all, stand = 18) {
     const [low, high] = d3.extent(all, (one) => one.mean);
-    const step = (high - low) / 17;
+    const step = (high - low) / (stand - 1);
     let before = -Infinity;
     return points.map((one) => ({ ...one, y: one.mean })).sort((a, b) => a.y - b.y).map((one) => { before = Math.max(one.y, before + step); return { ...one, y: before }; });
   }
