@@ -13,7 +13,7 @@ from probebench.registry.architectures import canonical_architecture
 from probebench.registry.probes import OF_KIND
 from probebench.registry.recipe_uri import SCHEME, RecipeUri
 from probebench.registry.schema import CheckpointSpec
-from probebench.results.cells import MANY, in_order, source_samples
+from probebench.results.cells import MANY, dataset_text, in_order, shots_text, source_samples
 from probebench.results.schema import CheckpointFacts, Result
 
 
@@ -70,6 +70,26 @@ def _agrees(entry: CheckpointSpec, result: Result) -> bool:
         stated.method,
         [(one.name, one.samples) for one in stated.sources],
     ) and f"{entry.architecture.library}/{entry.architecture.name}" == stated.architecture
+
+
+def further(results: Iterable[Result]) -> list[str]:
+    """Says in a line each what results tell beside a score: drops on another test part, and what retrieval found."""
+    lines = []
+    for one in results:
+        where = f"{dataset_text(one)}, {one.protocol}, {shots_text(one.shots)}"
+        if (shift := one.shift) is not None and shift.drop is not None and shift.own_mean is not None:
+            low, high = (100 * end for end in shift.drop_ci95 or (shift.drop, shift.drop))
+            lines.append(
+                f"{where}: a drop of {100 * shift.drop:.1f} points [{low:.1f}, {high:.1f}] from "
+                f"{100 * shift.own_mean:.1f} on {one.dataset}'s own test part."
+            )
+        if (found := one.retrieval) is not None:
+            recall = "/".join(
+                f"{100 * share:.1f}" for share in (found.recall_at_1, found.recall_at_5, found.recall_at_10)
+            )
+            precision = f"{100 * found.mean_average_precision:.1f}"
+            lines.append(f"{where}: recall at 1/5/10 {recall}, mean average precision {precision}.")
+    return lines
 
 
 def commands(results: Iterable[Result], entry: CheckpointSpec | None = None) -> list[str]:

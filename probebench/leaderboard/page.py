@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from probebench.leaderboard.board import answers
-from probebench.leaderboard.card import commands, facts
+from probebench.leaderboard.card import commands, facts, further
 from probebench.leaderboard.opening import opening, sizes_apart
 from probebench.leaderboard.pairs import first_pairs
 from probebench.leaderboard.ranking import (
@@ -246,7 +246,7 @@ def _entrant(key: str, mark: str, cells: Sequence[Cell], entries: Mapping[str, C
         "name": said["title"],
         # Several of one checkpoint, on other layers or in other arithmetic, tell themselves apart.
         "title": plain(said["title"] + mark),
-        "beside": [plain(line, 400) for line in beside(cells)],
+        "beside": [plain(line, 400) for line in (*beside(cells), *further(cell.result for cell in cells))],
         "commands": [plain(line, 4000) for line in commands(results, entries.get(results[0].model))],
     }
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from probebench.leaderboard.card import commands, facts
+from probebench.leaderboard.card import commands, facts, further
 from probebench.registry import Registry
 from probebench.registry.architectures import canonical_architecture
 from tests.conftest import make_entry
@@ -106,3 +106,25 @@ def test_a_mixture_of_many_has_a_title_of_one_line() -> None:
     )
     shown = facts(result(checkpoint=changed), {})
     assert shown["title"] == "net, CLIP on 4 sources (12 images), run 0" and shown["sources"] == names
+
+
+def test_a_card_tells_drops_and_retrieval() -> None:
+    ranks = {"recall_at_1": 0.5, "recall_at_5": 0.7, "recall_at_10": 0.75, "mean_average_precision": 0.321}
+    moved = {
+        "fingerprint": "1" * 64,
+        "n_own": 9,
+        "own_mean": 0.8,
+        "drop": 0.1,
+        "drop_ci95": (0.05, 0.15),
+    }
+    told = further(
+        [
+            result(),
+            result(kind="retrieval", mode="cosine", protocol="retrieval", shots="full", retrieval=ranks),
+            result(test_dataset="harder", shift=moved, mean=0.7),
+        ]
+    )
+    assert told == [
+        "digits, retrieval, full: recall at 1/5/10 50.0/70.0/75.0, mean average precision 32.1.",
+        "digits -> harder, default, 1 shot: a drop of 10.0 points [5.0, 15.0] from 80.0 on digits's own test part.",
+    ]
