@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from probebench.api.report import ResultsLike, read_results
-from probebench.api.session import Folders, Path_, open_registry
+from probebench.api.session import Folders, Path_, open_registry, warn
 from probebench.api.tables import Results
-from probebench.errors import ProbebenchError, ResultError, UsageError, one_line
+from probebench.errors import DatasetError, ProbebenchError, ResultError, UsageError, one_line
 from probebench.files import home, write_whole
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class Mistakes:
         one = self.result
         return f"{one.model} on {dataset_text(one)}: {one.protocol}, {shots_text(one.shots)}"
 
-    def _images(self) -> "tuple[Callable[[int], Image.Image] | None, str]":
+    def _images(self) -> "tuple[Callable[[int], Image.Image | None] | None, str]":
         """Returns what reads a test image, or why nothing does."""
         from probebench.datasets.open import open_dataset
 
@@ -183,7 +183,15 @@ class Mistakes:
         places = {name: place for place, name in enumerate(test.ids)}
         if dataset.fingerprint != fingerprint or not set(self.predictions.test_ids) <= set(places):
             return None, f"Without pictures: {dataset.id} on this machine holds other images than the result is of"
-        return lambda position: test.images.load(places[self.predictions.test_ids[position]]), ""
+
+        def load(position: int) -> "Image.Image | None":
+            try:
+                return test.images.load(places[self.predictions.test_ids[position]])
+            except DatasetError as error:
+                warn(f"{one_line(error)}: shown without its picture")
+                return None
+
+        return load, ""
 
 
 def mistakes(result: "str | Result", *, results: ResultsLike = "results", registry: Folders = ()) -> Mistakes:

@@ -20,7 +20,7 @@ def draw_gallery(
     *,
     title: str,
     sentence: str,
-    load: Callable[[int], Image.Image] | None,
+    load: Callable[[int], Image.Image | None] | None,
     why: str = "",
     draws: int = 1,
 ) -> str:
@@ -31,7 +31,8 @@ def draw_gallery(
         class_names: By label.
         title: What it is of.
         sentence: What the order means.
-        load: Reads the picture of a test image by its position; None where the images are not at hand.
+        load: Reads the picture of a test image by its position, None where it cannot; None where the images are not at
+            hand.
         why: What kept pictures away.
         draws: Of the result.
     """
@@ -47,13 +48,13 @@ def draw_gallery(
 
 
 def _tile(
-    one: WrongImage, class_names: Sequence[str], load: Callable[[int], Image.Image] | None, draws: int
+    one: WrongImage, class_names: Sequence[str], load: Callable[[int], Image.Image | None] | None, draws: int
 ) -> dict[str, Any]:
     image = load(one.position) if load else None
     wrong = round(one.wrong * draws)
     return {
         "picture": _address(image) if image else None,
-        "small": bool(image) and max(image.size) < _SMALL if image else False,
+        "small": image is not None and max(image.size) < _SMALL,
         "predicted": class_names[one.predicted],
         "true": class_names[one.true],
         "p_predicted": None if one.p_predicted is None else f"{one.p_predicted:.2f}",

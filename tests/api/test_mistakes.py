@@ -69,6 +69,21 @@ def test_a_gallery_has_the_images(results: pb.Results, run: Run, tmp_path: Path)
     assert "img src" not in (tmp_path / "bare.html").read_text()
 
 
+def test_an_image_that_cannot_be_read_is_shown_without_its_picture(
+    results: pb.Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from probebench.datasets.base import FileImages
+    from probebench.errors import DatasetError
+
+    def torn(self: FileImages, position: int) -> None:
+        raise DatasetError(f"image {position} cannot be read")
+
+    monkeypatch.setattr(FileImages, "load", torn)
+    with pytest.warns(pb.ProbebenchWarning, match="cannot be read: shown without its picture"):
+        page = pb.mistakes(results[0]).gallery("torn.html", limit=2).read_text()
+    assert "no image" in page and "<img" not in page
+
+
 def test_names_are_text_on_the_page(tmp_path: Path) -> None:
     from probebench.plots.gallery import draw_gallery
     from probebench.results.mistakes import WrongImage
