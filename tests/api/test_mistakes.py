@@ -6,15 +6,27 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import probebench as pb
 from probebench.api.mistakes import result_id
 from probebench.results.store import read_predictions
-from tests.api.making import folder
 from tests.conftest import Ran, write_entry
 
 Run = Callable[..., Ran]
+
+
+def _hard_to_tell_apart(place: Path) -> None:
+    rng = np.random.default_rng(0)
+    for split, each in (("train", 8), ("test", 12)):
+        for label, centre in enumerate((110, 120, 130)):
+            (place / split / f"class_{label}").mkdir(parents=True)
+            for number in range(each):
+                grey = rng.normal(centre, 60, (16, 16, 1)).clip(0, 255) + rng.normal(0, 8)
+                pixels = np.repeat(grey, 3, axis=2).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(place / split / f"class_{label}" / f"{number}.png")
 
 
 @pytest.fixture
@@ -22,7 +34,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pb.Results:
     write_entry(tmp_path / "own")
     monkeypatch.setenv("PROBEBENCH_REGISTRY", str(tmp_path / "own"))
     monkeypatch.chdir(tmp_path)
-    folder(tmp_path / "images")
+    _hard_to_tell_apart(tmp_path / "images")
     features = pb.extract("tiny", tmp_path / "images")
     return pb.evaluate(features, shots=[2, "full"], draws=3, protocol=["default", "knn"])
 
@@ -78,9 +90,10 @@ def test_an_image_that_cannot_be_read_is_shown_without_its_picture(
     def torn(self: FileImages, position: int) -> None:
         raise DatasetError(f"image {position} cannot be read")
 
+    wrong = next(one for one in results if one.mean is not None and one.mean < 1)
     monkeypatch.setattr(FileImages, "load", torn)
     with pytest.warns(pb.ProbebenchWarning, match="cannot be read: shown without its picture"):
-        page = pb.mistakes(results[0]).gallery("torn.html", limit=2).read_text()
+        page = pb.mistakes(wrong, results=results).gallery("torn.html", limit=2).read_text()
     assert "no image" in page and "<img" not in page
 
 
