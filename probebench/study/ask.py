@@ -142,7 +142,8 @@ def _ask(
     by_track = {track: _track_claims(cells, part, set(only)) for track, cells in tracks.items()}
     if "few-shot-predicts-full" in only:
         _across(tracks, by_track, part)
-    lead = max(by_track, key=lambda track: (_weight(by_track[track]), len(tracks[track]), str(track)))
+    # Neither here nor among groups does a verdict choose what leads: of several that say nothing, one may by chance.
+    lead = max(by_track, key=lambda track: (_most_sources(by_track[track]), len(tracks[track]), str(track)))
     elsewhere = [claim for track, claims in sorted(by_track.items()) if track != lead for claim in claims]
     leading = _one_each(by_track[lead], elsewhere, lead, set(only))
     rest = [claim for track in (lead, *(one for one in sorted(by_track) if one != lead)) for claim in by_track[track]]
@@ -151,16 +152,17 @@ def _ask(
     return leading, others
 
 
-def _weight(claims: Sequence[Claim]) -> tuple[int, int]:
-    """Says how much a way of measuring has to say: sources that one group holds, and answers."""
+def _most_sources(claims: Sequence[Claim]) -> int:
+    """Returns the sources of the group that has most."""
     of_groups = [len(claim.basis.sources) for claim in claims if claim.id in ("source-matters", "image-vs-language")]
-    return max(of_groups, default=0), sum(claim.answered for claim in claims)
+    return max(of_groups, default=0)
 
 
 def _one_each(claims: Sequence[Claim], elsewhere: Sequence[Claim], track: Track, only: set[str]) -> list[Claim]:
     """Returns each question once, of the group with most sources; what cannot be asked says what it takes.
 
-    What this way of measuring cannot be asked at all is taken from another one.
+    Of groups with equally many, the first leads. What this way of measuring cannot be asked at all is taken from
+    another one.
     """
     chosen: list[Claim] = []
     for identity, question in QUESTIONS.items():
@@ -189,7 +191,7 @@ def _one_each(claims: Sequence[Claim], elsewhere: Sequence[Claim], track: Track,
 
 def _size(claim: Claim) -> tuple[int, ...]:
     basis = claim.basis
-    return len(basis.sources), len(basis.datasets), len(basis.checkpoints), int(claim.answered)
+    return len(basis.sources), len(basis.datasets), len(basis.checkpoints)
 
 
 def _track_claims(cells: Sequence[Observation], part: Part, only: set[str]) -> list[Claim]:

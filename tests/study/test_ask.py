@@ -394,3 +394,17 @@ def test_a_mixture_of_the_sources_is_a_candidate_and_no_further_source() -> None
     elsewhere = study([mixed(one, [*parts[:5], SourceFact(name="elsewhere", samples=100)]) for one in found])
     claim = elsewhere.claim("source-matters")
     assert claim is not None and len(claim.basis.sources) == len(SOURCES) + 1
+
+
+def test_no_verdict_chooses_what_leads() -> None:
+    """Of groups with equally many sources the first leads, though another one has something to say."""
+    quiet = [Pretraining(source, method="image-image", objective="simclr") for source in SOURCES]
+    loud = [Pretraining(source, method="supervised", objective="cross-entropy") for source in SOURCES]
+    worth = dict(zip(SOURCES, (0.3, 0.15, 0.0, -0.1, -0.2, -0.3), strict=True))
+
+    def effect(one: Pretraining, _dataset: str, _shots: int | str) -> float:
+        return worth[one.source] if one.method == "supervised" else 0.0
+
+    found = study(made([*quiet, *loud], effect, runs=2, run=0.03))
+    told = [claim for claim in found.claims if claim.id == "source-matters" and claim.level == "few-shot"]
+    assert told[0] in found.leading and told[1].verdict == "confirmed" != told[0].verdict
