@@ -2,19 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from probebench.arrays import Labels, Positions
+from probebench.arrays import Labels
 from probebench.cache.index import FeatureGroup
 from probebench.cache.store import FeatureFile
 from probebench.errors import CacheError
 from probebench.evaluation.predict import predict
 from probebench.fingerprint import fingerprint
-from probebench.probes.base import Linear, as_source
+from probebench.probes.base import Linear
 from probebench.probes.knn import Neighbours
+from probebench.probes.prepare import Picked
 from probebench.probes.select import Selected
 from probebench.results.predictions import Predictions
 
@@ -124,23 +123,6 @@ def restricted(probe: object, labels: Labels) -> Linear | Neighbours:
     return replace(
         probe,
         classes=probe.classes[kept],
-        rows=_TakenRows(probe.rows, rows),
+        rows=Picked(probe.rows, rows),
         own=np.searchsorted(kept, probe.own[rows]),
     )
-
-
-@dataclass(frozen=True)
-class _TakenRows:
-    """Some rows of others, as a row source; positions ascend."""
-
-    rows: Any
-    positions: Positions
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """N and D."""
-        return len(self.positions), as_source(self.rows).shape[1]
-
-    def read(self, positions: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Returns the rows at ``positions``."""
-        return as_source(self.rows).read(self.positions[positions])
