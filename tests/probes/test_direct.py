@@ -43,6 +43,27 @@ def test_it_finds_what_conjugate_gradients_find(
         check(X, y, whole)
 
 
+@pytest.mark.parametrize("classes", [2, 5])
+@pytest.mark.parametrize("coarse", [1e-3, 1e-12])
+def test_float32_steers_and_float64_finds(classes: int, coarse: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same optimum to 1e-9, also where float32 is asked for more than it can give, which ends in no lower value."""
+    X, y = data(classes, 400, 60, shift=3.0)
+    everything = [np.arange(400)]
+    exact = logistic_sweep(X, y, everything, Cs, tol=1e-10)
+    assert exact.work.float32 == 0
+    monkeypatch.setattr(direct, "SINGLE", 0)
+    monkeypatch.setattr(direct, "COARSE", coarse)
+    monkeypatch.setattr(direct, "FEW", 0)
+    fit = logistic_sweep(X, y, everything, Cs, tol=1e-10)
+    assert fit.converged.all() and np.allclose(fit.objective, exact.objective, rtol=1e-9)
+    # Beside the products of conjugate gradients.
+    assert fit.work.float32 > 2 * fit.work.cg and 0 < fit.work.float64 < exact.work.float64
+    check(X, y, fit)
+    loose = logistic_sweep(X, y, everything, Cs, tol=0.01)
+    assert loose.work.float64 > len(Cs) and (loose.objective <= 1.01 * exact.objective).all()
+    assert (loose.objective >= (1 - 1e-12) * exact.objective).all()
+
+
 def test_what_it_cannot_solve_goes_to_conjugate_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     """One draw of three, at its second strength; the others keep what was found, and progress counts each fit once."""
     X, y = data(4, 90, 6)
