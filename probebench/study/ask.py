@@ -1,7 +1,7 @@
 """All claims, asked of all results: measured and published ones apart, one way of measuring and one group at a time."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from probebench.results.cells import beside, counted, gather, size_text
@@ -210,30 +210,29 @@ def _track_claims(cells: Sequence[Observation], part: Part, only: set[str]) -> l
     plain = [(cell, size) for cell, size in clean if not is_mixed(cell)]
     mixed = group_by([(cell, size) for cell, size in clean if is_mixed(cell)], lambda one: (*recipe(one[0]), one[1]))
     claims: list[Claim] = []
-    groups = group_by(plain, lambda one: (*recipe(one[0]), one[1]))
-    for key, held in groups.items():
-        own = [cell for cell, _ in held]
-        name = f"{key[0]} ({key[1]}), {key[2]}, {size_text(key[3])}"
-        several = len({cell.source for cell in own}) > 1
-        if several and only & set(sources.QUESTIONS):
-            panel = maker.make(own, lambda cell: cell.source)
-            for what, why in (*panel.dropped, *panel.left_out()):
-                part.drop(f"{what} in {name}", why)
-            further = [cell for cell, _ in mixed.get(key, ())]
-            candidates = maker.make([*own, *further], lambda cell: cell.source) if further else None
-            claims += sources.source_claims(panel, name, track, candidates)
-        if several and "curation" in only:
-            claims += _given(sides.curation_claim(own, maker, name, track))
-        permuted = [cell for cell, size in known if cell.label_noise and (*recipe(cell), size) == key]
-        if "label-noise" in only and (several or permuted):
-            claims += _given(sides.label_claim(own, permuted, maker, name, track))
+    for group in _alike(plain, maker, lambda cell: cell.source, with_size=True):
+        if group.several and only & set(sources.QUESTIONS):
+            panel = group.maker.make(group.cells, lambda cell: cell.source)
+            if not group.maker.over_methods:
+                for what, why in (*panel.dropped, *panel.left_out()):
+                    part.drop(f"{what} in {group.name}", why)
+            further = [cell for key in group.keys for cell, _ in mixed.get(key, ())]
+            candidates = group.maker.make([*group.cells, *further], lambda cell: cell.source) if further else None
+            claims += sources.source_claims(panel, group.name, track, candidates)
+        if "curation" in only and group.several and not group.maker.over_methods:
+            claims += _given(sides.curation_claim(group.cells, group.maker, group.name, track))
+    if "label-noise" in only:
+        permuted = [(cell, size) for cell, size in known if cell.label_noise]
+        for group in _alike([*plain, *permuted], maker, lambda cell: (cell.source, cell.label_noise), with_size=True):
+            own, noisy = ([cell for cell in group.cells if bool(cell.label_noise) == side] for side in (False, True))
+            if noisy or (group.several and not group.maker.over_methods):
+                claims += _given(sides.label_claim(own, noisy, group.maker, group.name, track))
     if only & {"data-multiple", "size"}:
-        for (method, objective, architecture), ladder in group_by([cell for cell, _ in plain], recipe).items():
-            name = f"{method} ({objective}), {architecture}"
+        for ladder in _alike(plain, maker, lambda cell: (cell.source, cell.samples), with_size=False):
             if "data-multiple" in only:
-                claims += sizes.multiple_claims(ladder, maker, name, track)
+                claims += sizes.multiple_claims(ladder.cells, ladder.maker, ladder.name, track)
             if "size" in only:
-                claims += _given(sides.size_claim(ladder, maker, name, track))
+                claims += _given(sides.size_claim(ladder.cells, ladder.maker, ladder.name, track))
     if only & {"image-vs-language", "supervised-vs-contrastive"}:
         claims += [claim for claim in sides.method_claims(plain, maker, track) if claim.id in only]
     if "few-shot-predicts-full" in only:
@@ -242,6 +241,63 @@ def _track_claims(cells: Sequence[Observation], part: Part, only: set[str]) -> l
     if "ranking" in only:
         claims += _given(checkpoints.ranking_claim(cells, maker, track))
     return [claim for claim in claims if claim.id in only]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Alike:
+    """Checkpoints that differ in their source, or in its size, alone; of several methods their mean.
+
+    Attributes:
+        keys: Method, objective and architecture, and the size where it is one.
+    """
+
+    name: str
+    keys: tuple[tuple[object, ...], ...]
+    cells: list[Observation]
+    maker: PanelMaker
+
+    @property
+    def several(self) -> bool:
+        """Whether there are several sources."""
+        return len({cell.source for cell in self.cells}) > 1
+
+
+def _alike(
+    cells: Sequence[tuple[Observation, int]],
+    maker: PanelMaker,
+    varies: Callable[[Observation], object],
+    *,
+    with_size: bool,
+) -> list[_Alike]:
+    """Returns each method's checkpoints, and together those of methods that have the very same sources.
+
+    Args:
+        cells: With their sizes.
+        maker: Of their panels.
+        varies: What must be the same of all methods that are averaged.
+        with_size: Whether all have one size.
+    """
+
+    def name(method: str, key: Sequence[object]) -> str:
+        return ", ".join([method, str(key[2]), *(size_text(one) for one in key[3:] if isinstance(one, int))])
+
+    groups = group_by(cells, lambda one: (*recipe(one[0]), one[1]) if with_size else recipe(one[0]))
+    single = [
+        _Alike(name=name(f"{key[0]} ({key[1]})", key), keys=(key,), cells=[cell for cell, _ in held], maker=maker)
+        for key, held in groups.items()
+    ]
+    same = group_by(single, lambda one: (one.keys[0][2:], frozenset(varies(cell) for cell in one.cells)))
+    together = [
+        _Alike(
+            name=name(counted(len(held), "method"), held[0].keys[0]),
+            keys=tuple(one.keys[0] for one in held),
+            cells=[cell for one in held for cell in one.cells],
+            maker=replace(maker, over_methods=True),
+        )
+        for held in same.values()
+        if len(held) > 1 and held[0].several
+    ]
+    return [*single, *together]
 
 
 def _given(claim: Claim | None) -> list[Claim]:

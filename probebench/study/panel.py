@@ -217,6 +217,54 @@ class Panel:
         return list({id(one): one for found in self.members.values() for one in found}.values())
 
 
+def averaged(panels: Sequence[Panel]) -> Panel:
+    """Returns the mean of panels of different checkpoints, of the rows, data sets and numbers of shots that all have.
+
+    The first run of a row is the mean of the first runs of all panels, and so on.
+    """
+    first, *others = panels
+    rows, datasets, shots = (
+        tuple(one for one in getattr(first, axis) if all(one in getattr(other, axis) for other in others))
+        for axis in ("rows", "datasets", "shots")
+    )
+    runs = min(panel.scores["points"].shape[1] for panel in panels)
+
+    def shared(panel: Panel, table: Array, *axes: str) -> Array:
+        """Returns a table [S, R, D, L], or what of it has these axes, on what is shared."""
+        kept = {"rows": rows, "datasets": datasets, "shots": shots}
+        places = [
+            range(runs) if axis == "runs" else [getattr(panel, axis).index(one) for one in kept[axis]] for axis in axes
+        ]
+        return table[np.ix_(*places)]
+
+    def mean(name: Literal["scores", "noise", "least"], power: int = 1) -> dict[Scale, Array]:
+        axes = "rows", "runs", "datasets", "shots"
+        return {
+            scale: sum(shared(panel, getattr(panel, name)[scale], *axes) for panel in panels) / len(panels) ** power
+            for scale in SCALES
+        }
+
+    members: dict[tuple[Row, str, Shots], tuple[Observation, ...]] = {}
+    for panel in panels:
+        for key, found in panel.members.items():
+            if key[0] in rows and key[1] in datasets and key[2] in shots:
+                members[key] = members.get(key, ()) + found
+    return Panel(
+        rows=rows,
+        datasets=datasets,
+        shots=shots,
+        scores=mean("scores"),
+        noise=mean("noise", 2),
+        least=mean("least", 2),
+        flagged=np.logical_or.reduce([shared(panel, panel.flagged, "rows", "datasets", "shots") for panel in panels]),
+        images=np.minimum.reduce([shared(panel, panel.images, "datasets", "shots") for panel in panels]),
+        settings=np.maximum.reduce([shared(panel, panel.settings, "datasets", "shots") for panel in panels]),
+        equal=all(panel.equal for panel in panels),
+        members=members,
+        dropped=tuple(dict.fromkeys(one for panel in panels for one in panel.dropped)),
+    )
+
+
 def whole(table: Array) -> tuple[Array, list[int], list[int]]:
     """Drops rows and data sets [S, D] that lack more than half, the emptiest first, and fills what is left.
 

@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from probebench.results.cells import in_order, shots_text
 from probebench.study.engine import Array
 from probebench.study.noise import Noise
 from probebench.study.observations import Observation, equally_tuned, group_by
-from probebench.study.panel import SCALES, Panel, Row, Scale
+from probebench.study.panel import SCALES, Panel, Row, Scale, averaged
 
 
 @dataclass
@@ -22,10 +22,12 @@ class PanelMaker:
     Attributes:
         noise: Of scores.
         chance: Score of guessing, by data set; 0 where it is unknown.
+        over_methods: Whether each method has a panel of its own, and their mean is given.
     """
 
     noise: Noise
     chance: Mapping[str, float] = field(default_factory=dict)
+    over_methods: bool = False
 
     def make(
         self, cells: Iterable[Observation], row: Callable[[Observation], Row], *, tuned_by_source: bool = False
@@ -38,6 +40,10 @@ class PanelMaker:
             tuned_by_source: Whether only rows of one source are held against each other, so that only these need
                 equal tuning.
         """
+        if self.over_methods:
+            alone = replace(self, over_methods=False)
+            by_method = group_by(cells, lambda cell: (cell.method, cell.objective))
+            return averaged([alone.make(own, row, tuned_by_source=tuned_by_source) for own in by_method.values()])
         held: dict[tuple[str, Shots], dict[Row, list[Observation]]] = defaultdict(lambda: defaultdict(list))
         members: dict[tuple[Row, str, Shots], list[Observation]] = defaultdict(list)
         for cell in cells:

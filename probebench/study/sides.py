@@ -1,6 +1,6 @@
 """Which two sides results have: methods, grades of curation, clean and noisy labels, and sizes of one source."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from probebench.study.claims import Claim
 from probebench.study.contrasts import Contrast, contrast_claim
 from probebench.study.engine import Array
 from probebench.study.observations import Observation, Track, group_by
-from probebench.study.panel import Panel, Scale
+from probebench.study.panel import Panel, Scale, averaged
 from probebench.study.panels import PanelMaker
 
 # Words of the entries' ``curation`` and ``labels``.
@@ -17,6 +17,9 @@ BY_PEOPLE = frozenset({"human", "source-selected", "curated"})
 UNCURATED = frozenset({"none", "uncurated"})
 CLEAN = frozenset({"human", "clean"})
 NOISY = frozenset({"captions", "hashtags", "noisy"})
+
+# Of a method: it and its objective.
+Method = tuple[str, str]
 
 
 def _paired(panel: Panel, said: str) -> Contrast | None:
@@ -36,7 +39,7 @@ def _paired(panel: Panel, said: str) -> Contrast | None:
 
 
 def method_claims(cells: Sequence[tuple[Observation, int]], maker: PanelMaker, track: Track) -> list[Claim]:
-    """Holds methods against each other at equal source, architecture and size."""
+    """Holds methods against each other at equal source, architecture and size, and against the mean of several."""
     claims = []
     for identity, ahead, behind in (
         ("image-vs-language", "image-image", ("language-image",)),
@@ -44,29 +47,31 @@ def method_claims(cells: Sequence[tuple[Observation, int]], maker: PanelMaker, t
     ):
         for (architecture, size), held in group_by(cells, lambda one: (one[0].architecture, one[1])).items():
             by_method = group_by([cell for cell, _ in held], lambda cell: (cell.method, cell.objective))
-            for first, own in by_method.items():
-                for second, other in by_method.items():
-                    if first[0] == ahead and second[0] in behind:
-                        sides = {first: 0, second: 1}
-                        panel = _shared_sources([own, other], sides, maker)
-                        if panel is None:
-                            continue
-                        words = [f"{method} ({objective})" for method, objective in (first, second)]
-                        contrast = _paired(panel, f"{first[0]} over {second[0]}")
-                        if contrast is not None:
-                            group = f"{words[0]} against {words[1]}, {architecture}, {size_text(size)}"
-                            claims.append(contrast_claim(identity, contrast, group, track))
+            others = {method: cells for method, cells in by_method.items() if method[0] in behind}
+            for first in (method for method in by_method if method[0] == ahead):
+                pairs = {second: _pair(by_method, first, second, maker) for second in others}
+                against = {(second,): panel for second, panel in pairs.items() if panel is not None}
+                if len(against) > 1:
+                    against[tuple(sorted(second for (second,) in against))] = averaged(list(against.values()))
+                for seconds, panel in against.items():
+                    contrast = _paired(panel, f"{first[0]} over {' and '.join(method for method, _ in seconds)}")
+                    if contrast is not None and panel.shots:
+                        named = " and ".join(f"{method} ({objective})" for method, objective in seconds)
+                        group = f"{first[0]} ({first[1]}) against {named}, {architecture}, {size_text(size)}"
+                        claims.append(contrast_claim(identity, contrast, group, track))
     return claims
 
 
-def _shared_sources(
-    held: Sequence[Sequence[Observation]], sides: dict[tuple[str, str], int], maker: PanelMaker
+def _pair(
+    by_method: Mapping[Method, Sequence[Observation]], first: Method, second: Method, maker: PanelMaker
 ) -> Panel | None:
-    shared = set.intersection(*({cell.source for cell in own} for own in held))
-    chosen = [cell for own in held for cell in own if cell.source in shared]
-    if not chosen:
+    """Returns a panel of rows (side, source), of the sources that both methods have; None where there is none."""
+    shared = {cell.source for cell in by_method[first]} & {cell.source for cell in by_method[second]}
+    if not shared:
         return None
-    return maker.make(chosen, lambda cell: (sides[cell.method, cell.objective], cell.source), tuned_by_source=True)
+    chosen = [cell for method in (first, second) for cell in by_method[method] if cell.source in shared]
+    side = {first: 0, second: 1}
+    return maker.make(chosen, lambda cell: (side[cell.method, cell.objective], cell.source), tuned_by_source=True)
 
 
 def _grade(cell: Observation) -> int | None:

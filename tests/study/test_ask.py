@@ -399,8 +399,10 @@ def test_a_mixture_of_the_sources_is_a_candidate_and_no_further_source() -> None
 def test_no_verdict_chooses_what_leads() -> None:
     """Of groups with equally many sources the first leads, though another one has something to say."""
     quiet = [Pretraining(source, method="image-image", objective="simclr") for source in SOURCES]
-    loud = [Pretraining(source, method="supervised", objective="cross-entropy") for source in SOURCES]
-    worth = dict(zip(SOURCES, (0.3, 0.15, 0.0, -0.1, -0.2, -0.3), strict=True))
+    # With another source in one's place: of the very same sources both would count together.
+    others = [*SOURCES[:-1], "Another"]
+    loud = [Pretraining(source, method="supervised", objective="cross-entropy") for source in others]
+    worth = dict(zip(others, (0.3, 0.15, 0.0, -0.1, -0.2, -0.3), strict=True))
 
     def effect(one: Pretraining, _dataset: str, _shots: int | str) -> float:
         return worth[one.source] if one.method == "supervised" else 0.0
@@ -408,3 +410,45 @@ def test_no_verdict_chooses_what_leads() -> None:
     found = study(made([*quiet, *loud], effect, runs=2, run=0.03))
     told = [claim for claim in found.claims if claim.id == "source-matters" and claim.level == "few-shot"]
     assert told[0] in found.leading and told[1].verdict == "confirmed" != told[0].verdict
+
+
+def test_methods_with_the_very_same_sources_lead_together() -> None:
+    methods = {"language-image": "clip", "image-image": "simclr", "supervised": "cross-entropy"}
+    grid = [
+        Pretraining(source, method=name, objective=objective)
+        for source in SOURCES
+        for name, objective in methods.items()
+    ]
+    worth = dict(zip(SOURCES, (0.2, 0.1, 0.0, 0.0, -0.1, -0.2), strict=True))
+
+    def effect(one: Pretraining, dataset: str, shots: int | str) -> float:
+        # What a source is worth to one method alone averages out.
+        own = 0.3 * np.sin(sum(map(ord, one.source + one.method)))
+        return worth[one.source] + own + (0.1 if one.method == "supervised" else 0.0)
+
+    found = study(made(grid, effect, runs=3, run=0.05))
+    claim = found.claim("source-matters", "few-shot")
+    assert claim is not None and claim.group.startswith("3 methods, ") and claim.verdict == "confirmed"
+    assert len(claim.basis.sources) == 6 and len(claim.basis.checkpoints) == 54 and claim.basis.runs == 3
+    alone = [one for one in found.others if (one.id, one.level) == (claim.id, claim.level)]
+    assert {one.group.split(" (")[0] for one in alone} == set(methods)
+    heat = {row["source"]: row for row in (found.claim("best-source") or claim).details["heat map"]}
+    singles = [one for one in found.others if one.id == "best-source"]
+    for source in SOURCES:
+        for dataset in SETS:
+            each = [next(r for r in one.details["heat map"] if r["source"] == source)[dataset] for one in singles]
+            assert heat[source][dataset] == pytest.approx(np.mean(each), abs=0.002)
+    against = found.claim("supervised-vs-contrastive")
+    assert against is not None and "supervised over image-image and language-image" in against.sentence
+    pairs = [one for one in found.others if one.id == "supervised-vs-contrastive"]
+    assert against.estimate is not None and against.estimate.value == pytest.approx(
+        np.mean([one.estimate.value for one in pairs if one.estimate]), abs=1e-4
+    )
+
+
+def test_methods_that_lack_a_source_of_the_others_stand_apart() -> None:
+    grid = [*GRID, *(Pretraining(source, method="image-image", objective="simclr") for source in SOURCES[1:])]
+    found = study(made(grid, by_source({}), runs=2, run=0.05))
+    assert not [claim for claim in found.claims if "methods" in claim.group]
+    claim = found.claim("source-matters", "few-shot")
+    assert claim is not None and claim.group.startswith("language-image")
