@@ -36,8 +36,9 @@ HALVINGS = 40
 MOST_WHOLE = 2e9
 # Conjugate gradients stop at this share of the gradient's norm, or at this share of what the certificate allows.
 FORCING, MARGIN = 0.2, 0.1
-# One of their steps takes as long as so many multiplications an entry of rows and classes, and so many more for calls.
-STEP_COST, CALLS = 16, 2e5
+# One of their steps takes as long as so many multiplications an entry of rows and classes (of two classes, of more), and
+# so many more for calls.
+STEP_COSTS, CALLS = (6, 16), 2e5
 # They are not tried where they have fewer steps than this; and of the first, without a preconditioner, so many, or
 # twice as many where rows and unknowns are so few that calls cost more than arithmetic.
 FEW, EASY, TINY = 4, 8, 5e4
@@ -100,7 +101,7 @@ class DirectPath:
         cost = whole_cost(count, self._w.size)
         self._affordable, self._easy = cost <= MOST_WHOLE, True
         self._factor: tuple[tuple[float, float], Matrix | None] = (0.0, 0.0), None
-        self._patience = int(cost / (STEP_COST * count * self._w.size + CALLS))
+        self._patience = int(cost / (STEP_COSTS[classes > 2] * count * self._w.size + CALLS))
         if fit_intercept:
             logs = np.log(np.bincount(labels))
             self._w[:, -1] = logs[:-1] - logs[-1]

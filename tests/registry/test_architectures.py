@@ -1,4 +1,3 @@
-import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,13 +16,11 @@ SAME = 1e-10
 
 
 @pytest.fixture(autouse=True)
-def one_thread_and_no_garbage() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-    # Networks hold themselves in cycles, and of tens of gigabytes, though nobody touched them, no process can fork.
-    gc.collect()
 
 
 @pytest.mark.parametrize(("canonical", "other"), PAIRS, ids=[f"{canonical}={other}" for canonical, other in PAIRS])
