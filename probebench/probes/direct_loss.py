@@ -47,10 +47,12 @@ def loss_of_two(sign: Matrix, scores: Matrix) -> Loss:
 
 def loss_of_many(own: tuple[Labels, Labels], scores: Matrix) -> Loss:
     """Evaluates scores (K - 1, N); ``own`` points at each row's class."""
-    relative = np.concatenate([scores, np.zeros_like(scores[:1])])
-    relative -= relative[own]
-    top = relative.max(0)
-    shares = np.exp(relative - top)
+    # In place: of many rows, fresh memory takes longer than arithmetic.
+    shares = np.concatenate([scores, np.zeros_like(scores[:1])])
+    shares -= shares[own]
+    top = shares.max(0)
+    shares -= top
+    np.exp(shares, out=shares)
     shares[own] = 0.0
     others, mine = shares.sum(0), np.exp(-top)
     total = others + mine
