@@ -15,7 +15,7 @@ Rows lie last in arrays of scores, (classes, N), as in direct_loss.py.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -46,8 +46,8 @@ FEW, EASY, TINY = 4, 8, 5e4
 SINGLE = 1 << 18
 # Where they do, so are scores and gradients, until the gap or what a step gains is below this share of the objective.
 COARSE = 1e-3
-# Products of all pairs of up to so many features are kept.
-NARROW = 12
+# Products of all pairs of up to so many features are kept; Hessians are summed over blocks of so many weighted entries.
+NARROW, CACHED = 12, 1 << 17
 
 
 def _rms(features: Matrix) -> float:
@@ -314,28 +314,34 @@ class DirectPath:
         return None if failed else step.reshape(gradient.shape)
 
     def _hessian(self, loss: Loss) -> Matrix:
-        """Returns that of the loss, ((K - 1)(r + 1), (K - 1)(r + 1))."""
-        rows = self._rows
-        if self._classes == 2:
-            weighted = rows * np.sqrt(loss.spread)
-            return weighted @ weighted.T
-        weighted = (loss.spread[:-1, None] * rows).reshape(-1, rows.shape[1])
-        hessian = -(weighted @ weighted.T)
-        size = len(rows)
-        # 1 - p where a probe is sure is what the residual says of the own class.
-        curved = loss.spread[:-1] * np.where(loss.residual < 0, -loss.residual, 1.0 - loss.spread[:-1])
-        for a, own in enumerate(self._blocks(curved)):
-            part = slice(a * size, (a + 1) * size)
-            hessian[part, part] = own
+        """Returns that of the loss, ((K - 1)(r + 1), (K - 1)(r + 1)), from blocks of rows that stay in a cache."""
+        size, free = len(self._rows), self._classes - 1
+        hessian, own = np.zeros((free * size, free * size)), np.zeros((free, size, size))
+        step = max(CACHED // len(hessian), 2 * len(hessian))
+        for start in range(0, self._rows.shape[1], step):
+            part = slice(start, start + step)
+            rows, spread = self._rows[:, part], loss.spread[:, part]
+            if free == 1:
+                weighted = rows * np.sqrt(spread)
+                hessian += weighted @ weighted.T
+                continue
+            spread = spread[:-1]
+            weighted = (spread[:, None] * rows).reshape(len(hessian), -1)
+            hessian -= weighted @ weighted.T
+            # 1 - p where a probe is sure is what the residual says of the own class.
+            residual = loss.residual[:, part]
+            own += self._curved(spread * np.where(residual < 0, -residual, 1.0 - spread), part)
+        for a in range(free if free > 1 else 0):
+            place = slice(a * size, (a + 1) * size)
+            hessian[place, place] = own[a]
         return hessian
 
-    def _blocks(self, curved: Matrix) -> Iterable[Matrix]:
-        """Returns Z' diag(c) Z for each row c of ``curved`` (K - 1, N), in one product where rows are narrow."""
-        rows = self._rows
+    def _curved(self, curvature: Matrix, part: slice) -> Matrix:
+        """Returns Z' diag(c) Z for each row c of ``curvature`` (K - 1, n), in one product where rows are narrow."""
+        rows = self._rows[:, part]
         if len(rows) <= NARROW:
-            return (curved @ self._pairs).reshape(-1, len(rows), len(rows))
-        scaled = (rows * np.sqrt(own) for own in curved)
-        return (one @ one.T for one in scaled)
+            return (curvature @ self._pairs[part]).reshape(-1, len(rows), len(rows))
+        return np.array([one @ one.T for one in (rows * np.sqrt(own) for own in curvature)])
 
     @cached_property
     def _pairs(self) -> Matrix:

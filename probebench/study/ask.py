@@ -50,7 +50,8 @@ class Study:
     """The answers.
 
     Attributes:
-        leading: Of each provenance the claims of one way of measuring and of the group with most sources, each once.
+        leading: Of each provenance the claims of one way of measuring and of the group with most sources, data sets and
+            checkpoints, each once.
         others: What other groups and other ways of measuring say.
         dropped: What took no part.
         asked: The results.
@@ -159,9 +160,9 @@ def _most_sources(claims: Sequence[Claim]) -> int:
 
 
 def _one_each(claims: Sequence[Claim], elsewhere: Sequence[Claim], track: Track, only: set[str]) -> list[Claim]:
-    """Returns each question once, of the group with most sources; what cannot be asked says what it takes.
+    """Returns each question once, of the group with most sources, data sets and checkpoints.
 
-    Of groups with equally many, the first leads. What this way of measuring cannot be asked at all is taken from
+    Of equals the first leads; what cannot be asked says what it takes. What this way of measuring cannot be asked at all is taken from
     another one.
     """
     chosen: list[Claim] = []
