@@ -36,8 +36,8 @@ HALVINGS = 40
 MOST_WHOLE = 2e9
 # Conjugate gradients stop at this share of the gradient's norm, or at this share of what the certificate allows.
 FORCING, MARGIN = 0.2, 0.1
-# One of their steps takes as long as so many multiplications an entry of rows and classes (of two classes, of more), and
-# so many more for calls.
+# One of their steps takes as long as so many multiplications an entry of rows and classes, of two classes and of more,
+# and so many for calls.
 STEP_COSTS, CALLS = (6, 16), 2e5
 # They are not tried where they have fewer steps than this; and of the first, without a preconditioner, so many, or
 # twice as many where rows and unknowns are so few that calls cost more than arithmetic.

@@ -162,8 +162,8 @@ def _most_sources(claims: Sequence[Claim]) -> int:
 def _one_each(claims: Sequence[Claim], elsewhere: Sequence[Claim], track: Track, only: set[str]) -> list[Claim]:
     """Returns each question once, of the group with most sources, data sets and checkpoints.
 
-    Of equals the first leads; what cannot be asked says what it takes. What this way of measuring cannot be asked at all is taken from
-    another one.
+    Of equals the first leads. What this way of measuring cannot be asked at all is taken from another one; what no
+    way can be asked says what it takes.
     """
     chosen: list[Claim] = []
     for identity, question in QUESTIONS.items():
@@ -209,7 +209,9 @@ def _track_claims(cells: Sequence[Observation], part: Part, only: set[str]) -> l
     # A mixture of sources that are here themselves is no further source: what varies between sources does not between
     # it and them. It is a candidate for the best one.
     plain = [(cell, size) for cell, size in clean if not is_mixed(cell)]
-    mixed = group_by([(cell, size) for cell, size in clean if is_mixed(cell)], lambda one: (*recipe(one[0]), one[1]))
+    mixed: dict[tuple[object, ...], list[tuple[Observation, int]]] = dict(
+        group_by([(cell, size) for cell, size in clean if is_mixed(cell)], lambda one: (*recipe(one[0]), one[1]))
+    )
     claims: list[Claim] = []
     for group in _alike(plain, maker, lambda cell: cell.source, with_size=True):
         if group.several and only & set(sources.QUESTIONS):

@@ -229,7 +229,7 @@ def averaged(panels: Sequence[Panel]) -> Panel:
     )
     runs = min(panel.scores["points"].shape[1] for panel in panels)
 
-    def shared(panel: Panel, table: Array, *axes: str) -> Array:
+    def shared(panel: Panel, table: Any, *axes: str) -> Any:
         """Returns a table [S, R, D, L], or what of it has these axes, on what is shared."""
         kept = {"rows": rows, "datasets": datasets, "shots": shots}
         places = [

@@ -47,12 +47,14 @@ def method_claims(cells: Sequence[tuple[Observation, int]], maker: PanelMaker, t
     ):
         for (architecture, size), held in group_by(cells, lambda one: (one[0].architecture, one[1])).items():
             by_method = group_by([cell for cell, _ in held], lambda cell: (cell.method, cell.objective))
-            others = {method: cells for method, cells in by_method.items() if method[0] in behind}
             for first in (method for method in by_method if method[0] == ahead):
-                pairs = {second: _pair(by_method, first, second, maker) for second in others}
-                against = {(second,): panel for second, panel in pairs.items() if panel is not None}
+                against: dict[tuple[Method, ...], Panel] = {}
+                for second in sorted(method for method in by_method if method[0] in behind):
+                    if (panel := _pair(by_method, first, second, maker)) is not None:
+                        against[second,] = panel
                 if len(against) > 1:
-                    against[tuple(sorted(second for (second,) in against))] = averaged(list(against.values()))
+                    together = tuple(second for (second,) in against)
+                    against[together] = averaged(list(against.values()))
                 for seconds, panel in against.items():
                     contrast = _paired(panel, f"{first[0]} over {' and '.join(method for method, _ in seconds)}")
                     if contrast is not None and panel.shots:

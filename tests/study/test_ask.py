@@ -1,4 +1,5 @@
 import importlib.util
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -423,7 +424,7 @@ def test_methods_with_the_very_same_sources_lead_together() -> None:
 
     def effect(one: Pretraining, dataset: str, shots: int | str) -> float:
         # What a source is worth to one method alone averages out.
-        own = 0.3 * np.sin(sum(map(ord, one.source + one.method)))
+        own = 0.3 * math.sin(sum(map(ord, one.source + one.method)))
         return worth[one.source] + own + (0.1 if one.method == "supervised" else 0.0)
 
     found = study(made(grid, effect, runs=3, run=0.05))
