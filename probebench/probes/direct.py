@@ -96,7 +96,7 @@ class DirectPath:
         if classes == 2:
             self._loss = partial(loss_of_two, np.where(labels == 0, 1.0, -1.0)[None])
         else:
-            self._loss = partial(loss_of_many, (labels, np.arange(count)))
+            self._loss = partial(loss_of_many, labels * count + np.arange(count))
         self._w = np.zeros((classes - 1, len(self._rows)))
         cost = whole_cost(count, self._w.size)
         self._affordable, self._easy = cost <= MOST_WHOLE, True

@@ -45,20 +45,21 @@ def loss_of_two(sign: Matrix, scores: Matrix) -> Loss:
     return Loss(float(loss.sum()), -sign * wrong, small / (total * total))
 
 
-def loss_of_many(own: tuple[Labels, Labels], scores: Matrix) -> Loss:
-    """Evaluates scores (K - 1, N); ``own`` points at each row's class."""
+def loss_of_many(own: Labels, scores: Matrix) -> Loss:
+    """Evaluates scores (K - 1, N); ``own`` is where each row's class lies in (K, N), counted along."""
     # In place: of many rows, fresh memory takes longer than arithmetic.
     shares = np.concatenate([scores, np.zeros_like(scores[:1])])
-    shares -= shares[own]
+    flat = shares.reshape(-1)
+    shares -= flat[own]
     top = shares.max(0)
     shares -= top
     np.exp(shares, out=shares)
-    shares[own] = 0.0
+    flat[own] = 0.0
     others, mine = shares.sum(0), np.exp(-top)
     total = others + mine
     loss = np.where(top == 0, np.log1p(others), top + np.log(total))
     shares /= total
     residual = shares.copy()
-    residual[own] = -others / total
-    shares[own] = mine / total
+    residual.reshape(-1)[own] = -others / total
+    flat[own] = mine / total
     return Loss(float(loss.sum()), residual[:-1], shares)
