@@ -11,7 +11,7 @@ from probebench.results.short import on_too_few
 from probebench.study import checkpoints, contrasts, sides, sizes, sources
 from probebench.study.claims import Claim
 from probebench.study.noise import Noise, Read
-from probebench.study.observations import SAME_SIZE, Observation, Track, group_by, observations, unseen
+from probebench.study.observations import SAME_SIZE, Observation, Track, group_by, observations, source_of, unseen
 from probebench.study.panels import PanelMaker
 from probebench.study.taking_part import Dropped, Part, newest, recipe, sized, unrepeated
 
@@ -213,14 +213,14 @@ def _track_claims(cells: Sequence[Observation], part: Part, only: set[str]) -> l
         group_by([(cell, size) for cell, size in clean if is_mixed(cell)], lambda one: (*recipe(one[0]), one[1]))
     )
     claims: list[Claim] = []
-    for group in _alike(plain, maker, lambda cell: cell.source, with_size=True):
+    for group in _alike(plain, maker, source_of, with_size=True):
         if group.several and only & set(sources.QUESTIONS):
-            panel = group.maker.make(group.cells, lambda cell: cell.source)
+            panel = group.maker.make(group.cells, source_of)
             if not group.maker.over_methods:
                 for what, why in (*panel.dropped, *panel.left_out()):
                     part.drop(f"{what} in {group.name}", why)
             further = [cell for key in group.keys for cell, _ in mixed.get(key, ())]
-            candidates = group.maker.make([*group.cells, *further], lambda cell: cell.source) if further else None
+            candidates = group.maker.make([*group.cells, *further], source_of) if further else None
             claims += sources.source_claims(panel, group.name, track, candidates)
         if "curation" in only and group.several and not group.maker.over_methods:
             claims += _given(sides.curation_claim(group.cells, group.maker, group.name, track))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probebench.study.engine import Array, t_quantile, welch_freedom
+from probebench.study.engine import LEVEL, Array
 
 _STEPS = 1201
 # How far beyond the measured sizes the interval is looked for; a value is never read out there.
@@ -112,10 +112,10 @@ def multiple(ladder: Ladder, target: Array, size: float) -> Multiple:
     low = min(low, below if math.isfinite(below) else above)
     high = max(high, above if math.isfinite(above) else below)
     at_size = 0
-    for place, point in enumerate(x):
-        gap = ladder.table[place] - target
-        bound = _bound(2 * ladder.scatter, ladder.freedom, gap)
-        off = -1 if gap.mean() < -bound else 1 if gap.mean() > bound else 0
+    gaps = ladder.table - target
+    bounds = _bounds(np.full(len(x), 2 * ladder.scatter), ladder.freedom, gaps)
+    for place, (point, mean, bound) in enumerate(zip(x, gaps.mean(axis=1), bounds, strict=True)):
+        off = -1 if mean < -bound else 1 if mean > bound else 0
         if off < 0:
             low = max(low, float(point))
         if off > 0:
@@ -133,16 +133,26 @@ def _fieller(ladder: Ladder, target: Array) -> tuple[float, float]:
     x = np.log(ladder.sizes)
     grid = np.linspace(x[0] - math.log(_SPAN), x[-1] + math.log(_SPAN), _STEPS)
     value, variance = ladder.line(grid)
-    gap = value - target
-    bounds = [_bound(own + ladder.scatter, ladder.freedom, one) for own, one in zip(variance, gap, strict=True)]
-    inside = np.flatnonzero(np.abs(gap.mean(axis=1)) <= np.array(bounds))
+    gaps = value - target
+    inside = np.flatnonzero(np.abs(gaps.mean(axis=1)) <= _bounds(variance + ladder.scatter, ladder.freedom, gaps))
     return (float(grid[inside[0]]), float(grid[inside[-1]])) if len(inside) else (math.inf, -math.inf)
 
 
-def _bound(scatter: float, freedom: float, gap: Array) -> float:
-    """Returns how large a mean gap over data sets may be by noise of runs and of data sets."""
-    sets = float(gap.var(ddof=1)) / len(gap) if len(gap) > 1 else 0.0
+def _bounds(scatter: Array, freedom: float, gaps: Array) -> Array:
+    """Returns how large mean gaps over data sets [point, D] may be by noise of runs and of data sets [point].
+
+    Args:
+        scatter: Variance by runs and lack of fit [point], which is known to as many degrees of freedom.
+        freedom: Satterthwaite's are taken of this and of D - 1.
+        gaps: On each data set.
+    """
+    from scipy.special import stdtrit
+
+    count = gaps.shape[1]
+    sets = gaps.var(axis=1, ddof=1) / count if count > 1 else np.zeros(len(gaps))
     total = scatter + sets
-    if total <= 0:
-        return 0.0
-    return t_quantile(round(welch_freedom((scatter, freedom), (sets, max(len(gap) - 1.0, 1.0))), 2)) * math.sqrt(total)
+    below = scatter**2 / freedom + sets**2 / max(count - 1.0, 1.0)
+    known = below > 0
+    welch = np.where(known, total**2 / np.where(known, below, 1.0), freedom)
+    found: Array = np.where(total > 0, stdtrit(welch, (1 + LEVEL) / 2) * np.sqrt(total), 0.0)
+    return found

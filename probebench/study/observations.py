@@ -97,6 +97,11 @@ class Observation:
         return (*facts, self.labels, self.curation, self.label_noise)
 
 
+def source_of(cell: Observation) -> str:
+    """Returns the source."""
+    return cell.source
+
+
 def observations(results: Iterable[Result]) -> list[Observation]:
     """Makes observations of cells; no failed runs, and none whose classes lack images.
 

@@ -23,11 +23,13 @@ class PanelMaker:
         noise: Of scores.
         chance: Score of guessing, by data set; 0 where it is unknown.
         over_methods: Whether each method has a panel of its own, and their mean is given.
+        made: Panels that were made, by what of: those of one method are asked for again with others.
     """
 
     noise: Noise
     chance: Mapping[str, float] = field(default_factory=dict)
     over_methods: bool = False
+    made: dict[tuple[object, ...], Panel] = field(default_factory=dict)
 
     def make(
         self, cells: Iterable[Observation], row: Callable[[Observation], Row], *, tuned_by_source: bool = False
@@ -44,6 +46,13 @@ class PanelMaker:
             alone = replace(self, over_methods=False)
             by_method = group_by(cells, lambda cell: (cell.method, cell.objective))
             return averaged([alone.make(own, row, tuned_by_source=tuned_by_source) for own in by_method.values()])
+        listed = tuple(cells)
+        key = row, tuned_by_source, tuple(map(id, listed))
+        if key not in self.made:
+            self.made[key] = self._make(listed, row, tuned_by_source)
+        return self.made[key]
+
+    def _make(self, cells: Sequence[Observation], row: Callable[[Observation], Row], tuned_by_source: bool) -> Panel:
         held: dict[tuple[str, Shots], dict[Row, list[Observation]]] = defaultdict(lambda: defaultdict(list))
         members: dict[tuple[Row, str, Shots], list[Observation]] = defaultdict(list)
         for cell in cells:

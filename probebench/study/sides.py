@@ -8,7 +8,7 @@ from probebench.results.cells import size_text
 from probebench.study.claims import Claim
 from probebench.study.contrasts import Contrast, contrast_claim
 from probebench.study.engine import Array
-from probebench.study.observations import Observation, Track, group_by
+from probebench.study.observations import Observation, Track, group_by, source_of
 from probebench.study.panel import Panel, Scale, averaged
 from probebench.study.panels import PanelMaker
 
@@ -151,7 +151,8 @@ def _worded(
 def size_claim(cells: Sequence[Observation], maker: PanelMaker, group: str, track: Track) -> Claim | None:
     """Returns points a doubling over the sources of one method, objective and architecture; None without a ladder."""
     sizes = {
-        source: sorted({cell.samples for cell in own if cell.samples}) for source, own in _by_source(cells).items()
+        source: sorted({cell.samples for cell in own if cell.samples})
+        for source, own in group_by(cells, source_of).items()
     }
     ladders = {source: found for source, found in sizes.items() if len(found) > 1}
     if not ladders:
@@ -169,10 +170,6 @@ def size_claim(cells: Sequence[Observation], maker: PanelMaker, group: str, trac
         panel=panel, names=names, table=table, sides=None, said="more data of one source", unit="a doubling"
     )
     return contrast_claim("size", contrast, group, track)
-
-
-def _by_source(cells: Sequence[Observation]) -> dict[str, list[Observation]]:
-    return group_by(cells, lambda cell: cell.source)
 
 
 def _slopes(sizes: Sequence[int], scores: Array) -> Array:

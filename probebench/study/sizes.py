@@ -10,7 +10,7 @@ from probebench.results.cells import size_text
 from probebench.study.claims import Basis, Claim, Estimate, Verdict
 from probebench.study.engine import Array, t_quantile
 from probebench.study.multiples import Ladder, Multiple, multiple
-from probebench.study.observations import Observation, Track, group_by
+from probebench.study.observations import Observation, Track, group_by, source_of
 from probebench.study.panel import SCALES, WORDS, Level, Panel, Scale
 from probebench.study.panels import PanelMaker
 
@@ -24,7 +24,8 @@ Rung = tuple[str, int]
 
 def multiple_claims(cells: Sequence[Observation], maker: PanelMaker, group: str, track: Track) -> list[Claim]:
     """Holds the longest ladder of a method, objective and architecture against the best other source, at each level."""
-    sizes = {source: {cell.samples for cell in own if cell.samples} for source, own in group_by(cells, _source).items()}
+    known = group_by([cell for cell in cells if cell.samples], source_of)
+    sizes = {source: {cell.samples for cell in own} for source, own in known.items()}
     ladders = sorted(
         (source for source in sizes if len(sizes[source]) >= _SIZES), key=lambda one: (-len(sizes[one]), one)
     )
@@ -41,10 +42,6 @@ def multiple_claims(cells: Sequence[Observation], maker: PanelMaker, group: str,
 
 def _rung(cell: Observation) -> Rung:
     return cell.source, cell.samples or 0
-
-
-def _source(cell: Observation) -> str:
-    return cell.source
 
 
 def _whole_ladder(panel: Panel, places: Sequence[int], source: str, target: Rung) -> tuple[list[int], list[int]] | None:
