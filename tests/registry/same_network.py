@@ -164,6 +164,9 @@ def difference(canonical: str, other: str) -> float:
     assert shapes(renamed(other, theirs, ours)) == shapes(ours.state_dict())
     is_large = sum(tensor.numel() for tensor in ours.state_dict().values()) > LARGE
     if side is not None:
+        del ours, theirs
+        if is_large:
+            gc.collect()
         ours, theirs = (build(name, width(other), side) for name in (canonical, other))
     for network in (ours, theirs):
         shorten(network)
