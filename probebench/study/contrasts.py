@@ -108,8 +108,8 @@ def contrast_claim(identity: str, contrast: Contrast, group: str, track: Track) 
         "track": track,
         "basis": Basis.of(panel.used(), int(panel.runs.min()), int(panel.settings.max())),
     }
-    places = panel.places(panel.headline)
-    found = {scale: contrast.interval(scale, places) for scale in SCALES}
+    places = panel.places(panel.headline) if panel.shots else []
+    found = {scale: contrast.interval(scale, places) if places else None for scale in SCALES}
     points, logit = found["points"], found["logit"]
     if points is None or logit is None:
         return Claim(

@@ -23,13 +23,13 @@ class PanelMaker:
         noise: Of scores.
         chance: Score of guessing, by data set; 0 where it is unknown.
         over_methods: Whether each method has a panel of its own, and their mean is given.
-        made: Panels that were made, by what of: those of one method are asked for again with others.
+        made: Panels that were made, with their cells, by what of: those of one method are asked for again with others.
     """
 
     noise: Noise
     chance: Mapping[str, float] = field(default_factory=dict)
     over_methods: bool = False
-    made: dict[tuple[object, ...], Panel] = field(default_factory=dict)
+    made: dict[tuple[object, ...], tuple[Panel, tuple[Observation, ...]]] = field(default_factory=dict)
 
     def make(
         self, cells: Iterable[Observation], row: Callable[[Observation], Row], *, tuned_by_source: bool = False
@@ -49,8 +49,9 @@ class PanelMaker:
         listed = tuple(cells)
         key = row, tuned_by_source, tuple(map(id, listed))
         if key not in self.made:
-            self.made[key] = self._make(listed, row, tuned_by_source)
-        return self.made[key]
+            # The cells are kept, or another's identity could be theirs.
+            self.made[key] = self._make(listed, row, tuned_by_source), listed
+        return self.made[key][0]
 
     def _make(self, cells: Sequence[Observation], row: Callable[[Observation], Row], tuned_by_source: bool) -> Panel:
         held: dict[tuple[str, Shots], dict[Row, list[Observation]]] = defaultdict(lambda: defaultdict(list))

@@ -453,3 +453,19 @@ def test_methods_that_lack_a_source_of_the_others_stand_apart() -> None:
     assert not [claim for claim in found.claims if "methods" in claim.group]
     claim = found.claim("source-matters", "few-shot")
     assert claim is not None and claim.group.startswith("language-image")
+
+
+@pytest.mark.parametrize("apart", ["data sets", "shots"])
+def test_methods_that_were_measured_elsewhere_have_no_mean(apart: str) -> None:
+    sizes = (675_000, 1_350_000, 2_700_000)
+    one = made([Pretraining(source, size) for source in SOURCES[:3] for size in sizes], by_source({}))
+    grid = [
+        Pretraining(source, size, method="image-image", objective="simclr") for source in SOURCES[:3] for size in sizes
+    ]
+    other = made(grid, by_source({}), seed=1)
+    if apart == "shots":
+        kept = [cell for cell in one if cell.shots != "full"] + [cell for cell in other if cell.shots == "full"]
+    else:
+        kept = [cell for cell in one if cell.dataset in SETS[:3]] + [cell for cell in other if cell.dataset in SETS[3:]]
+    found = study(kept)
+    assert found.claims and not [claim for claim in found.claims if "methods" in claim.group]
