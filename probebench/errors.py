@@ -108,4 +108,6 @@ def describe_os_error(error: OSError) -> str:
         )
     if error.errno == errno.ENOENT:
         return f"there is no file or folder{where}"
+    if error.errno == errno.ENOTDIR:
+        return f"a file stands where a folder should be on the way to{where or ' it'}: name another folder"
     return f"{error.strerror or one_line(error)}{':' + where if where else ''}"

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,10 +12,10 @@ from probebench.api.data import place_of
 from probebench.api.made import made_by, with_made
 from probebench.api.models import with_entries
 from probebench.api.session import Folders, Path_, open_registry
-from probebench.errors import UsageError
+from probebench.errors import UsageError, did_you_mean
 from probebench.files import home
 from probebench.registry.checkpoint import MODULE
-from probebench.registry.experiment import ExperimentSpec, Training
+from probebench.registry.experiment import ExperimentSpec, Training, means
 from probebench.registry.names import expand_datasets, expand_models, is_source
 from probebench.registry.recipe_uri import RecipeUri
 
@@ -172,16 +173,21 @@ def declare(
 
     models, made = models_of(spec)
     datasets = expand_datasets(entries, [place_of(entries, one) for one in spec.datasets])
+    wider, every = datasets, models
     if quick:
         wider = expand_datasets(entries, [place_of(entries, one) for one in whole.datasets])
-        _within("quick.models", models, models_of(whole)[0], "models")
+        every = models_of(whole)[0]
+        _within("quick.pretrain", list(made), every, "what pretrain makes")
+        _within("quick.models", models, every, "models")
         _within("quick.datasets", datasets, wider, "datasets")
+    for one in (whole, spec):
+        _meant(one, every, wider)
     protocols = entries.expand_protocols(spec.all_protocols) if spec.all_protocols else []
     _within("shots_of", [*spec.shots_of], protocols, "the protocols that are asked")
     pairs = [(model, name) for model in models for name in datasets if not spec.leaves_out(model, name)]
     if not pairs:
         raise UsageError(f"experiment {os.fspath(experiment)} leaves out every pair that it names")
-    shared = _share(pairs, part, entries, made)
+    shared = _share(pairs, part, entries, made, spec.finetune)
     declared = Declared(
         spec=spec,
         registry=entries,
@@ -199,6 +205,18 @@ def declare(
 def _within(key: str, names: Sequence[str], whole: Sequence[str], what: str) -> None:
     if beyond := [name for name in names if name not in whole]:
         raise UsageError(f"{key}: {beyond[0]} is not among {what}")
+
+
+def _meant(spec: ExperimentSpec, models: Sequence[str], datasets: Sequence[str]) -> None:
+    """Checks that names of checkpoints and data sets in the tables of some pairs mean one."""
+    for key, patterns, names, what in (
+        *(("finetune.models", one.models or (), models, "models") for one in spec.finetune),
+        *(("finetune.datasets", one.datasets or (), datasets, "datasets") for one in spec.finetune),
+        ("left_out.model", [one.model for one in spec.left_out], models, "models"),
+        ("left_out.dataset", [one.dataset for one in spec.left_out], datasets, "datasets"),
+    ):
+        if unknown := [one for one in patterns if not any(means(one, name) for name in names)]:
+            raise UsageError(f"{key}: {unknown[0]} is not among {what}{did_you_mean(unknown[0], names)}")
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -220,9 +238,13 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def _share(
-    pairs: Sequence[tuple[str, str]], part: tuple[int, int] | None, registry: "Registry", made: Collection[str]
+    pairs: Sequence[tuple[str, str]],
+    part: tuple[int, int] | None,
+    registry: "Registry",
+    made: Collection[str],
+    trainings: Sequence[Training],
 ) -> Sequence[tuple[str, str]]:
-    """Returns one part of the pairs, large data sets dealt out first; what is on this machine has no say.
+    """Returns one part of the pairs, the most work dealt out first; what is on this machine has no say.
 
     A checkpoint that is made first has all its pairs in one part, so that no two make it.
     """
@@ -233,7 +255,11 @@ def _share(
         known = registry.datasets.get(name)
         return known.splits.train + known.splits.val + known.splits.test if known else 0
 
-    models = [model for model in dict.fromkeys(model for model, _ in pairs) if model in made]
+    trained = Counter(model for model, name in pairs if model in made for one in trainings if one.asks(model, name))
+    models = sorted(
+        (model for model in dict.fromkeys(model for model, _ in pairs) if model in made),
+        key=lambda model: -trained[model],
+    )
     alone = [pair for pair in pairs if pair[0] not in made]
     whole = {*models[part[0] - 1 :: part[1]]}
     dealt = {*sorted(alone, key=lambda pair: (-images(pair[1]), pair[1], pair[0]))[part[0] - 1 :: part[1]]}

@@ -20,20 +20,33 @@ def made_by(spec: ExperimentSpec, registry: "Registry") -> list[RecipeUri]:
     """Returns what an experiment makes, in the order of its tables.
 
     Raises:
-        UsageError: There is no such recipe or source, or a recipe does not read what it is asked to change.
+        UsageError: There is no such recipe or source, no recipe of a table reads what it is asked to change, or no
+            source has as many images.
     """
-    return list(dict.fromkeys(asked for table in spec.pretrain for asked in _asked(table, registry)))
+    found: list[RecipeUri] = []
+    for table in spec.pretrain:
+        short: list[str] = []
+        asked = list(_asked(table, registry, short))
+        if not asked:
+            raise UsageError(f"pretrain.samples: {short[0]}, and no other of this table has what it asks for")
+        for told in dict.fromkeys(short):
+            warn(f"{told}; passed over")
+        found += asked
+    return list(dict.fromkeys(found))
 
 
-def _asked(table: Pretrain, registry: "Registry") -> Iterator[RecipeUri]:
+def _asked(table: Pretrain, registry: "Registry", short: list[str]) -> Iterator[RecipeUri]:
+    """Yields what a table makes, and notes which sources are too small for a size."""
     recipes = [registry.recipe(one) for one in expand("recipe", table.recipes, registry.recipes, "registry/recipes")]
+    if all(table.label_noise) and all(recipe.method == "image-image" for recipe in recipes):
+        check_asked(recipes[0], table.label_noise[0], "names", said="pretrain.")
     for sources in table.sources:
         known = [registry.source(name) for name in sources]
         for recipe in recipes:
             if recipe.method == "supervised" and (bare := [one.id for one in known if one.labels == "none"]):
                 raise UsageError(f"pretrain: source {bare[0]} has no labels, from which {recipe.id} learns")
             for samples in table.samples:
-                check_parts(sources, samples)
+                check_parts(sources, samples, said="pretrain.")
                 asked = RecipeUri(
                     recipe=recipe.id,
                     sources=sources,
@@ -41,10 +54,10 @@ def _asked(table: Pretrain, registry: "Registry") -> Iterator[RecipeUri]:
                     captions=table.captions if recipe.method == "language-image" else "names",
                     epochs=table.epochs,
                 )
-                check_asked(recipe, 0.0, asked.captions)
+                check_asked(recipe, 0.0, asked.captions, said="pretrain.")
                 sizes = zip(known, asked.parts, strict=True)
-                if short := [one.id for one, part in sizes if one.distinct != "unknown" and part > one.distinct]:
-                    warn(f"source {short[0]} has not {samples} images; passed over")
+                if small := [one.id for one, part in sizes if one.distinct != "unknown" and part > one.distinct]:
+                    short.append(f"source {small[0]} has not {samples} images")
                     continue
                 reads = recipe.method != "image-image"
                 for noise in table.label_noise if reads else [one for one in table.label_noise if not one]:

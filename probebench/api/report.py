@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,7 @@ def read_results(results: ResultsLike) -> Results:
     from probebench.results.store import read_result, result_files
 
     found: list[tuple[Path, Result]] = []
+    damaged: list[tuple[Path, str]] = []
     for folder in dict.fromkeys(Path(os.fspath(one)) for one in listed(results)):
         if not folder.is_dir():
             raise UsageError(f"results folder {folder} does not exist; {_MEND}, or name it")
@@ -42,10 +44,12 @@ def read_results(results: ResultsLike) -> Results:
             try:
                 found.append((path, read_result(path)))
             except ResultError as error:
-                warn(str(error))
+                damaged.append((path, str(error)))
             except OSError as error:
-                warn(describe_os_error(error))
-    return Results(found)
+                damaged.append((path, describe_os_error(error)))
+    for _, told in damaged:
+        warn(told)
+    return Results(found, [path for path, _ in damaged])
 
 
 def shipped_results() -> Path:
@@ -159,10 +163,10 @@ def run_study(
 
 
 def _study(held: Results, entries: "Registry", *, size_tolerance: float, shared_concepts: float) -> "Study":
-    from probebench.study.ask import study
+    from probebench.study.ask import Dropped, study
 
     names = {result.dataset for result in held} & set(entries.datasets)
-    return study(
+    found = study(
         held,
         read=_reader(held),
         # Of guessing: one in as many as there are classes.
@@ -172,10 +176,16 @@ def _study(held: Results, entries: "Registry", *, size_tolerance: float, shared_
         entries=entries.sources,
         shared_share=shared_concepts,
     )
+    damaged = [
+        Dropped(asked.provenance, str(path), "damaged: it could not be read")
+        for asked in found.asked
+        for path in held.damaged
+    ]
+    return replace(found, dropped=(*found.dropped, *damaged))
 
 
 def _reader(results: Results) -> "Callable[[Result], Predictions | None]":
-    """Returns what reads the predictions of a result; None where they are missing or damaged."""
+    """Returns what reads the predictions of a result; None where they are missing, or damaged, which is warned of."""
     from probebench.results.store import read_predictions
 
     files = {id(result): path for path, result in zip(results.paths, results, strict=True)}
@@ -185,8 +195,11 @@ def _reader(results: Results) -> "Callable[[Result], Predictions | None]":
             return None
         try:
             return read_predictions(files[id(result)], result)
-        except (ResultError, OSError):
-            return None
+        except ResultError as error:
+            warn(f"{error}; until then its score is taken as it is told")
+        except OSError as error:
+            warn(f"{describe_os_error(error)}; until then its score is taken as it is told")
+        return None
 
     return read
 

@@ -20,11 +20,13 @@ class Results(Sequence["Result"]):
 
     Attributes:
         paths: The file of each; its predictions lie beside it.
+        damaged: Files that could not be read.
     """
 
-    def __init__(self, results: "Iterable[tuple[Path, Result]]") -> None:
+    def __init__(self, results: "Iterable[tuple[Path, Result]]", damaged: "Iterable[Path]" = ()) -> None:
         """Takes results with their files."""
         pairs = tuple(results)
+        self.damaged = tuple(damaged)
         self.paths = tuple(path for path, _ in pairs)
         self._results = tuple(result for _, result in pairs)
 
@@ -37,7 +39,7 @@ class Results(Sequence["Result"]):
     def __getitem__(self, place: int | slice) -> "Result | Results":
         """Returns one result, or some of them."""
         if isinstance(place, slice):
-            return Results(zip(self.paths[place], self._results[place], strict=True))
+            return Results(zip(self.paths[place], self._results[place], strict=True), self.damaged)
         return self._results[place]
 
     def __len__(self) -> int:

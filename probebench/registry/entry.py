@@ -3,12 +3,22 @@
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.dataclasses import dataclass
 
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=100)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=2000, strip_whitespace=True)]
-PositiveInt = Annotated[int, Field(ge=1)]
+
+
+def _no_other_type(value: object) -> object:
+    if isinstance(value, bool | str):
+        raise ValueError(f"{value!r} is no number")
+    return value
+
+
+# Of a number: true and "1" are none.
+Number = BeforeValidator(_no_other_type)
+PositiveInt = Annotated[int, Number, Field(ge=1)]
 # How a data set is scored: the share of test images that are right, or its mean over classes.
 Metric = Literal["accuracy", "mean-per-class"]
 # No corpus has so many, and every reader of JSON holds it exactly.
@@ -45,7 +55,7 @@ class Versioned(Entry):
 
     id: str
     version: PositiveInt
-    older: Mapping[PositiveInt, Text] = Field(default={}, exclude=True)
+    older: Mapping[Annotated[int, Field(ge=1)], Text] = Field(default={}, exclude=True)
 
     @model_validator(mode="after")
     def _older_is_older(self) -> "Versioned":

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from probebench.registry.entry import Entry, Id, PositiveInt, Text, TrainingShots
+from probebench.registry.entry import MOST, Entry, Id, Number, PositiveInt, Text, TrainingShots
 from probebench.registry.optimization import Share
 from probebench.registry.probes import PROBES, ProbeName
 from probebench.registry.recipe_uri import Captions
@@ -18,7 +18,7 @@ def _several(value: object) -> object:
 
 
 def _numbers(value: object) -> object:
-    return (value,) if isinstance(value, float | int) else value
+    return (value,) if isinstance(value, float | int | str) else value
 
 
 def _shots(value: object) -> object:
@@ -30,7 +30,7 @@ def _shots(value: object) -> object:
 _Several = BeforeValidator(_several)
 Names = Annotated[tuple[Text, ...], _Several]
 AskedShots = Annotated[tuple[Annotated[TrainingShots, BeforeValidator(_shots)], ...], _Several, Field(min_length=1)]
-InputSize = Annotated[int, Field(ge=1, le=4096)]
+InputSize = Annotated[int, Number, Field(ge=1, le=4096)]
 
 
 class Training(Entry):
@@ -55,7 +55,7 @@ class Training(Entry):
     def asks(self, model: str, dataset: str) -> bool:
         """Says whether a pair is trained."""
         sides = ((self.models, model), (self.datasets, dataset))
-        return all(some is None or any(_means(one, name) for one in some) for some, name in sides)
+        return all(some is None or any(means(one, name) for one in some) for some, name in sides)
 
 
 def _grid(value: object) -> object:
@@ -83,7 +83,7 @@ class Pretrain(Entry):
     label_noise: Annotated[tuple[Share, ...], BeforeValidator(_numbers), Field(min_length=1)] = (0.0,)
     captions: Captions = "names"
     epochs: PositiveInt | None = None
-    runs: Annotated[tuple[Annotated[int, Field(ge=0)], ...], _Several, Field(min_length=1)] = (0,)
+    runs: Annotated[tuple[Annotated[int, Number, Field(ge=0, le=MOST)], ...], _Several, Field(min_length=1)] = (0,)
 
 
 class LeftOut(Entry):
@@ -190,8 +190,9 @@ class ExperimentSpec(Entry):
 
     def leaves_out(self, model: str, dataset: str) -> bool:
         """Says whether a pair is not asked."""
-        return any(_means(one.model, model) and _means(one.dataset, dataset) for one in self.left_out)
+        return any(means(one.model, model) and means(one.dataset, dataset) for one in self.left_out)
 
 
-def _means(pattern: str, name: str) -> bool:
+def means(pattern: str, name: str) -> bool:
+    """Says whether a name or glob means a name."""
     return pattern == name or fnmatch.fnmatchcase(name, pattern)

@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from probebench.registry.entry import Entry
+from probebench.registry.entry import Entry, Number
 
-Rate = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Number, Field(gt=0)]
+Share = Annotated[float, Number, Field(ge=0, le=1)]
 _Moment = Annotated[float, Field(ge=0, lt=1)]
 
 

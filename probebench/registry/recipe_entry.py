@@ -64,25 +64,40 @@ def _title(recipe: RecipeSpec, asked: RecipeUri) -> str:
     return f"{what} ({size}), run {asked.run}"
 
 
-def check_asked(recipe: RecipeSpec, label_noise: float, captions: Captions) -> None:
+def check_asked(recipe: RecipeSpec, label_noise: float, captions: Captions, *, said: str = "--") -> None:
     """Checks that a recipe reads what it is asked to change.
+
+    Args:
+        recipe: The recipe.
+        label_noise: Share of labels or captions that are permuted.
+        captions: Names alone, or sentences.
+        said: What stands before the options' names where they were typed.
 
     Raises:
         UsageError: It reads no labels or captions, or has no sentences.
     """
     if label_noise and recipe.method == "image-image":
-        raise UsageError(f"--label-noise: {recipe.id} reads neither labels nor captions")
+        raise UsageError(
+            f"{said}{'label-noise' if said == '--' else 'label_noise'}: {recipe.id} reads neither labels nor captions"
+        )
     if captions != "names" and recipe.method != "language-image":
-        raise UsageError(f"--captions: {recipe.id} reads none")
+        raise UsageError(f"{said}captions: {recipe.id} reads none")
     if captions == "templates" and not recipe.templates:
-        raise UsageError(f"--captions templates: recipe {recipe.id} has no templates")
+        raise UsageError(f"{said}captions templates: recipe {recipe.id} has no templates")
 
 
-def check_parts(names: Sequence[str], samples: int) -> None:
-    """Checks that each source gives an image.
+def check_parts(names: Sequence[str], samples: int, *, said: str = "--") -> None:
+    """Checks that each source gives an image, and is named once.
+
+    Args:
+        names: Of the sources.
+        samples: Images in all.
+        said: As in ``check_asked``.
 
     Raises:
-        UsageError: There are too few.
+        UsageError: There are too few, or a source is named twice.
     """
+    if twice := [name for place, name in enumerate(names) if name in names[:place]]:
+        raise UsageError(f"source {twice[0]} is named twice; a mixture takes each source once")
     if samples < max(2, len(names)):
-        raise UsageError(f"--samples {samples}: take two images or more, and one of each source")
+        raise UsageError(f"{said}samples {samples}: take two images or more, and one of each source")

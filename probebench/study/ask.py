@@ -96,7 +96,8 @@ def study(
 
     Args:
         results: Any.
-        read: Reads a result's predictions, so that noise which checkpoints share is not counted; None does without.
+        read: Reads a result's predictions, of which scores are computed again, and with which noise that checkpoints
+            share is not counted; None takes scores as results tell them.
         chance: Score of guessing, by data set.
         versions: The present version of each protocol.
         size_tolerance: Sizes within this factor are one size.
@@ -108,14 +109,15 @@ def study(
     dropped: list[Dropped] = []
     asked: list[Asked] = []
     for name, held in sorted(group_by(results, lambda result: result.provenance).items()):
-        part = Part(name, PanelMaker(Noise(read), chance or {}), size_tolerance)
+        noise = Noise(read)
+        part = Part(name, PanelMaker(noise, chance or {}), size_tolerance)
         if elsewhere := sum(result.test_dataset is not None for result in held):
             part.drop(counted(elsewhere, "result"), "on the test part of another data set")
             held = [result for result in held if result.test_dataset is None]
         held, seen = unseen(held, entries or {}, shared_share)
         for what, why in seen:
             part.drop(what, why)
-        found = observations(held)
+        found = observations(held, noise.draw_scores)
         if not found:
             continue
         if few := sum(on_too_few(result) for result in held):

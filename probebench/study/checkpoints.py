@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from probebench.results.stats import paired
-from probebench.study.claims import Basis, Claim, Estimate, weigh
-from probebench.study.engine import Array, Interval, Rows, crossed, welch_freedom
+from probebench.study.claims import Basis, Claim, Estimate, Weighed, weigh
+from probebench.study.engine import Array, Interval, Mask, Rows, crossed, welch_freedom
 from probebench.study.noise import Noise
 from probebench.study.observations import Observation, Track
 from probebench.study.order import order, tukey
@@ -16,6 +16,7 @@ from probebench.study.panel import WORDS, Level, Panel, level_of
 from probebench.study.panels import PanelMaker
 
 _CHECKPOINTS, _SOURCES = 5, 3
+_MORE = "more draws, test images or data sets"
 _SEED = 230213604
 # A rank correlation below this is of no use for choosing.
 _USELESS = 0.3
@@ -60,6 +61,10 @@ def ranking_claim(cells: Sequence[Observation], maker: PanelMaker, track: Track)
     ]
     said = f"{names[first]} leads {names[ranked[1]]} by {Estimate.of(points)} at {WORDS[level]}"
     weighed = weigh(points, logit)
+    # Where both mostly lie at an end of the scale, they are alike whatever they are worth.
+    at_ends = panel.flagged[np.ix_(ranked[:2], columns, places)].mean() > 0.5
+    if weighed.verdict == "no effect" and at_ends:
+        weighed = Weighed("not answerable", None, "scores off chance and ceiling")
     sentence = {
         "confirmed": f"{said}, beyond noise of draws and test images.",
         "contradicted": said,
@@ -75,7 +80,7 @@ def ranking_claim(cells: Sequence[Observation], maker: PanelMaker, track: Track)
         logit=Estimate.of(logit, "logits"),
         per_shots=tuple(_by_shots(panel, rows, columns, places, names)),
         basis=Basis.of(used, int(panel.runs.min()), int(panel.settings.max())),
-        missing="more draws, test images or data sets" if weighed.verdict == "not answerable" else None,
+        missing=None if weighed.verdict != "not answerable" else weighed.why if at_ends else _MORE,
         details={
             "ranking": [
                 {
@@ -215,11 +220,13 @@ def predict_claim(
     }
     scores = [panel.means("points", panel.places(level)) for level in ("few-shot", "full")]
     there = ~np.isnan(scores[0]) & ~np.isnan(scores[1])
-    columns = [d for d in range(there.shape[1]) if there[:, d].sum() >= _CHECKPOINTS]
+    columns = [
+        d for d in range(there.shape[1]) if there[:, d].sum() >= _CHECKPOINTS and _ordered(panel, there[:, d], d)
+    ]
     sources = [str(row[3]) for row in panel.rows]
     distinct = sorted({source for source, row in zip(sources, there[:, columns], strict=True) if row.any()})
     if not columns or len(distinct) < _SOURCES:
-        lacking = f"{_CHECKPOINTS} checkpoints of {_SOURCES} sources with few-shot and full scores on one data set"
+        lacking = f"{_CHECKPOINTS} checkpoints of {_SOURCES} sources with few-shot and full scores that differ, off chance and ceiling, on a data set"
         return Claim(**about, verdict="not answerable", sentence=f"It takes {lacking}.", missing=lacking)
     number = np.array([distinct.index(source) if source in distinct else -1 for source in sources])
     found = _correlation(scores[0][:, columns], scores[1][:, columns], number, len(distinct))
@@ -227,11 +234,14 @@ def predict_claim(
     used = panel.used()
     weighed = weigh(found, found, _USELESS)
     said = f"within a data set few-shot and full scores correlate by ranks: {estimate}"
+    alone = len(columns) == 1
+    if alone:
+        weighed = Weighed("not answerable", None, "two data sets")
     start = {
         "confirmed": "Yes",
         "contradicted": "No, the order turns",
         "no effect": f"No, by less than {weighed.bound}",
-        "not answerable": "Within noise",
+        "not answerable": f"On {panel.datasets[columns[0]]} alone" if alone else "Within noise",
     }[weighed.verdict]
     return Claim(
         **about,
@@ -255,6 +265,17 @@ def predict_claim(
             ]
         },
     )
+
+
+def _ordered(panel: Panel, rows: Mask, column: int) -> bool:
+    """Says whether checkpoints have an order on a data set at both levels: scores differ, and most are off both ends."""
+    for level in ("few-shot", "full"):
+        places = panel.places(level)
+        if np.ptp(panel.means("points", places)[rows, column]) == 0:
+            return False
+        if panel.flagged[rows, column][:, places].mean() > 0.5:
+            return False
+    return True
 
 
 def _correlation(few: Array, full: Array, number: Array, sources: int) -> Interval:

@@ -176,8 +176,8 @@ class Weighed:
 def weigh(points: Interval, logit: Interval, smallest: float = SMALLEST, clear: Interval | None = None) -> Weighed:
     """Decides between confirmed, contradicted, no effect and not answerable.
 
-    An effect must be there on both scales, and still be there without scores at chance or at the ceiling. No effect is
-    said where the whole interval in points lies within the smallest effect that would matter.
+    An effect must be there on both scales. No effect is said where the whole interval in points lies within the
+    smallest effect that would matter. Both must hold without scores at chance or at the ceiling, where all are alike.
 
     Args:
         points: Positive where it speaks for the sentence.
@@ -195,6 +195,10 @@ def weigh(points: Interval, logit: Interval, smallest: float = SMALLEST, clear: 
         return Weighed("confirmed" if points.sign > 0 else "contradicted")
     bound = max(abs(points.low), abs(points.high))
     if points.sign == logit.sign and bound <= smallest:
+        if clear is not None and not max(abs(clear.low), abs(clear.high)) <= smallest:
+            return Weighed(
+                "not answerable", None, "scores off chance and ceiling: without such scores an effect is not ruled out"
+            )
         return Weighed("no effect", round(bound, 2))
     if points.sign == logit.sign:
         return Weighed("not answerable", None, "more sources or data sets: the interval holds both signs")

@@ -38,12 +38,16 @@ class Compared:
     """A difference.
 
     Attributes:
-        general: Of sources in general: they and their runs are the random unit. Open where one source has no like.
-        named: Of the named checkpoints alone, over data sets; None where sources are enough to speak for others.
+        general: Of sources in general: they and their runs are the random unit. Open where one source, or one data set,
+            has no like.
+        named: Of the named checkpoints alone, over data sets, or of the one data set; None where both are enough to
+            speak for others.
+        dataset: The one data set.
     """
 
     general: Interval
     named: Interval | None = None
+    dataset: str | None = None
 
 
 def _open(named: Interval) -> Interval:
@@ -71,19 +75,25 @@ class Contrast:
 
     def interval(self, scale: Scale, places: Sequence[int], *, clear: bool = False) -> Compared | None:
         """Returns the difference; None where nothing can be compared."""
-        table, rows, _ = whole(self.table(scale, places, clear))
+        table, rows, columns = whole(self.table(scale, places, clear))
         if not table.size:
             return None
+        # How far data sets disagree is not told by one of them.
+        dataset = self.panel.datasets[columns[0]] if len(columns) == 1 else None
+
+        def compared(found: Interval) -> Compared:
+            return Compared(_open(found), found, dataset) if dataset else Compared(found)
+
         if self.sides is None:
             if len(rows) >= _SOURCES:
-                return Compared(mean_interval(table))
+                return compared(mean_interval(table))
             named = pair_interval(table.mean(axis=0))
             return Compared(mean_interval(table) if len(rows) > 1 else _open(named), named)
         first: Mask = self.sides[rows]
         if not first.any() or first.all():
             return None
         if min(first.sum(), (~first).sum()) >= _SOURCES:
-            return Compared(side_interval(table, first))
+            return compared(side_interval(table, first))
         named = pair_interval(table[first].mean(axis=0) - table[~first].mean(axis=0))
         pooled = pooled_interval(table.mean(axis=1), first)
         return Compared(pooled or _open(named), named)
@@ -136,7 +146,7 @@ def contrast_claim(identity: str, contrast: Contrast, group: str, track: Track) 
         full = contrast.interval("points", panel.places("full")) if panel.places("full") else None
         said += f", {_told(contrast, full)} at full data" if full else ", and no scores of both sides at full data"
     if points.named is not None:
-        return _named(about, contrast, points.named, said)
+        return _named(about, contrast, points, said)
     weighed = weigh(points.general, logit.general, clear=clear)
     return Claim(
         **about,
@@ -159,7 +169,11 @@ def _sentence(weighed: Weighed, said: str, sources: int) -> str:
     return f"{start[weighed.verdict]}; {said}{ending}"
 
 
-def _named(about: dict[str, Any], contrast: Contrast, points: Interval, said: str) -> Claim:
+def _named(about: dict[str, Any], contrast: Contrast, compared: Compared, said: str) -> Claim:
+    points = compared.named or compared.general
+    if compared.dataset:
+        alone = f"On {compared.dataset} alone, {said}."
+        return Claim(**about, verdict="not answerable", sentence=alone, missing="two data sets")
     lacking = "three sources" if contrast.sides is None else "three sources a side"
     undone = ""
     if math.isfinite(points.error) and points.sign:

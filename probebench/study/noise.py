@@ -28,6 +28,7 @@ class Noise:
         """Takes what reads predictions; without it images are binomial."""
         self._read = read
         self._known: dict[int, tuple[tuple[str, ...], Array] | None] = {}
+        self._draws: dict[int, tuple[float, ...]] = {}
 
     def of(self, compared: Sequence[Observation], scores: Sequence[float]) -> Array:
         """Returns the variance of each score; NaN where the number of test images is unknown."""
@@ -49,9 +50,16 @@ class Noise:
 
     def correct(self, cell: Observation) -> tuple[tuple[str, ...], Array] | None:
         """Returns test ids and [draw, image] correctness of a result; None without its predictions."""
-        if self._read is None or len(cell.results) != 1:
+        return self._images(cell.results[0]) if len(cell.results) == 1 else None
+
+    def draw_scores(self, result: Result) -> tuple[float, ...] | None:
+        """Returns the scores of the draws that count, from a result's predictions; None without these."""
+        self._images(result)
+        return self._draws.get(id(result))
+
+    def _images(self, result: Result) -> tuple[tuple[str, ...], Array] | None:
+        if self._read is None:
             return None
-        (result,) = cell.results
         if id(result) not in self._known:
             held = self._read(result)
             if held is None:
@@ -60,6 +68,7 @@ class Noise:
                 counted = counted_predictions(result, held)
                 right = image_scores(result.metric, counted.y_true, counted.y_pred)
                 self._known[id(result)] = tuple(map(str, counted.test_ids)), right.astype(np.float32)
+                self._draws[id(result)] = tuple(right.mean(axis=1).tolist())
         return self._known[id(result)]
 
     def _shared_images(self, compared: Sequence[Observation]) -> float | None:

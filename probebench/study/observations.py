@@ -10,12 +10,15 @@ from probebench.registry.entry import Shots
 from probebench.results.cells import Cell, gather, source_name, source_samples
 from probebench.results.overlap import Sources, overlap, shared_concepts
 from probebench.results.schema import Result
-from probebench.results.scores import counted_trials, draw_scores, score_of
+from probebench.results.scores import DECIMALS, counted_trials, draw_scores, score_of
 from probebench.results.short import on_too_few
 from probebench.study.order import best_of
 
 # Sizes that differ by less than this are one size: a fixed crawl loses some images between downloads.
 SAME_SIZE = 1.1
+
+# Gives the scores of a result's draws that count, from its predictions; None where these are not at hand.
+Recomputed = Callable[[Result], Sequence[float] | None]
 
 Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
@@ -102,11 +105,15 @@ def source_of(cell: Observation) -> str:
     return cell.source
 
 
-def observations(results: Iterable[Result]) -> list[Observation]:
+def observations(results: Iterable[Result], recomputed: Recomputed = lambda result: None) -> list[Observation]:
     """Makes observations of cells; no failed runs, and none whose classes lack images.
 
     Results that share a cell count once, by a rule that looks at no test score (``results.cells``). Only a published
     table lists tunings of one pre-training: these are one observation of several scores.
+
+    Args:
+        results: Any.
+        recomputed: Gives the scores of a result's draws from its predictions, which count whatever the result says.
     """
     cells = [cell for cell in gather(results) if not on_too_few(cell.result)]
     fingerprints: dict[str, set[str]] = defaultdict(set)
@@ -119,7 +126,7 @@ def observations(results: Iterable[Result]) -> list[Observation]:
         key = group[0].key
         several = len(fingerprints[key.dataset.name]) > 1 and key.dataset.fingerprint
         name = f"{key.dataset.name} ({str(key.dataset.fingerprint)[:8]})" if several else key.dataset.name
-        if (made := _observation(name, group)) is not None:
+        if (made := _observation(name, group, recomputed)) is not None:
             entrant = key.entrant
             layer = "" if entrant.layer == layers[_less_layer(group[0])] else entrant.layer
             size = 0 if entrant.input_size == pixels[_measured_as(group[0])] else entrant.input_size or 0
@@ -199,10 +206,13 @@ def _shared(cell: Cell) -> Hashable:
     return key.setting, key.metric, key.dataset, key.shots, known, words
 
 
-def _observation(dataset: str, group: Sequence[Cell]) -> Observation | None:
+def _observation(dataset: str, group: Sequence[Cell], recomputed: Recomputed) -> Observation | None:
     scored = [(cell, mean) for cell in group if (mean := score_of(cell.result).mean) is not None]
     if not scored:
         return None
+    draws = recomputed(scored[0][0].result) if len(scored) == 1 else None
+    if draws:
+        scored = [(scored[0][0], round(sum(draws) / len(draws), DECIMALS))]
     scores: dict[str, float] = {}
     for cell, mean in scored:
         tuning, copies = cell.key.tuning, 1
@@ -235,7 +245,7 @@ def _observation(dataset: str, group: Sequence[Cell]) -> Observation | None:
         dataset=dataset,
         shots=first.shots,
         scores=scores,
-        draws=tuple(zip(digests, draw_scores(first), strict=True)) if len(scores) == 1 else (),
+        draws=tuple(zip(digests, draws or draw_scores(first), strict=True)) if len(scores) == 1 else (),
         images=min((one for one in images if one), default=None),
         selection="test" if len(scored) > 1 else first.selection,
         model=first.model,

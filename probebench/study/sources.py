@@ -45,9 +45,10 @@ def source_claims(panel: Panel, group: str, track: Track, candidates: Panel | No
 def _held(claim: Claim, without: Claim | None) -> Claim:
     """Takes a verdict back that does not hold without flagged scores."""
     told = replace(claim, without_flagged=without.estimate if without else None)
-    if claim.verdict not in ("confirmed", "contradicted") or (without and without.verdict == claim.verdict):
+    if not claim.answered or (without and without.verdict == claim.verdict):
         return told
-    why = "scores off chance and ceiling: without such scores it is not beyond noise"
+    rest = "an effect is not ruled out" if claim.verdict == "no effect" else "it is not beyond noise"
+    why = f"scores off chance and ceiling: without such scores {rest}"
     return replace(told, verdict="not answerable", missing=why, sentence=f"Of all scores alone: {claim.sentence}")
 
 

@@ -156,6 +156,13 @@ def test_layers_fine_tunes_and_quick(run: Run, tmp_path: Path, own: Path, images
         ({"finetune": {"protocol": "default"}}, "is for probes"),
         ({"layers": ["projected"]}, "has no layer 'projected'"),
         ({"left_out": {"model": "*", "dataset": "*"}}, "leaves out every pair"),
+        ({"left_out": {"model": "tine", "dataset": "*"}}, "left_out.model: tine is not among models"),
+        ({"left_out": {"model": "*", "dataset": "blues"}}, "left_out.dataset: blues is not among"),
+        ({"finetune": {"models": ["tine"]}}, "finetune.models: tine is not among models"),
+        ({"finetune": {"datasets": "blue*"}}, "finetune.datasets: blue* is not among"),
+        ({"draws": True}, "draws: True is no number"),
+        ({"draws": "3"}, "draws: '3' is no number"),
+        ({"input_size": "96"}, "input_size: '96' is no number"),
     ],
 )
 def test_a_file_that_is_wrong_is_told_in_one_line(run: Run, tmp_path: Path, keys: dict[str, Any], said: str) -> None:
@@ -346,11 +353,26 @@ def test_checkpoints_are_made_first_and_what_cannot_be_made_stops_nothing(
         ({"recipes": ["few_clip"], "sources": [["drawn", "lost"]], "samples": 1}, "one of each source"),
         ({"recipes": ["few_simclr"], "sources": ["drawn"], "samples": 4, "label_noise": 2}, "pretrain.0.label_noise"),
         ({"recipes": ["few_simclr"], "sources": ["drawn"]}, "pretrain.0.samples: missing"),
+        ({"recipes": ["few_simclr"], "sources": ["drawn"], "samples": 1}, "pretrain.samples 1: take two"),
+        ({"recipes": ["few_simclr"], "sources": ["drawn"], "samples": True}, "True is no number"),
+        ({"recipes": ["few_clip"], "sources": ["drawn"], "samples": 4, "label_noise": True}, "True is no number"),
+        ({"recipes": ["few_clip"], "sources": ["drawn"], "samples": 4, "label_noise": "0.5"}, "'0.5' is no number"),
+        ({"recipes": ["few_clip"], "sources": ["drawn"], "samples": 4, "runs": "0"}, "'0' is no number"),
+        ({"recipes": ["few_clip"], "sources": ["drawn"], "samples": 4, "runs": 10**22}, "pretrain.0.runs.0"),
+        ({"recipes": ["few_clip"], "sources": [["drawn", "drawn"]], "samples": 4}, "drawn is named twice"),
+        ({"recipes": ["few_simclr"], "sources": ["drawn"], "samples": 4, "label_noise": 0.5}, "pretrain.label_noise"),
     ],
 )
 def test_a_table_of_pre_training_that_is_wrong(run: Run, tmp_path: Path, table: dict[str, Any], said: str) -> None:
     for flags in ((), ("--dry-run",)):
         assert said in run("run", write(tmp_path / "wrong.toml", pretrain=[table]), *flags).error
+
+
+@pytest.mark.usefixtures("sources")
+def test_quick_makes_nothing_that_the_whole_does_not(run: Run, tmp_path: Path) -> None:
+    table = {"recipes": ["few_clip"], "sources": ["drawn"], "samples": 4}
+    whole = write(tmp_path / "wrong.toml", pretrain=[table], quick={"pretrain": [{**table, "runs": 1}]})
+    assert "quick.pretrain: few_clip-drawn-4-run1 is not among" in run("run", whole, "--quick", "--dry-run").error
 
 
 def test_every_shipped_experiment_is_whole(shipped: Registry) -> None:

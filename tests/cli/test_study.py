@@ -35,6 +35,21 @@ def test_a_damaged_result_is_named_and_passed_over(run: Run, tmp_path: Path) -> 
     done = run("study", "--json")
     assert done.code == 0 and damaged.name in done.err
     assert json.loads(done.out)["results"][0]["results"] == 5
+    (told,) = [one for one in json.loads(done.out)["dropped"] if one["why"].startswith("damaged")]
+    assert told["what"].endswith(damaged.name)
+
+
+def test_predictions_that_are_damaged_are_named(run: Run, tmp_path: Path) -> None:
+    write(tmp_path / "results", predictions={"file": "gone.npz", "sha256": "0" * 64})
+    done = run("study", "--json")
+    assert done.code == 0 and done.err.count("until then its score is taken as it is told") == 6
+
+
+def test_a_file_in_the_way_of_the_report_is_one_line(run: Run, tmp_path: Path) -> None:
+    write(tmp_path / "results")
+    (tmp_path / "file").write_text("")
+    done = run("study", "--out", "file/below")
+    assert done.code == 1 and "a file stands where a folder should be" in done.error and "name another" in done.error
 
 
 def test_results_of_an_older_version_of_their_protocol_are_told_of_in_one_line(run: Run, tmp_path: Path) -> None:

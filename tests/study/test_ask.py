@@ -117,6 +117,48 @@ def test_methods_are_held_against_each_other_at_equal_source() -> None:
     assert "LAION and YFCC alone" in few.sentence
 
 
+def test_one_data_set_says_nothing_of_others() -> None:
+    grid = [*GRID, *(Pretraining(source, method="image-image", objective="simclr") for source in SOURCES)]
+
+    def ahead(one: Pretraining, _dataset: str, _shots: int | str) -> float:
+        return (0.3 if one.method == "image-image" else 0.0) + 0.1 * SOURCES.index(one.source)
+
+    one_set = [result for result in made(grid, ahead) if result.dataset == "dtd"]
+    for identity in ("image-vs-language", "few-shot-predicts-full"):
+        claim = study(one_set).claim(identity)
+        assert claim is not None and claim.verdict == "not answerable" and claim.missing == "two data sets"
+        assert "On dtd alone" in claim.sentence and claim.estimate is not None
+        assert said(study(made(grid, ahead)), identity) == "confirmed"
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.01, 1.0])
+def test_scores_at_an_end_of_the_scale_say_nothing(rate: float) -> None:
+    grid = [*GRID, *(Pretraining(source, method="image-image", objective="simclr") for source in SOURCES)]
+    generator = np.random.default_rng(0)
+    found = study(
+        [
+            one.model_copy(
+                update={"checkpoint": one.checkpoint.model_copy(update={"run": run}), "model": f"{one.model}{run}"}
+            )
+            for run in range(2)
+            for one in results(generator, grid, lambda *_: rate, datasets=SETS, images=4000)
+        ],
+        chance=dict.fromkeys(SETS, 0.01),
+    )
+    assert {claim.verdict for claim in found.claims} == {"not answerable"}
+
+
+def test_scores_that_are_all_equal_have_no_order() -> None:
+    alike = [
+        one.model_copy(
+            update={"mean": 0.5, "trials": [trial.model_copy(update={"test_score": 0.5}) for trial in one.trials]}
+        )
+        for one in made(GRID, by_source({}))
+    ]
+    claim = study(alike).claim("few-shot-predicts-full")
+    assert claim is not None and claim.verdict == "not answerable" and "scores that differ" in (claim.missing or "")
+
+
 def test_one_curated_source_is_a_named_pair_and_three_a_side_are_a_claim() -> None:
     def curated(count: int) -> list[Pretraining]:
         return [replace(one, curation="curated" if place < count else "uncurated") for place, one in enumerate(GRID)]

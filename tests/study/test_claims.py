@@ -36,6 +36,14 @@ def test_an_effect_must_outlive_scores_at_chance() -> None:
     assert weigh(AGAINST, AGAINST, clear=FOR).verdict == "not answerable"
 
 
+def test_no_effect_must_hold_without_scores_at_chance_too() -> None:
+    small, open_ = Interval(0.1, -0.5, 0.7), Interval(0.0, -math.inf, math.inf)
+    assert weigh(small, small).verdict == weigh(small, small, clear=small).verdict == "no effect"
+    for clear in (open_, Interval(1.0, -3.0, 5.0)):
+        found = weigh(small, small, clear=clear)
+        assert found.verdict == "not answerable" and "an effect is not ruled out" in (found.why or "")
+
+
 @pytest.mark.parametrize(
     ("estimate", "text"),
     [

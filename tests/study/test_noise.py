@@ -49,6 +49,19 @@ def test_hard_images_that_all_share_are_no_noise_of_a_difference() -> None:
     assert found[0.0] == pytest.approx(draws + 0.24 / IMAGES, rel=0.15)
 
 
+def test_scores_are_those_of_predictions_whatever_a_result_says() -> None:
+    held = predictions(0.0)
+    made = results(
+        np.random.default_rng(0), [Pretraining("source0")], lambda *_: 0.99, datasets=["dtd"], levels=[1], images=IMAGES
+    )
+    (told,) = observations(made)
+    (found,) = observations(made, Noise(lambda _: held["source0"]).draw_scores)
+    right = (held["source0"].y_pred == held["source0"].y_true).mean(axis=1)
+    assert told.score > 0.9 and found.score == pytest.approx(right.mean()) and found.score < 0.7
+    assert [score for _, score in found.draws] == pytest.approx(right.tolist())
+    assert observations(made, Noise(lambda _: None).draw_scores) == [told]
+
+
 def test_a_draw_that_is_easy_for_all_is_no_noise_of_a_difference() -> None:
     easy = np.array([-0.1, -0.05, 0.0, 0.05, 0.1])
 
