@@ -63,8 +63,8 @@ def ranking_claim(cells: Sequence[Observation], maker: PanelMaker, track: Track)
     weighed = weigh(points, logit)
     # Where both mostly lie at an end of the scale, they are alike whatever they are worth.
     at_ends = panel.flagged[np.ix_(ranked[:2], columns, places)].mean() > 0.5
-    if weighed.verdict == "no effect" and at_ends:
-        weighed = Weighed("not answerable", None, "scores off chance and ceiling")
+    if weighed.verdict in ("no effect", "not answerable"):
+        weighed = Weighed("not answerable", None, "scores off chance and ceiling") if at_ends else weighed
     sentence = {
         "confirmed": f"{said}, beyond noise of draws and test images.",
         "contradicted": said,
@@ -226,7 +226,10 @@ def predict_claim(
     sources = [str(row[3]) for row in panel.rows]
     distinct = sorted({source for source, row in zip(sources, there[:, columns], strict=True) if row.any()})
     if not columns or len(distinct) < _SOURCES:
-        lacking = f"{_CHECKPOINTS} checkpoints of {_SOURCES} sources with few-shot and full scores that differ, off chance and ceiling, on a data set"
+        lacking = (
+            f"{_CHECKPOINTS} checkpoints of {_SOURCES} sources with few-shot and full scores that differ, off chance "
+            "and ceiling, on a data set"
+        )
         return Claim(**about, verdict="not answerable", sentence=f"It takes {lacking}.", missing=lacking)
     number = np.array([distinct.index(source) if source in distinct else -1 for source in sources])
     found = _correlation(scores[0][:, columns], scores[1][:, columns], number, len(distinct))
@@ -268,7 +271,7 @@ def predict_claim(
 
 
 def _ordered(panel: Panel, rows: Mask, column: int) -> bool:
-    """Says whether checkpoints have an order on a data set at both levels: scores differ, and most are off both ends."""
+    """Says whether scores on a data set differ at both levels, and most are off chance and ceiling."""
     for level in ("few-shot", "full"):
         places = panel.places(level)
         if np.ptp(panel.means("points", places)[rows, column]) == 0:
