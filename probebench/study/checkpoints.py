@@ -63,8 +63,8 @@ def ranking_claim(cells: Sequence[Observation], maker: PanelMaker, track: Track)
     weighed = weigh(points, logit)
     # Where both mostly lie at an end of the scale, they are alike whatever they are worth.
     at_ends = panel.flagged[np.ix_(ranked[:2], columns, places)].mean() > 0.5
-    if weighed.verdict in ("no effect", "not answerable"):
-        weighed = Weighed("not answerable", None, "scores off chance and ceiling") if at_ends else weighed
+    if at_ends and weighed.verdict in ("no effect", "not answerable"):
+        weighed = Weighed("not answerable", None, "scores off chance and ceiling")
     sentence = {
         "confirmed": f"{said}, beyond noise of draws and test images.",
         "contradicted": said,
