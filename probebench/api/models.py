@@ -55,11 +55,11 @@ def with_entries(folders: Folders, models: Sequence[str]) -> "tuple[Registry, li
         ProbebenchError: A library's table lacks it, or the Hub cannot be reached.
     """
     from probebench.registry.library_names import check_known, library_name, weights_path
-    from probebench.registry.names import expand_models
+    from probebench.registry.names import expand_models, split_list
 
     registry, place = open_registry(folders), new_entries(folders)
     names: list[str] = []
-    for model in (part.strip() for text in models for part in text.split(",") if part.strip()):
+    for model in split_list(models):
         if model in registry.checkpoints or fnmatch.filter(registry.checkpoints, model):
             names.append(model)
         elif (path := weights_path(model)) is not None:

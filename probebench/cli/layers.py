@@ -5,6 +5,7 @@ import click
 from probebench.api.models import with_entries
 from probebench.cli.console import print_json, print_table
 from probebench.cli.options import json_option, registry_folders, registry_option
+from probebench.errors import UsageError
 
 
 @click.command(name="layers")
@@ -18,8 +19,10 @@ def command(model: str, as_json: bool) -> None:
     """
     from probebench.registry.layers import known_layers, meanings
 
-    registry, (name, *_) = with_entries(registry_folders(), [model])
-    spec = registry.checkpoint(name)
+    registry, names = with_entries(registry_folders(), [model])
+    if len(names) != 1:
+        raise UsageError(f"--model {model} names {len(names)} checkpoints; name one")
+    spec = registry.checkpoint(names[0])
     offered = known_layers(spec.architecture)
     if offered is None:
         # Only what the shipped table lacks takes torch.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from probebench.api.report import read_results
-from probebench.cli.console import print_json, print_table
+from probebench.cli.console import print_json, print_table, warn
 from probebench.cli.options import (
     filtered,
     json_option,
@@ -140,6 +140,10 @@ def depth(
 
     form = _form(out)
     wanted = [result for result in read_results(results) if result.protocol == protocol]
+    newest = max((result.protocol_version for result in wanted), default=0)
+    if older := sum(result.protocol_version < newest for result in wanted):
+        warn(f"{older} results of older versions of {protocol} are left out; this is version {newest}")
+        wanted = [result for result in wanted if result.protocol_version == newest]
     for kind, patterns, field in (("model", models, "model"), ("data set", datasets, "dataset")):
         known = {getattr(result, field) for result in wanted}
         names = expand(kind, patterns, known, "probebench results list") if patterns else known

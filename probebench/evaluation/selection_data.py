@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from probebench.arrays import Labels
 from probebench.cache.store import FeatureFile
 from probebench.datasets.draws import Draw, TrainingSplit
 from probebench.evaluation.features import rows_of
@@ -31,20 +32,21 @@ def selection_data_for(
     rows = rows_of(train, positions)
     if selection.method == "fixed":
         return SelectionData(rows, value=selection.value)
-    folds = task.folds if selection.method == "k-fold" else 0 if own else _folds_instead(split, draw, selection)
+    held = rows_of(own) if own else rows_of(train, draw.validation)
+    folds = task.folds if selection.method == "k-fold" else _folds_instead(split, draw, held.labels, selection)
     if folds:
         # rows_of sorts rows, and the folds with them.
         return SelectionData(rows, fold=split.folds(draw, folds)[np.argsort(positions, kind="stable")])
-    return SelectionData(rows, rows_of(own) if own else rows_of(train, draw.validation), refit=task.refit)
+    return SelectionData(rows, held, refit=task.refit)
 
 
-def _folds_instead(split: TrainingSplit, draw: Draw, selection: Selection) -> int:
+def _folds_instead(split: TrainingSplit, draw: Draw, validation: Labels, selection: Selection) -> int:
     """Returns the folds that choose where too few classes have a validation image; 0 where validation images choose.
 
     Two classes with two images each are enough for every fold to leave two classes to fit.
     """
     classes, images = np.unique(split.labels[draw.train], return_counts=True)
-    held = np.isin(classes, split.labels[draw.validation]).mean()
+    held = np.isin(classes, validation).mean()
     if held >= COVERED or (images > 1).sum() < 2:
         return 0
     return min(selection.folds or 0, int(images.max()))

@@ -52,7 +52,7 @@ def check_rules(result: Result, registry: Registry, entry: CheckpointSpec | None
     if dataset is None:
         yield f"data set {result.dataset!r} is not in the registry, so nobody else can check it"
     else:
-        yield from _check_dataset(result, dataset, protocol_of(registry, result.protocol))
+        yield from _check_dataset(result, dataset, protocol_of(registry, result.protocol), is_older(registry, result))
     yield from _check_protocol(result, registry)
     spec, older = protocol_of(registry, result.protocol), is_older(registry, result)
     if spec is not None and result.provenance == "measured":
@@ -67,9 +67,10 @@ def check_rules(result: Result, registry: Registry, entry: CheckpointSpec | None
         yield f"feature keys of {', '.join(sorted(result.feature_key))}, where train, test and perhaps val belong"
 
 
-def _check_dataset(result: Result, dataset: DatasetSpec, protocol: AnyProtocol | None) -> Iterator[str]:
+def _check_dataset(result: Result, dataset: DatasetSpec, protocol: AnyProtocol | None, older: bool) -> Iterator[str]:
     fixed = protocol.metric if isinstance(protocol, ProtocolSpec) else None
-    if result.metric != (fixed or dataset.metric):
+    # An older version may have reported each set's own.
+    if result.metric not in {fixed or dataset.metric, *([dataset.metric] if older else [])}:
         by = f"protocol {result.protocol} reports {fixed}" if fixed else f"{dataset.id} is scored by {dataset.metric}"
         yield f"metric is {result.metric}, and {by}"
     if result.classes is not None and result.classes > len(dataset.classes):

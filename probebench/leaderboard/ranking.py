@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from probebench.registry.entry import Shots
-from probebench.results.cells import Cell, DataSet, Entrant, Setting, selected_on_test, superseded
+from probebench.results.cells import Cell, DataSet, Entrant, Setting, of_unknown_version, selected_on_test, superseded
 from probebench.results.schema import Result
 from probebench.results.scores import DECIMALS, has_score
 from probebench.results.short import is_trial, lacks_images
@@ -30,6 +30,7 @@ Note = Literal[
     "test-selected",
     "published",
     "older version",
+    "unknown version",
     "too few images",
     "trial run",
     "not verifiable",
@@ -124,6 +125,8 @@ def why_unranked(result: Result, versions: Mapping[str, int]) -> Note:
         return "test-selected"
     if superseded(result, versions):
         return "older version"
+    if of_unknown_version(result, versions):
+        return "unknown version"
     if is_trial(result):
         return "trial run"
     if lacks_images(result):
@@ -235,7 +238,16 @@ def _note(found: Sequence[CellScore], wanted: int) -> Note:
     """Says why an entrant is not ranked; what forbids a rank comes before what is only missing."""
     notes = {cell.note for cell in found}
     forbidden: tuple[Note, ...] = (
-        *("published", "test-selected", "older version", "not verifiable", "too few images", "trial run", "failed"),
+        *(
+            "published",
+            "test-selected",
+            "older version",
+            "unknown version",
+            "not verifiable",
+            "too few images",
+            "trial run",
+            "failed",
+        ),
         "self-reported",
     )
     for note in forbidden:

@@ -81,6 +81,8 @@ def logistic(protocol: ProtocolSpec, backend: str, start: Matrix | None = None) 
     """
     solver = protocol.solver
     if solver.name == "exact":
+        if backend not in EXACT:
+            raise UsageError(f"unknown backend {backend!r}; it is auto or one of {', '.join(EXACT)}")
         exact = EXACT[backend]()
         return lambda rate, last: exact
     if solver.name == "lbfgs":

@@ -178,8 +178,8 @@ class Linear:
 
     @property
     def finite(self) -> bool:
-        """Whether all coefficients are numbers."""
-        return bool(np.isfinite(self.coef).all())
+        """Whether all coefficients and intercepts are numbers."""
+        return bool(np.isfinite(self.coef).all() and np.isfinite(self.intercept).all())
 
     def scores(self, features: Any) -> Any:
         """Returns coef x + intercept, (N, K), where the features are."""

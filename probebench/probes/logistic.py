@@ -6,6 +6,7 @@ as scikit-learn's LogisticRegression states it, with its binomial form for two c
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -132,11 +133,13 @@ def sweep(
     strengths = _checked_strengths(Cs)
     if not tol > 0:
         raise ValueError(f"tol must be positive, not {tol}")
+    if isinstance(max_iter, bool) or not isinstance(max_iter, int | np.integer) or max_iter < 1:
+        raise ValueError(f"max_iter must be a positive whole number, not {max_iter!r}")
     where = pick_device(device)
     order = np.argsort(strengths, kind="stable")
     fits: dict[int, FittedDraw] = {}
     work = Work()
-    with torch.inference_mode(), full_float32():
+    with torch.inference_mode(), full_float32(), _within_float64():
         for everyone in _groups(parts, where):
             numbers = everyone
             shape = parts[everyone[0]].shape
@@ -165,6 +168,17 @@ def sweep(
             for place, (number, (classes, _)) in enumerate(zip(numbers, named, strict=True)):
                 fits[number] = take_draw(rows, classes, [solved[j] for j in range(len(order))], place)
     return collect([fits[i] for i in range(len(parts))], strengths, tol, work, parts[0].source.shape[1])
+
+
+@contextmanager
+def _within_float64() -> Iterator[None]:
+    """Tells of features whose squares float64 cannot hold."""
+    try:
+        yield
+    except (torch.linalg.LinAlgError, ZeroDivisionError, OverflowError) as error:  # type: ignore[attr-defined]
+        raise ValueError(
+            "features or strengths are too large or too small for float64; divide features by their RMS"
+        ) from error
 
 
 def _solved_directly(

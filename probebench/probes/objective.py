@@ -20,7 +20,7 @@ Tensors carry the R draws that are solved side by side in front: scores (R, N, K
 import torch
 
 
-def residual_(scores: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+def residual_(scores: torch.Tensor, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Turns scores into the residual P - Y, in place.
 
     Args:
@@ -28,18 +28,20 @@ def residual_(scores: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
         own: Position of each row's class, (R, N, 1).
 
     Returns:
-        The summed log-loss of each draw, (R,) float64.
+        The summed log-loss of each draw, (R,) float64, and the own class's probability, (R, N, 1): 1 plus its residual
+        would lose one that is small.
     """
     scores -= scores.gather(-1, own)
     top = scores.amax(-1, keepdim=True)
     scores.sub_(top).exp_()
     scores.scatter_(-1, own, 0.0)
     others = scores.sum(-1, keepdim=True)
-    total = others + torch.exp(-top)
+    alone = torch.exp(-top)
+    total = others + alone
     loss = torch.where(top == 0, torch.log1p(others), top + torch.log(total))
     scores /= total
     scores.scatter_(-1, own, -others / total)
-    return loss.sum((-2, -1), dtype=torch.float64)
+    return loss.sum((-2, -1), dtype=torch.float64), alone / total
 
 
 def intercept_pull(directions: torch.Tensor, probabilities: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
@@ -65,9 +67,10 @@ def curvature_(directions: torch.Tensor, shift: torch.Tensor, probabilities: tor
 def intercept_curvature(probabilities: torch.Tensor) -> torch.Tensor:
     """Returns sum_i diag(p_i) - p_i p_i', (R, K, K) in float64: the curvature in the intercept.
 
-    Its rows sum to zero, which gives the diagonal without the cancellation in p - p^2.
+    Its rows sum to zero, which gives the diagonal without the cancellation in p - p^2: it is what the others sum to.
     """
     matrix = -(probabilities.mT @ probabilities).double()
     diagonal = matrix.diagonal(dim1=-2, dim2=-1)
+    diagonal.zero_()
     diagonal -= matrix.sum(-1)
     return matrix

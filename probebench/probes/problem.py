@@ -18,6 +18,8 @@ from probebench.probes.objective import curvature_, intercept_curvature, interce
 from probebench.probes.rows import Rows
 from probebench.probes.stream import chunk_entries
 
+# Of a sum over the rows' residuals, a row.
+ROUNDING = 1e-13
 # The intercept moves by at most this many nats a step.
 LONGEST = 5.0
 
@@ -122,7 +124,7 @@ class Problem:
         if self.fit_intercept:
             self._inverse = self._inverted()
             if precise:
-                delta = ((slope @ self._inverse) * slope).sum((1, 2)).clamp(min=0.0)
+                delta = self._intercept_excess(slope)
         gradient = gradient.double() + penalty[:, None, None] * coef
         objective = loss + 0.5 * penalty * norm_square
         norm = square(gradient).sqrt() + (0.5 * self.rows.top * delta).sqrt()
@@ -180,12 +182,13 @@ class Problem:
                 part = slice(at, min(at + self._chunk, stop))
                 own = self._own[:, part]
                 residual = scores[:, part] + intercept.to(scores.dtype)
-                loss += residual_(residual, own)
+                part_loss, right = residual_(residual, own)
+                loss += part_loss
                 slope += residual.sum(1, keepdim=True, dtype=torch.float64)
                 residual_square += square(residual)
                 probabilities = self._probabilities[:, part]
                 probabilities.copy_(residual)
-                probabilities.scatter_add_(-1, own, torch.ones_like(own, dtype=torch.float32))
+                probabilities.scatter_(-1, own, right.float())
                 self.curvature += intercept_curvature(probabilities)
                 if gradient is not None:
                     scores[:, part] = residual
@@ -193,6 +196,20 @@ class Problem:
                 gradient.baddbmm_(scores[:, start:stop].mT, rows)
         self._residual_square = residual_square
         return loss, slope
+
+    def _intercept_excess(self, slope: torch.Tensor) -> torch.Tensor:
+        """Returns g' B^+ g of the intercept's gradient g, (R,); infinite where B has not the curvature to answer g.
+
+        There every row is sure, of its own class or of another, and how far b lies from its optimum is not told by B.
+        """
+        # Summed over classes the gradient is zero but for rounding, and so is what B leaves of rounding alone.
+        slope = slope - slope.mean(-1, keepdim=True)
+        rounding = (ROUNDING * self.rows.shape[1]) ** 2
+        answer = slope @ self._inverse
+        left = square(slope - answer @ self.curvature)
+        excess = (answer * slope).sum((1, 2))
+        told = (left <= 1e-6 * square(slope) + rounding) & (excess >= -rounding)
+        return torch.where(told, excess.clamp(min=0.0), math.inf)
 
     def _inverted(self) -> torch.Tensor:
         """Returns B^+, (R, K, K).

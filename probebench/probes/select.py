@@ -273,7 +273,17 @@ def _finish(case: _Case, protocol: ProtocolSpec, fitters: Fitters, on_progress: 
         if held is not None and len(held):
             joined = Joined(whole.features, held.features)
             whole = Labelled(joined, np.concatenate([whole.labels, held.labels]))
-        probe, preparation = _fit_whole(whole, value, rate, protocol, fitters, on_progress)
+        open_ = dict(case.tried)
+        while True:
+            rate, value = best_value(open_, protocol)
+            best = open_.pop((rate, value))
+            try:
+                probe, preparation = _fit_whole(whole, value, rate, protocol, fitters, on_progress)
+                break
+            except FloatingPointError:
+                # A last run that is longer than those of the search may diverge where they did not: the next best then.
+                if not open_:
+                    raise
         if probe.converged is False:
             short = tuple(sorted({*short, value}))
     grid = strengths(protocol)

@@ -16,17 +16,23 @@ def _no_other_type(value: object) -> object:
     return value
 
 
-# Of a number: true and "1" are none.
-Number = BeforeValidator(_no_other_type)
-PositiveInt = Annotated[int, Number, Field(ge=1)]
+def _no_float(value: object) -> object:
+    if isinstance(value, float):
+        raise ValueError(f"{value!r} is no whole number")
+    return _no_other_type(value)
+
+
+# Of a number: true and "1" are none; and of a whole one, of which 1.0 is none.
+Number, Whole = BeforeValidator(_no_other_type), BeforeValidator(_no_float)
+PositiveInt = Annotated[int, Whole, Field(ge=1)]
 # How a data set is scored: the share of test images that are right, or its mean over classes.
 Metric = Literal["accuracy", "mean-per-class"]
 # No corpus has so many, and every reader of JSON holds it exactly.
 MOST = 10**15
 Count = Annotated[int, Field(ge=0, le=MOST)] | Literal["unknown"]
 # Labelled images of each class; 0 is zero-shot's, so a protocol that trains asks for one or more.
-Shots = Annotated[int, Field(ge=0)] | Literal["full"]
-TrainingShots = Annotated[int, Field(ge=1)] | Literal["full"]
+Shots = Annotated[int, Whole, Field(ge=0)] | Literal["full"]
+TrainingShots = PositiveInt | Literal["full"]
 
 
 class Entry(BaseModel):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from probebench.registry.entry import MOST, Entry, Id, Number, PositiveInt, Text, TrainingShots
+from probebench.registry.entry import MOST, Entry, Id, PositiveInt, Text, TrainingShots, Whole
 from probebench.registry.optimization import Share
 from probebench.registry.probes import PROBES, ProbeName
 from probebench.registry.recipe_uri import Captions
@@ -30,7 +30,7 @@ def _shots(value: object) -> object:
 _Several = BeforeValidator(_several)
 Names = Annotated[tuple[Text, ...], _Several]
 AskedShots = Annotated[tuple[Annotated[TrainingShots, BeforeValidator(_shots)], ...], _Several, Field(min_length=1)]
-InputSize = Annotated[int, Number, Field(ge=1, le=4096)]
+InputSize = Annotated[int, Whole, Field(ge=1, le=4096)]
 
 
 class Training(Entry):
@@ -83,7 +83,7 @@ class Pretrain(Entry):
     label_noise: Annotated[tuple[Share, ...], BeforeValidator(_numbers), Field(min_length=1)] = (0.0,)
     captions: Captions = "names"
     epochs: PositiveInt | None = None
-    runs: Annotated[tuple[Annotated[int, Number, Field(ge=0, le=MOST)], ...], _Several, Field(min_length=1)] = (0,)
+    runs: Annotated[tuple[Annotated[int, Whole, Field(ge=0, le=MOST)], ...], _Several, Field(min_length=1)] = (0,)
 
 
 class LeftOut(Entry):

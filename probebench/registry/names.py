@@ -56,12 +56,21 @@ def laid_out(names: Sequence[str], layout: Layout | None) -> list[str]:
 
 
 def split_list(texts: Iterable[str]) -> list[str]:
-    """Splits comma lists; a source whose own name holds a comma stays whole."""
+    """Splits comma lists; a source whose own name holds a comma stays whole.
+
+    Raises:
+        UsageError: Something stands there, and it names nothing.
+    """
     parts: list[str] = []
+    texts = list(texts)
     for text in texts:
+        if not isinstance(text, str):
+            raise UsageError(f"{text!r} is no name")
         folder = text.startswith(FOLDER) and folder_of(text)[0].is_dir()
         whole = folder or text.startswith((WDS, HF))
         parts += [text] if whole else [part.strip() for part in text.split(",") if part.strip()]
+    if texts and not parts:
+        raise UsageError(f"{','.join(texts)!r} names nothing; name something, or leave the option out")
     return parts
 
 
@@ -79,6 +88,9 @@ def expand(kind: str, patterns: Iterable[str], known: Iterable[str], listing: st
     """
     names = list(known)
     chosen: dict[str, None] = {}
+    patterns = list(patterns)
+    if patterns and not any(part.strip() for text in patterns for part in text.split(",")):
+        raise UsageError(f"{','.join(patterns)!r} names no {kind}; name one ({listing}), or leave the option out")
     for pattern in (part.strip() for text in patterns for part in text.split(",")):
         if not pattern:
             continue

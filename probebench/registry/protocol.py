@@ -6,11 +6,24 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from probebench.registry.checkpoint import CheckpointSpec
-from probebench.registry.entry import Entry, Id, Metric, Shots, Text, TrainingShots, Versioned
+from probebench.registry.entry import (
+    Entry,
+    Id,
+    Metric,
+    Number,
+    PositiveInt,
+    Shots,
+    Text,
+    TrainingShots,
+    Versioned,
+    Whole,
+)
 from probebench.registry.layers import LayerName, known_layers
 from probebench.registry.probes import OWN_FIELDS, PROBES, Parameter, ProbeName
 
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Number, Field(gt=0)]
+# Exponents of 10.
+Decades = Annotated[float, Number, Field(ge=-30, le=30)]
 # What solvers of the logistic objective are held to, as relative gaps: exact ones, and procedures that stop early.
 TOLERANCES = {"exact": 1e-6, "lbfgs": 1e-4}
 
@@ -34,12 +47,12 @@ class Grid(Entry):
     """
 
     parameter: Parameter
-    start: float | None = None
-    stop: float | None = None
-    num: Annotated[int, Field(ge=1)] | None = None
+    start: Decades | None = None
+    stop: Decades | None = None
+    num: Annotated[PositiveInt, Field(le=10_000)] | None = None
     values: tuple[Positive, ...] = Field(default=(), exclude_if=_unset)
     search: Literal["all", "coarse-to-fine"] = "all"
-    coarse: Annotated[int, Field(ge=2)] | None = None
+    coarse: Annotated[int, Whole, Field(ge=2)] | None = None
     ties: Literal["first"] | None = Field(default=None, exclude_if=_unset)
     widen: Annotated[float, Field(ge=0, le=12)] = 0.0
 
@@ -60,8 +73,10 @@ class Grid(Entry):
             return self
         if (self.search == "coarse-to-fine") != (self.coarse is not None):
             raise ValueError('coarse goes with search = "coarse-to-fine", which needs it')
-        if self.coarse is not None and (self.num - 1) % (self.coarse - 1):
-            raise ValueError("coarse - 1 must divide num - 1, so that the coarse values lie on the grid")
+        if self.coarse is not None and (self.num < self.coarse or (self.num - 1) % (self.coarse - 1)):
+            raise ValueError(
+                "coarse - 1 must divide num - 1, so that the coarse values lie on the grid, and are no more than that"
+            )
         if self.num > 1 and not self.stop > self.start:
             raise ValueError("stop must be above start")
         if self.widen and (self.num < 2 or self.search != "all"):
@@ -195,7 +210,7 @@ class ProtocolSpec(Versioned):
     rule: Literal["best", "one-standard-error"]
     refit: bool | Literal["full"]
     fallback: Annotated[float, Field(ge=0)] | None = Field(default=None, exclude_if=_unset)
-    shots: tuple[TrainingShots, ...] = (1, 5, 10, "full")
+    shots: Annotated[tuple[TrainingShots, ...], Field(min_length=1)] = (1, 5, 10, "full")
     draws: Annotated[int, Field(ge=1)] = 5
     constant: Positive | None = Field(default=None, exclude_if=_unset)
     temperature: Positive | None = Field(default=None, exclude_if=_unset)

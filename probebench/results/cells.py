@@ -5,6 +5,7 @@ Several results may be of one cell: of two backends, of more or fewer draws, of 
 not. Command line, page, study, submit, verify and compare all ask here which of them counts, so they agree.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -238,7 +239,18 @@ def beside(cells: Sequence[Cell], versions: Mapping[str, int] = MappingProxyType
             f"{counted(len(old), 'cell')} of an older version of the protocol, shown and never ranked; eval again for "
             f"the present one: {_told(names)}"
         )
+    if new := [cell.key.setting for cell in cells if of_unknown_version(cell.result, versions)]:
+        names = sorted({f"{one.protocol} v{one.version}, here v{versions[one.protocol]}" for one in new})
+        lines.append(
+            f"{counted(len(new), 'cell')} of a version of the protocol that is not known here, shown and never ranked; "
+            f"update probebench: {_told(names)}"
+        )
     return lines
+
+
+def of_unknown_version(result: Result, versions: Mapping[str, int]) -> bool:
+    """Says whether a measured result is of a later version of its protocol than the present one."""
+    return result.provenance == "measured" and result.protocol_version > versions.get(result.protocol, math.inf)
 
 
 def superseded(result: Result, versions: Mapping[str, int]) -> bool:

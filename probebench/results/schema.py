@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
 
-from probebench.registry.entry import Count, Metric, ShortClass, Shots
+from probebench.registry.entry import Count, Metric, PositiveInt, ShortClass, Shots
 from probebench.registry.probes import ResultKind
 from probebench.registry.schema import Architecture, CheckpointSpec
 
@@ -221,7 +221,7 @@ class Result(Record):
     input_size: int | None
     dtype: str | None
     protocol: str
-    protocol_version: int
+    protocol_version: PositiveInt
     backend: str | None
     shots: Shots
     labels_spent: int | None

@@ -40,6 +40,11 @@ def test_layers_of_an_architecture_outside_the_table(run: Run, tmp_path: Path) -
         (("extract", "--model", "clip_rn50_random", "--layer", "pooled"), "clip_rn50_random has no layer 'pooled'"),
         (("extract", "--model", "clip_rn50_random", "--layer", "poled"), "'poled' is no layer; did you mean pooled"),
         (("eval", "--layer", "block:x"), "'block:x' is no layer"),
+        (("eval", "--layer", ","), "',' names nothing"),
+        (("eval", "--protocol", ""), "names no protocol"),
+        (("extract", "--model", ","), "',' names nothing"),
+        (("layers", "--model", ","), "',' names nothing"),
+        (("layers", "--model", "clip_*"), "checkpoints; name one"),
         (("plot", "depth", "--out", "x.gif"), "name a file that ends in .png, .svg or .pdf"),
         (("plot", "depth", "--out", "x.png"), "results folder results does not exist"),
     ],
@@ -87,6 +92,12 @@ def test_one_pass_then_eval_of_all_of_one_and_of_what_a_protocol_takes(run: Run,
         ("block:4", 4, 96),
         ("pooled", None, 96),
     ]
+    (one,) = [path for path in (tmp_path / "results").glob("*/*/ridge-*.json") if "block:4" in path.read_text()]
+    later = json.loads(one.read_text())
+    one.write_text(json.dumps(later | {"protocol_version": later["protocol_version"] + 1}))
+    newest = run("plot", "depth", "--protocol", "ridge", "--out", "depth.png")
+    assert "older versions of ridge are left out" in newest.err and "block:3" not in newest.out
+    one.write_text(json.dumps(later))
     none = run("plot", "depth", "--out", "depth.png")
     assert none.code == 2 and "no results on intermediate blocks under protocol default" in none.error
     compared = run("results", "compare", "tiny", "tiny", "--json")

@@ -168,6 +168,18 @@ def test_classes_without_validation_or_training_images_are_recorded(
     assert [(one.label, one.train, one.validation) for one in few.short_classes] == [(3, 0, 0)]
 
 
+def test_folds_choose_where_a_sets_own_validation_part_has_too_few_classes(
+    home: Path, task: Callable[..., ProbeTask], tmp_path: Path
+) -> None:
+    splits = ("train", "val", "test")
+    store(home, "train", np.tile([0, 1, 2], 10), splits, seed=0)
+    store(home, "val", np.zeros(3, np.int64), splits, seed=1)
+    store(home, "test", np.tile([0, 1, 2], 5), splits, seed=2)
+    (group,) = read_index(home).groups
+    result, _ = evaluate(task(group, "full"), tmp_path)
+    assert result.trials[0].folds == 5
+
+
 def test_full_data_without_one_holds_out_a_fifth(make: Make, task: Callable[..., ProbeTask], tmp_path: Path) -> None:
     result, _ = evaluate(task(make(), "full"), tmp_path)
     assert (result.trials[0].train, result.trials[0].validation, result.labels_spent) == (96, 24, 120)

@@ -160,6 +160,7 @@ def test_an_older_version_of_a_protocol_is_shown_and_has_no_rank() -> None:
     """Also where all are of it; a protocol that nobody knows has no older version."""
     assert why_unranked(result(), {"default": 2}) == "older version"
     assert why_unranked(result(), {"default": 1}) == why_unranked(result(), {}) == ""
+    assert why_unranked(result(protocol_version=99), {"default": 1}) == "unknown version"
     older = {entrant(name): {A: replace(cell(mean), note="older version")} for name, mean in (("x", 0.9), ("y", 0.8))}
     assert lines(rank(older, never)) == [("x", None, "older version"), ("y", None, "older version")]
     page = page_data([result(model=name) for name in "ab"], versions={"default": 2})

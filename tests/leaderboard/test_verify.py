@@ -161,6 +161,21 @@ def test_a_protocol_that_reports_one_metric_does_so_on_every_data_set(
         path.write_text(json.dumps(json.loads(path.read_text()) | {"metric": "mean-per-class"}))
     found = said(verify(tmp_path, shipped, tmp_path / "datasets"))
     assert "metric is mean-per-class, and protocol knn reports accuracy" in found
+    # An older version may have reported each set's own.
+    older = shipped.protocols["knn"].model_copy(update={"version": 2, "older": {1: "by each set's metric"}})
+    registry = replace(registry, protocols={**shipped.protocols, "knn": older})
+    found = said(verify(tmp_path, registry, tmp_path / "datasets"))
+    assert "metric is" not in found
+
+
+@pytest.mark.parametrize("version", ["true", '"3"', "3.0", "-1", "0", "99"])
+def test_a_version_that_is_none_is_no_result(tmp_path: Path, check: Callable[[Path], Verified], version: str) -> None:
+    folder = Path(shutil.copytree(SHIPPED / MODEL, tmp_path / "results" / MODEL)) / "digits"
+    path = sorted(folder.glob("*.json"))[0]
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"protocol_version": json.loads(version)}))
+    verified = check(tmp_path)
+    told = "unknown version 99" if version == "99" else "protocol_version"
+    assert not verified.ok and told in said(verified)
 
 
 def test_rows_shipped_already_are_duplicates(original: Path, tmp_path: Path, check: Callable[[Path], Verified]) -> None:

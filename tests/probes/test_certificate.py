@@ -40,6 +40,22 @@ def test_the_gap_holds_what_an_independent_judge_finds(classes: int, each: int, 
             )
 
 
+@pytest.mark.parametrize("classes", [2, 3, 5])
+@pytest.mark.parametrize("far", [5.0, 20.0, 50.0, 100.0, 200.0, 1000.0])
+def test_an_intercept_far_from_its_optimum_is_no_optimum(classes: int, far: float) -> None:
+    """Where every row is sure of a class, right or wrong, the curvature is next to nothing, and must not hide that."""
+    data = Labelled(np.random.default_rng(0).normal(size=(30, 4)), np.arange(30) % classes)
+    for strength in (1e-6, 1.0):
+        best = sklearn_.fit_paths([data], [strength])[0][0]
+        optimum, _ = judged(best, data)
+        for way in (-1, 1):
+            probe = replace(best, intercept=best.intercept + way * far * np.eye(classes)[-1])
+            primal, _ = judged(probe, data)
+            found = certified(probe, data, EARLY)
+            assert found.converged is False
+            assert found.gap is None or found.gap >= (primal - optimum) / primal - 1e-6
+
+
 def test_what_all_classes_share_counts() -> None:
     """A vector added to every class changes no prediction; it is penalised, so the probe is no longer optimal."""
     data = blobs(3, 20, 5)

@@ -122,6 +122,20 @@ def test_huge_and_tiny_features(factor: float) -> None:
     assert one.gap[0, 0] / one.objective[0, 0] == pytest.approx(other.gap[0, 0] / other.objective[0, 0], rel=0.5)
 
 
+@pytest.mark.usefixtures("either")
+@pytest.mark.parametrize("factor", [1e-300, 1e-160, 1e160, 1e300])
+def test_what_float64_cannot_hold_is_a_value_error_or_right(factor: float) -> None:
+    X, y = data(4, 24, 12)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            fit = logistic_sweep(X * factor, y, [np.arange(24)], [1.0])
+        except ValueError as error:
+            assert "float64" in str(error)
+        else:
+            assert not fit.converged.all() or np.isfinite(fit.coef(0, 0)).all()
+
+
 def test_hundreds_of_classes_one_row_each() -> None:
     X, y = data(300, 300, 24)
     fit = logistic_sweep(X, y, [np.arange(300)], [1e-3, 1.0])
@@ -396,6 +410,9 @@ def test_devices_tolerances_and_evaluation_rows_are_checked() -> None:
             logistic_sweep(X, y, [np.arange(12)], [1.0], device="cuda")
     with pytest.raises(ValueError, match="tol must be positive"):
         logistic_sweep(X, y, [np.arange(12)], [1.0], tol=0)
+    for limit in (-1, 0, 1.5, True):
+        with pytest.raises(ValueError, match="max_iter must be a positive whole number"):
+            logistic_sweep(X, y, [np.arange(12)], [1.0], max_iter=limit)  # type: ignore[arg-type]
     fit = logistic_sweep(X, y, [np.arange(12)], [1.0])
     with pytest.raises(ValueError, match="5 features"):
         fit.predict(np.ones((2, 5)))

@@ -20,8 +20,10 @@ def test_residual_and_loss_are_softmaxs(rows: int, classes: int, spread: float, 
     expected = torch.softmax(scores, -1).scatter_add(-1, own, torch.full_like(own, -1, dtype=torch.float64))
     logs = torch.log_softmax(scores, -1).gather(-1, own).sum((1, 2))
     residual = scores.clone()
-    assert torch.allclose(residual_(residual, own), -logs, rtol=1e-12, atol=1e-13)
+    loss, right = residual_(residual, own)
+    assert torch.allclose(loss, -logs, rtol=1e-12, atol=1e-13)
     assert torch.allclose(residual, expected, atol=1e-14)
+    assert torch.allclose(right, torch.softmax(scores, -1).gather(-1, own), rtol=1e-12, atol=0), "however small it is"
 
 
 @pytest.mark.parametrize(("dtype", "margin"), [(torch.float64, 80.0), (torch.float32, 40.0)])
@@ -29,14 +31,14 @@ def test_a_sure_row_keeps_its_residual_where_one_minus_p_is_zero(dtype: torch.dt
     scores = torch.tensor([[[margin, 0.0, 0.0]]], dtype=dtype)
     own = torch.zeros(1, 1, 1, dtype=torch.int64)
     assert float(1 - torch.softmax(scores, -1)[0, 0, 0]) == 0
-    loss = residual_(scores, own)
+    loss, _ = residual_(scores, own)
     assert float(scores[0, 0, 0]) == pytest.approx(-2 * np.exp(-margin), rel=1e-5, abs=0)
     assert float(loss) == pytest.approx(2 * np.exp(-margin), rel=1e-5, abs=0)
 
 
 def test_a_row_that_is_surely_wrong_overflows_nothing() -> None:
     scores = torch.tensor([[[0.0, 5000.0]]], dtype=torch.float64)
-    loss = residual_(scores, torch.zeros(1, 1, 1, dtype=torch.int64))
+    loss, _ = residual_(scores, torch.zeros(1, 1, 1, dtype=torch.int64))
     assert float(loss) == 5000 and scores.flatten().tolist() == [-1.0, 1.0]
 
 

@@ -332,6 +332,22 @@ def test_a_value_at_which_training_diverges_is_never_chosen(shipped: Registry) -
     assert chosen.score is not None and np.isfinite(linear(chosen).coef).all()
 
 
+def test_where_the_last_run_diverges_the_next_best_value_is_taken(protocol: ProtocolSpec) -> None:
+    last: list[float] = []
+
+    def backend(
+        trains: Sequence[Labelled], strengths: Sequence[float], on_progress: OnProgress = lambda fits: None
+    ) -> list[list[Any]]:
+        if len(trains[0].labels) == len(TRAIN.labels):
+            return Made(lambda strength: 1 - np.log10(strength) ** 2 / 100)(trains, strengths)
+        last.extend(strengths)
+        return Made(lambda strength: np.nan if len(last) == 1 else 1.0)(trains, strengths)
+
+    found = choose(SelectionData(TRAIN, HELD, refit=True), protocol, backend)
+    assert len(last) == 2 and found.chosen["C"] == last[1] != last[0]
+    assert np.isfinite(linear(found).intercept).all()
+
+
 def test_when_training_diverges_everywhere_there_is_no_score(protocol: ProtocolSpec) -> None:
     with pytest.raises(FloatingPointError, match="diverged"):
         choose(SelectionData(TRAIN, HELD), protocol, Made(lambda strength: np.nan))

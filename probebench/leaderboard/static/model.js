@@ -14,6 +14,7 @@ const PB = (() => {
     "too few images": "not ranked: fewer than half of the classes have so many images",
     "trial run": "not ranked: a trial run on some of the images",
     "older version": "not ranked: an older version of the protocol",
+    "unknown version": "not ranked: a version of the protocol that is not known here",
     "not verifiable": "not ranked: its data set's digests are not published, so nobody can check it",
     "self-reported": "not ranked: reported by its authors, run again by nobody else",
     failed: "not ranked: a run failed",
