@@ -91,7 +91,7 @@ def verify(models: tuple[str, ...], datasets: tuple[str, ...], as_json: bool) ->
     from probebench.cache.listing import list_files
     from probebench.cache.verify import verify as verify_file
 
-    entries = list_files(home(), _patterns("--model", models), _patterns("--dataset", datasets))
+    entries = list_files(home(), split_list(models), split_list(datasets))
     problems: list[str] = []
     for entry in entries:
         try:
@@ -136,7 +136,7 @@ def remove(
         )
     age = parse_age(older_than) if older_than is not None else None
     size = parse_size(larger_than) if larger_than is not None else None
-    entries = list_files(home(), _patterns("--model", models), _patterns("--dataset", datasets))
+    entries = list_files(home(), split_list(models), split_list(datasets))
     removal = remove_files(older_and_larger(entries, age, size), dry_run)
     if as_json:
         files = {name: [entry.path for entry in getattr(removal, name)] for name in ("gone", "busy")}
@@ -149,14 +149,6 @@ def remove(
             click.echo(f"{entry.path} ({_size(entry.bytes)}, {_age(time.time() - entry.modified)} old)")
     total = _size(sum(entry.bytes for entry in removal.gone))
     click.echo(f"{'would remove' if dry_run else 'removed'} {_count(len(removal.gone))}, {total}")
-
-
-def _patterns(option: str, texts: tuple[str, ...]) -> list[str]:
-    """Reads globs; an empty text would match everything, which nobody means who gives one."""
-    patterns = split_list(texts)
-    if texts and not patterns:
-        raise UsageError(f"{option} is empty; '*' is everything")
-    return patterns
 
 
 def _progress(rows: int | None, committed: int | None) -> str:

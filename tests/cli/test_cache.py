@@ -83,8 +83,8 @@ def test_remove_by_age_and_size(run: Run, files: dict[str, Path]) -> None:
     [
         ([], "say what to remove"),
         (["--dry-run"], "say what to remove"),
-        (["--model", ""], "--model is empty"),
-        (["--dataset", " , "], "--dataset is empty"),
+        (["--model", ""], "'' names nothing"),
+        (["--dataset", " , "], "names nothing"),
         (["--older-than", "soon"], "'soon' is no age"),
         (["--older-than", ""], "'' is no age"),
         (["--larger-than", "big"], "'big' is no size"),

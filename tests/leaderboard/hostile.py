@@ -129,7 +129,7 @@ KNOWN: dict[str, tuple[Tamper, str]] = {
     ),
     "another weights digest": (tampering.another_weights_digest, "its weights digest differs from that of 3 other"),
     "other weights in the manifest": (lambda one: one.manifest(weights_digest="ef" * 32), "its weights digest is not"),
-    "a version that never was": (lambda one: one.edit(protocol_version=0), "unknown version 0 of protocol default"),
+    "a version that never was": (lambda one: one.edit(protocol_version=0), "protocol_version"),
     "an older protocol": (lambda one: one.edit(protocol_version=1), "incomplete: digits at 1 shot is missing"),
     "a future protocol": (lambda one: one.edit(protocol_version=99), "unknown version 99 of protocol default"),
     "an unknown protocol": (lambda one: one.edit(protocol="mine"), "protocol 'mine' is not in the registry"),
