@@ -81,6 +81,8 @@ def matters_claim(panel: Panel, level: Level, group: str, track: Track) -> Claim
             row for row in spread_rows(panel) if row["shots"] in {panel.shots[place] for place in places}
         ),
     }
+    # The test holds for these data sets, and of one it says so.
+    on = f" on {panel.datasets[0]}" if len(panel.datasets) == 1 else ""
     told = f"the SD between sources is {Estimate.of(points)} at {WORDS[level]}"
     if p_values is None:
         return Claim(
@@ -90,14 +92,14 @@ def matters_claim(panel: Panel, level: Level, group: str, track: Track) -> Claim
             missing=RUNS,
         )
     if tested:
-        return Claim(**about, verdict="confirmed", sentence=f"The source matters: {told}, beyond runs.")
+        return Claim(**about, verdict="confirmed", sentence=f"The source matters{on}: {told}, beyond runs.")
     if points.high <= SMALLEST_SD:
         bound = round(points.high, 2)
         return Claim(
             **about,
             verdict="no effect",
             bound=bound,
-            sentence=f"No effect of the source above {bound:.1f} points (SD) at {WORDS[level]}.",
+            sentence=f"No effect of the source above {bound:.1f} points (SD) at {WORDS[level]}{on}.",
         )
     return Claim(
         **about,

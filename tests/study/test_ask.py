@@ -129,6 +129,9 @@ def test_one_data_set_says_nothing_of_others() -> None:
         assert claim is not None and claim.verdict == "not answerable" and claim.missing == "two data sets"
         assert "On dtd alone" in claim.sentence and claim.estimate is not None
         assert said(study(made(grid, ahead)), identity) == "confirmed"
+    runs = [result for result in made(GRID, ahead, runs=3, run=0.01) if result.dataset == "dtd"]
+    matters = study(runs).claim("source-matters", "few-shot")
+    assert matters is not None and matters.sentence.startswith("The source matters on dtd: ")
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.01, 1.0])
