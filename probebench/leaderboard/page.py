@@ -72,13 +72,14 @@ def page_data(
         sources: Entries of sources by id, for what a checkpoint has seen before.
     """
     arranged = arrange(gather(results))
+    known = versions or {}
     by_entrant: dict[Entrant, list[Cell]] = defaultdict(list)
     for own in arranged.values():
         for entrant, found in own.items():
             by_entrant[entrant] += found.values()
     entrants = sorted(by_entrant, key=lambda one: one.order)
     sets = _datasets(arranged)
-    settings = sorted({setting for setting, _ in arranged}, key=_setting_order)
+    settings = sorted({setting for setting, _ in arranged}, key=lambda one: _setting_order(one, known))
     numbers = _Numbers(
         {one: place for place, one in enumerate(entrants)}, {one: place for place, one in enumerate(sets)}
     )
@@ -91,7 +92,7 @@ def page_data(
     sizes = sizes_apart(one.input_size for one in entrants if one.provenance == "measured")
     views = []
     for (setting, shots), held in sorted(
-        arranged.items(), key=lambda item: (_setting_order(item[0][0]), shots_order(item[0][1]))
+        arranged.items(), key=lambda item: (_setting_order(item[0][0], known), shots_order(item[0][1]))
     ):
         for scoring in _scorings(results, predictions is not None):
             cells = _scored(held, scores, scoring)
@@ -297,14 +298,15 @@ def _setting(setting: Setting) -> dict[str, Any]:
     }
 
 
-def _setting_order(setting: Setting) -> tuple[Any, ...]:
+def _setting_order(setting: Setting, versions: Mapping[str, int]) -> tuple[Any, ...]:
     return (
         # Other test parts come after the sets' own.
         setting.tested,
         list(LABELS).index(setting.kind),
         setting.protocol != "default",
         setting.protocol,
-        # The present version comes before those that are no longer ranked.
+        # The present version comes before those that are not ranked.
+        setting.version != versions.get(setting.protocol, setting.version),
         -setting.version,
         setting.mode,
     )

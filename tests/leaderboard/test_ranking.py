@@ -166,6 +166,9 @@ def test_an_older_version_of_a_protocol_is_shown_and_has_no_rank() -> None:
     page = page_data([result(model=name) for name in "ab"], versions={"default": 2})
     assert [row[1] for view in page["views"] for row in view["rows"]] == [None, None]
     assert {page["notes"][row[6]] for view in page["views"] for row in view["rows"]} == {"older version"}
+    every = [result(protocol_version=version) for version in (1, 2, 99)]
+    settings = page_data(every, versions={"default": 2})["settings"]
+    assert [one["id"].split("-")[-1] for one in settings] == ["2", "99", "1"]
 
 
 def test_results_find_their_places() -> None:
