@@ -36,20 +36,21 @@ def read_results(results: ResultsLike) -> Results:
     from probebench.results.store import read_result, result_files
 
     found: list[tuple[Path, Result]] = []
-    damaged: list[tuple[Path, str]] = []
+    damaged: list[Path] = []
     for folder in dict.fromkeys(Path(os.fspath(one)) for one in listed(results)):
         if not folder.is_dir():
             raise UsageError(f"results folder {folder} does not exist; {_MEND}, or name it")
         for path in result_files(folder):
             try:
                 found.append((path, read_result(path)))
-            except ResultError as error:
-                damaged.append((path, str(error)))
-            except OSError as error:
-                damaged.append((path, describe_os_error(error)))
-    for _, told in damaged:
-        warn(told)
-    return Results(found, [path for path, _ in damaged])
+            except (ResultError, OSError) as error:
+                warn(_told(error))
+                damaged.append(path)
+    return Results(found, damaged)
+
+
+def _told(error: ResultError | OSError) -> str:
+    return describe_os_error(error) if isinstance(error, OSError) else str(error)
 
 
 def shipped_results() -> Path:
@@ -195,11 +196,9 @@ def _reader(results: Results) -> "Callable[[Result], Predictions | None]":
             return None
         try:
             return read_predictions(files[id(result)], result)
-        except ResultError as error:
-            warn(f"{error}; until then its score is taken as it is told")
-        except OSError as error:
-            warn(f"{describe_os_error(error)}; until then its score is taken as it is told")
-        return None
+        except (ResultError, OSError) as error:
+            warn(f"{_told(error)}; until then its score is taken as it is told")
+            return None
 
     return read
 

@@ -32,12 +32,12 @@ def selection_data_for(
     rows = rows_of(train, positions)
     if selection.method == "fixed":
         return SelectionData(rows, value=selection.value)
-    held = rows_of(own) if own else rows_of(train, draw.validation)
-    folds = task.folds if selection.method == "k-fold" else _folds_instead(split, draw, held.labels, selection)
+    held = own.labels if own else split.labels[draw.validation]
+    folds = task.folds if selection.method == "k-fold" else _folds_instead(split, draw, held, selection)
     if folds:
         # rows_of sorts rows, and the folds with them.
         return SelectionData(rows, fold=split.folds(draw, folds)[np.argsort(positions, kind="stable")])
-    return SelectionData(rows, held, refit=task.refit)
+    return SelectionData(rows, rows_of(own) if own else rows_of(train, draw.validation), refit=task.refit)
 
 
 def _folds_instead(split: TrainingSplit, draw: Draw, validation: Labels, selection: Selection) -> int:

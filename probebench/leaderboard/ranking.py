@@ -238,16 +238,14 @@ def _note(found: Sequence[CellScore], wanted: int) -> Note:
     """Says why an entrant is not ranked; what forbids a rank comes before what is only missing."""
     notes = {cell.note for cell in found}
     forbidden: tuple[Note, ...] = (
-        *(
-            "published",
-            "test-selected",
-            "older version",
-            "unknown version",
-            "not verifiable",
-            "too few images",
-            "trial run",
-            "failed",
-        ),
+        "published",
+        "test-selected",
+        "older version",
+        "unknown version",
+        "not verifiable",
+        "too few images",
+        "trial run",
+        "failed",
         "self-reported",
     )
     for note in forbidden:

@@ -264,28 +264,23 @@ def _finish(case: _Case, protocol: ProtocolSpec, fitters: Fitters, on_progress: 
             unconverged=short,
             tried=(value, value) if name else None,
         )
-    rate, value = best_value(case.tried, protocol)
-    best = case.tried[rate, value]
-    probe, preparation = best.probes[0], case.pairs[0][0]
-    if case.data.refit or case.data.fold is not None:
-        whole = case.data.train
-        held = case.data.validation
-        if held is not None and len(held):
-            joined = Joined(whole.features, held.features)
-            whole = Labelled(joined, np.concatenate([whole.labels, held.labels]))
-        open_ = dict(case.tried)
-        while True:
-            rate, value = best_value(open_, protocol)
-            best = open_.pop((rate, value))
-            try:
-                probe, preparation = _fit_whole(whole, value, rate, protocol, fitters, on_progress)
-                break
-            except FloatingPointError:
-                # A last run that is longer than those of the search may diverge where they did not: the next best then.
-                if not open_:
-                    raise
-        if probe.converged is False:
-            short = tuple(sorted({*short, value}))
+    whole = _all_rows(case.data) if case.data.refit or case.data.fold is not None else None
+    open_ = dict(case.tried)
+    while True:
+        rate, value = best_value(open_, protocol)
+        best = open_.pop((rate, value))
+        probe, preparation = best.probes[0], case.pairs[0][0]
+        if whole is None:
+            break
+        try:
+            probe, preparation = _fit_whole(whole, value, rate, protocol, fitters, on_progress)
+            break
+        except FloatingPointError:
+            # A last run that is longer than those of the search may diverge where they did not: the next best then.
+            if not open_:
+                raise
+    if whole is not None and probe.converged is False:
+        short = tuple(sorted({*short, value}))
     grid = strengths(protocol)
     tried = {value for _, value in case.tried}
     loss = float(best.losses.mean())
@@ -306,6 +301,14 @@ def _finish(case: _Case, protocol: ProtocolSpec, fitters: Fitters, on_progress: 
             [(one, prepared, held) for one, (prepared, _, held) in zip(best.probes, case.pairs, strict=True)]
         ),
     )
+
+
+def _all_rows(data: SelectionData) -> Labelled:
+    """Returns the rows of a draw with those that were held out."""
+    held = data.validation
+    if held is None or not len(held):
+        return data.train
+    return Labelled(Joined(data.train.features, held.features), np.concatenate([data.train.labels, held.labels]))
 
 
 def _fit_whole(

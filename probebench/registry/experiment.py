@@ -14,11 +14,7 @@ from probebench.registry.recipe_uri import Captions
 
 def _several(value: object) -> object:
     """One value stands for a list of it."""
-    return (value,) if isinstance(value, str | int | dict) else value
-
-
-def _numbers(value: object) -> object:
-    return (value,) if isinstance(value, float | int | str) else value
+    return (value,) if isinstance(value, str | int | float | dict) else value
 
 
 def _shots(value: object) -> object:
@@ -80,7 +76,7 @@ class Pretrain(Entry):
     recipes: Annotated[Names, Field(min_length=1)]
     sources: Annotated[tuple[Annotated[Names, Field(min_length=1)], ...], BeforeValidator(_grid), Field(min_length=1)]
     samples: Annotated[tuple[PositiveInt, ...], _Several, Field(min_length=1)]
-    label_noise: Annotated[tuple[Share, ...], BeforeValidator(_numbers), Field(min_length=1)] = (0.0,)
+    label_noise: Annotated[tuple[Share, ...], _Several, Field(min_length=1)] = (0.0,)
     captions: Captions = "names"
     epochs: PositiveInt | None = None
     runs: Annotated[tuple[Annotated[int, Whole, Field(ge=0, le=MOST)], ...], _Several, Field(min_length=1)] = (0,)

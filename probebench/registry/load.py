@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from probebench.errors import RegistryError, UsageError, did_you_mean, one_line
 from probebench.outside import read_toml
 from probebench.registry.architectures import TABLE, read_architectures
-from probebench.registry.names import expand
+from probebench.registry.names import expand, split_list
 from probebench.registry.protocol import ZEROSHOT
 from probebench.registry.schema import (
     CheckpointSpec,
@@ -268,7 +268,7 @@ class Registry:
     def _expand(
         self, patterns: Iterable[str], own: Iterable[str], others: Iterable[str], get: Callable[[str], Entry]
     ) -> list[str]:
-        names = [part.strip() for text in patterns for part in text.split(",")]
+        names = split_list(patterns, "protocol")
         for name in names:
             if name in others:
                 get(name)

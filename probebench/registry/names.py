@@ -55,8 +55,12 @@ def laid_out(names: Sequence[str], layout: Layout | None) -> list[str]:
     return [f"{FOLDER}{one.removeprefix(FOLDER)}{_LAYOUT}{layout}" if one in folders else one for one in parts]
 
 
-def split_list(texts: Iterable[str]) -> list[str]:
+def split_list(texts: Iterable[str], kind: str | None = None) -> list[str]:
     """Splits comma lists; a source whose own name holds a comma stays whole.
+
+    Args:
+        texts: Names, or comma lists of them.
+        kind: What they name, for the error line.
 
     Raises:
         UsageError: Something stands there, and it names nothing.
@@ -70,7 +74,9 @@ def split_list(texts: Iterable[str]) -> list[str]:
         whole = folder or text.startswith((WDS, HF))
         parts += [text] if whole else [part.strip() for part in text.split(",") if part.strip()]
     if texts and not parts:
-        raise UsageError(f"{','.join(texts)!r} names nothing; name something, or leave the option out")
+        raise UsageError(
+            f"{','.join(texts)!r} names {f'no {kind}' if kind else 'nothing'}; name one, or leave the option out"
+        )
     return parts
 
 
@@ -88,12 +94,7 @@ def expand(kind: str, patterns: Iterable[str], known: Iterable[str], listing: st
     """
     names = list(known)
     chosen: dict[str, None] = {}
-    patterns = list(patterns)
-    if patterns and not any(part.strip() for text in patterns for part in text.split(",")):
-        raise UsageError(f"{','.join(patterns)!r} names no {kind}; name one ({listing}), or leave the option out")
-    for pattern in (part.strip() for text in patterns for part in text.split(",")):
-        if not pattern:
-            continue
+    for pattern in split_list(patterns, kind):
         matches = [pattern] if pattern in names else fnmatch.filter(names, pattern)
         if not matches:
             raise UsageError(f"unknown {kind} {pattern!r}{did_you_mean(pattern, names)} ({listing})")

@@ -16,7 +16,6 @@ from probebench.study.panel import WORDS, Level, Panel, level_of
 from probebench.study.panels import PanelMaker
 
 _CHECKPOINTS, _SOURCES = 5, 3
-_MORE = "more draws, test images or data sets"
 _SEED = 230213604
 # A rank correlation below this is of no use for choosing.
 _USELESS = 0.3
@@ -65,6 +64,8 @@ def ranking_claim(cells: Sequence[Observation], maker: PanelMaker, track: Track)
     at_ends = panel.flagged[np.ix_(ranked[:2], columns, places)].mean() > 0.5
     if at_ends and weighed.verdict in ("no effect", "not answerable"):
         weighed = Weighed("not answerable", None, "scores off chance and ceiling")
+    elif weighed.verdict == "not answerable":
+        weighed = Weighed("not answerable", None, "more draws, test images or data sets")
     sentence = {
         "confirmed": f"{said}, beyond noise of draws and test images.",
         "contradicted": said,
@@ -80,7 +81,7 @@ def ranking_claim(cells: Sequence[Observation], maker: PanelMaker, track: Track)
         logit=Estimate.of(logit, "logits"),
         per_shots=tuple(_by_shots(panel, rows, columns, places, names)),
         basis=Basis.of(used, int(panel.runs.min()), int(panel.settings.max())),
-        missing=None if weighed.verdict != "not answerable" else weighed.why if at_ends else _MORE,
+        missing=weighed.why,
         details={
             "ranking": [
                 {
