@@ -29,13 +29,14 @@ def source_table(specs: Iterable[SourceSpec]) -> str:
 
 def shared_table(specs: Iterable[SourceSpec], datasets: Sequence[str]) -> str:
     """Returns what sources share with the test images of data sets: pixels + looks, and concepts."""
-    rows = [f"| | {' | '.join(f'`{name}`' for name in datasets)} |", f"| --- |{' ---: |' * len(datasets)}"]
-    for spec in sorted(specs, key=lambda spec: spec.id):
+    sources = sorted(specs, key=lambda spec: spec.id)
+    rows = [f"| | {' | '.join(f'`{spec.id}`' for spec in sources)} |", f"| --- |{' ---: |' * len(sources)}"]
+    for name in datasets:
         cells = [
             f"{one.exact} + {one.near}, {one.concepts / one.test:.0%}" if (one := spec.shared.get(name)) else "?"
-            for name in datasets
+            for spec in sources
         ]
-        rows.append(f"| `{spec.id}` | {' | '.join(cells)} |")
+        rows.append(f"| `{name}` | {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 
 
@@ -44,5 +45,6 @@ if __name__ == "__main__":
     registry = Registry.load(environ={})
     page = path.read_text(encoding="utf-8")
     page = with_table(page, source_table(registry.sources.values()), _SOURCES)
-    page = with_table(page, shared_table(registry.sources.values(), registry.suites["mini"].datasets), _SHARED)
+    datasets = [name for suite in ("mini", "mini_again") for name in registry.suites[suite].datasets]
+    page = with_table(page, shared_table(registry.sources.values(), datasets), _SHARED)
     path.write_text(page, encoding="utf-8")

@@ -13,7 +13,8 @@ from probebench.registry.source import Shared
 from probebench.registry.write import write_shared
 
 SOURCES = list(Registry.load(environ={}).sources.values())
-MINI = Registry.load(environ={}).suites["mini"].datasets
+SUITES = Registry.load(environ={}).suites
+MINI, AGAIN = SUITES["mini"].datasets, SUITES["mini_again"].datasets
 DRAWN = ("openclipart_categories", "openmoji_groups", "oxygen_contexts", "letters")
 
 
@@ -27,8 +28,8 @@ def test_every_fact_is_there(spec: SourceSpec) -> None:
     assert spec.fingerprint != "unknown" and spec.drawn.pixels != "unknown" and spec.distinct != "unknown"
     assert spec.labels != "none" and spec.classes > 1 and spec.quirks and not spec.unverified
     assert spec.drawn.side == 64 and spec.distinct >= 1300
-    # Searched against every set of the suite, each with its whole test split.
-    assert set(spec.shared) == set(MINI)
+    # Searched against every set of the suites, each with its whole test split.
+    assert set(spec.shared) == {*MINI, *AGAIN}
     for name, shared in spec.shared.items():
         assert shared.test == Registry.load(environ={}).dataset(name).splits.test
         assert shared.exact + shared.near <= shared.test and shared.concepts <= shared.test
@@ -42,9 +43,10 @@ def test_no_package_of_letters_is_one_of_the_glyphs(shipped: Registry) -> None:
     assert fonts.isdisjoint(package.name for package in shipped.source("glyphs").drawn.packages)
 
 
-def test_the_suite_holds_six_sets_that_can_be_verified(shipped: Registry) -> None:
+def test_the_suites_hold_six_sets_each_that_can_be_verified(shipped: Registry) -> None:
     assert MINI == ("digits", "fashion_mnist", *DRAWN)
-    for name in DRAWN:
+    assert len(AGAIN) == 6 and not {*AGAIN} & {*MINI}
+    for name in (*DRAWN, *AGAIN):
         spec = shipped.dataset(name)
         assert spec.verifiable and spec.drawn is not None and spec.drawn.pixels != "unknown"
         assert spec.templates and len(spec.readable_classes) == len(spec.classes)

@@ -64,7 +64,7 @@ def read_drawings(drawn: Drawn, folders: Sequence[Path]) -> list[Drawing]:
         PackageError: A package is not whole.
     """
     # Each registers itself.
-    from probebench.datasets.drawn import fonts, iconify, pictures  # noqa: F401
+    from probebench.datasets.drawn import arrays, fonts, iconify, pictures  # noqa: F401
 
     if drawn.reader not in _READERS:
         raise RegistryError(f"drawn.reader: unknown {drawn.reader!r}{did_you_mean(drawn.reader, _READERS)}")

@@ -1,4 +1,4 @@
-"""Reads Debian's font packages: characters of many scripts, and the 26 letters in many fonts."""
+"""Reads Debian's font packages: characters of many scripts, and letters, numerals and marks in many fonts."""
 
 import functools
 import hashlib
@@ -7,7 +7,7 @@ import re
 import string
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from probebench.datasets.drawn.drawing import Drawing, reader
@@ -106,20 +106,42 @@ def _glyph(code: int, font: Path, script: str) -> Drawing:
 @reader("letters")
 def letters(folders: Sequence[Path]) -> list[Drawing]:
     """Reads A to Z and a to z in one font of each package, the plainest; fonts are the series."""
-    drawings = []
+    return [
+        _in_font(
+            font,
+            letter,
+            name=f"{'upper' if letter.isupper() else 'lower'}_{letter.lower()}",
+            caption=f"{'capital' if letter.isupper() else 'small'} letter {letter}",
+            label=letter.upper(),
+        )
+        for font, letter in _in_fonts(folders, string.ascii_letters)
+    ]
+
+
+@reader("signs")
+def signs(folders: Sequence[Path]) -> list[Drawing]:
+    """Reads the numerals and the marks of ASCII in the same fonts, each a class of its own."""
+    named = {sign: unicodedata.name(sign).lower() for sign in string.digits + string.punctuation}
+    return [
+        _in_font(font, sign, name=f"u{ord(sign):04x}", caption=named[sign], label=named[sign])
+        for font, sign in _in_fonts(folders, string.digits + string.punctuation)
+    ]
+
+
+def _in_fonts(folders: Sequence[Path], characters: str) -> Iterator[tuple[Path, str]]:
+    """Yields the characters that the plainest font of each package draws."""
     for folder in folders:
         font = min(_fonts(folder), key=lambda path: (len(_STYLES.findall(path.stem)), len(path.stem), path.name))
         known = _characters(font)
-        drawings += [
-            Drawing(
-                name=f"{font.stem.replace(' ', '_')}/{'upper' if letter.isupper() else 'lower'}_{letter.lower()}",
-                caption=f"{'capital' if letter.isupper() else 'small'} letter {letter}",
-                label=letter.upper(),
-                series=font.stem,
-                concepts=(f"u{ord(letter):04x}",),
-                draw=functools.partial(draw_character, font, letter),
-            )
-            for letter in string.ascii_letters
-            if ord(letter) in known
-        ]
-    return drawings
+        yield from ((font, one) for one in characters if ord(one) in known)
+
+
+def _in_font(font: Path, character: str, *, name: str, caption: str, label: str) -> Drawing:
+    return Drawing(
+        name=f"{font.stem.replace(' ', '_')}/{name}",
+        caption=caption,
+        label=label,
+        series=font.stem,
+        concepts=(f"u{ord(character):04x}",),
+        draw=functools.partial(draw_character, font, character),
+    )

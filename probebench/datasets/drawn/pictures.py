@@ -1,25 +1,27 @@
-"""Reads packages of pictures: Debian's openclipart-png and oxygen-icon-theme."""
+"""Reads packages of pictures by what folders they are in: clip art, stamps, icon themes; and icon sets by category."""
 
 import functools
 import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
 
 from probebench.datasets.drawn.drawing import Drawing, hash_share, reader
-from probebench.datasets.drawn.iconify import words
+from probebench.datasets.drawn.iconify import icons, words
 from probebench.datasets.drawn.package import PackageError
-from probebench.datasets.drawn.render import draw_picture
+from probebench.datasets.drawn.render import draw_picture, draw_svg
 from probebench.errors import one_line
 
 CLIPART, OXYGEN = "usr/share/openclipart/png", "usr/share/icons/oxygen/base"
+STAMPS, PAPIRUS = "usr/share/tuxpaint/stamps", "usr/share/icons/Papirus"
 # A fifth of all pictures are stars that differ in the number of their points alone: of these some are kept.
 _STARS, _STARS_KEPT = "shapes/stars", 0.02
 # Folders that say nothing of what is in them.
-_NO_CATEGORY = ("unsorted", "special")
+_NO_CATEGORY = ("unsorted", "special", "Other", "Others")
 # Folders of variants of one thing, all of them in the part that is a source.
 _VARIANTS = ("computer/icons", "computer/buttons", "recreation/games/cards", "signs_and_symbols/flags")
 # Words by which a variant of a drawing is told from another.
@@ -34,6 +36,9 @@ _HUGE = 10_000_000
 _FEWEST = 30
 # Sizes of icons, the wanted one first, then the next to be scaled.
 _SIZES = ("64x64", "128x128", "256x256", "48x48", "32x32", "22x22")
+_SVG_SIZES = ("64x64", "48x48", "32x32", "24x24", "22x22", "16x16")
+# Of thousands of applications and colours of folders: so many a context, each another thing.
+_OF_CONTEXT = 200
 
 
 def series_of(name: str) -> str:
@@ -42,11 +47,11 @@ def series_of(name: str) -> str:
     return "-".join(kept) or name.lower()
 
 
-def _pictures(top: Path) -> Iterator[Path]:
+def _pictures(top: Path, ending: str = "png") -> Iterator[Path]:
     """Yields the pictures below a folder; links are other names of pictures that are there already."""
     if not top.is_dir():
         raise PackageError(f"{top} is missing; remove the package's folder and run the same command again")
-    yield from (path for path in sorted(top.rglob("*.png")) if not path.is_symlink() and path.is_file())
+    yield from (path for path in sorted(top.rglob(f"*.{ending}")) if not path.is_symlink() and path.is_file())
 
 
 def _clipart(folders: Sequence[Path]) -> Iterator[tuple[Path, Path, str]]:
@@ -134,3 +139,38 @@ def oxygen(folders: Sequence[Path]) -> list[Drawing]:
             if name.as_posix() not in found:
                 found[name.as_posix()] = _drawing(path, name, series_of(path.stem), words(path.parent.name))
     return _large_classes(list(found.values()))
+
+
+@reader("papirus")
+def papirus(folders: Sequence[Path]) -> list[Drawing]:
+    """Reads the icons of Papirus by their contexts: one of each series, and at most 200 of a context."""
+    found: dict[tuple[str, str], Drawing] = {}
+    for size in _SVG_SIZES:
+        for path in _pictures(folders[0] / PAPIRUS / size, "svg"):
+            series = series_of(path.stem)
+            name = Path(path.parent.name) / path.stem
+            drawing = _drawing(path, name, series, words(path.parent.name))
+            found.setdefault((drawing.label, series), replace(drawing, draw=functools.partial(_draw_file, path)))
+    contexts: dict[str, list[Drawing]] = {}
+    for one in sorted(found.values(), key=lambda one: hash_share("papirus", one.series)):
+        contexts.setdefault(one.label, []).append(one)
+    return _large_classes([one for listed in contexts.values() for one in listed[:_OF_CONTEXT]])
+
+
+def _draw_file(path: Path, side: int) -> Image.Image:
+    return draw_svg(path.read_text(encoding="utf-8"), side)
+
+
+@reader("stamps")
+def stamps(folders: Sequence[Path]) -> list[Drawing]:
+    """Reads Tux Paint's stamps, photographs most of them, by their upper folders."""
+    top = folders[0] / STAMPS
+    names = ((path, path.relative_to(top).with_suffix("")) for path in _pictures(top))
+    return _large_classes([_drawing(path, name, series_of(name.name), words(name.parts[0])) for path, name in names])
+
+
+@reader("icon_set")
+def icon_set(folders: Sequence[Path]) -> list[Drawing]:
+    """Reads a set of icons by category; names that differ in numbers, colours or directions are one series."""
+    kept = [one for one in icons(folders) if one.label not in _NO_CATEGORY]
+    return _large_classes([replace(one, series=series_of(one.name)) for one in kept])

@@ -8,7 +8,7 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 
 from probebench.datasets.drawn.draw import split_of
-from probebench.datasets.drawn.fonts import FONTS, glyphs, letters, script_of
+from probebench.datasets.drawn.fonts import FONTS, glyphs, letters, script_of, signs
 from probebench.datasets.drawn.package import PackageError
 from probebench.datasets.drawn.render import draw_character
 
@@ -117,6 +117,17 @@ def test_one_font_of_each_package_the_plainest(tmp_path: Path) -> None:
 def test_letters_that_a_font_lacks_are_left_out(tmp_path: Path) -> None:
     font(tmp_path / FONTS / "Few.ttf", "abcXYZ")
     assert sorted(one.label for one in letters([tmp_path])) == ["A", "B", "C", "X", "Y", "Z"]
+
+
+def test_signs_are_numerals_and_marks_of_the_plainest_font(tmp_path: Path) -> None:
+    font(tmp_path / FONTS / "Few.ttf", "a7?€")
+    font(tmp_path / FONTS / "Few-Bold.ttf", string.printable.strip())
+    found = signs([tmp_path])
+    assert [(one.label, one.name, one.series) for one in found] == [
+        ("digit seven", "Few/u0037", "Few"),
+        ("question mark", "Few/u003f", "Few"),
+    ]
+    assert found[0].draw(32).tobytes() == draw_character(tmp_path / FONTS / "Few.ttf", "7", 32).tobytes()
 
 
 def test_packages_without_fonts_and_damaged_fonts_are_named(tmp_path: Path) -> None:

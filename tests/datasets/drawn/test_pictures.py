@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,21 @@ from PIL import Image
 from probebench.datasets.drawn import pictures
 from probebench.datasets.drawn.draw import split_of
 from probebench.datasets.drawn.package import PackageError
-from probebench.datasets.drawn.pictures import CLIPART, OXYGEN, clipart, clipart_set, oxygen, series_of
-from probebench.datasets.drawn.render import draw_picture
+from probebench.datasets.drawn.pictures import (
+    CLIPART,
+    OXYGEN,
+    PAPIRUS,
+    STAMPS,
+    clipart,
+    clipart_set,
+    icon_set,
+    oxygen,
+    papirus,
+    series_of,
+    stamps,
+)
+from probebench.datasets.drawn.render import draw_picture, draw_svg
+from tests.datasets.drawn.packages import icon_set as icon_files
 from tests.datasets.drawn.packages import picture
 
 
@@ -115,8 +129,59 @@ def test_an_icon_is_taken_in_the_size_that_is_nearest(tmp_path: Path) -> None:
     assert found["actions/aaaa0"].draw(64).tobytes() == alone.tobytes()
 
 
+def words_of(number: int) -> str:
+    """A name that no other number has, without numbers in it."""
+    return "".join(chr(97 + number // 26**place % 26) for place in range(3)) + "x"
+
+
+def test_one_icon_of_a_series_and_at_most_so_many_of_a_context(tmp_path: Path) -> None:
+    top = tmp_path / PAPIRUS
+    for size in ("64x64", "48x48", "32x32", "24x24", "22x22", "16x16"):
+        (top / size).mkdir(parents=True)
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"><rect width="{}" height="8"/></svg>'
+    for context, count in (("apps", 230), ("places", 40), ("emotes", 29)):
+        (top / "64x64" / context).mkdir()
+        for number in range(count):
+            for variant in ("", "-blue", "-2"):
+                path = top / "64x64" / context / f"{words_of(number)}{variant}.svg"
+                path.write_text(svg.format(1 + number % 8), encoding="utf-8")
+    (top / "64x64" / "apps" / "other.svg").symlink_to(f"{words_of(0)}.svg")
+    (top / "24x24" / "apps").mkdir()
+    (top / "24x24" / "apps" / f"{words_of(0)}.svg").write_text(svg.format(5), encoding="utf-8")
+    found = papirus([tmp_path])
+    assert {label: sum(one.label == label for one in found) for label in ("apps", "places")} == {
+        "apps": 200,
+        "places": 40,
+    }
+    assert len(found) == 240 == len({(one.label, one.series) for one in found})
+    # The largest size that there is.
+    assert all((top / "64x64" / f"{one.name}.svg").is_file() for one in found)
+    one = found[0]
+    drawn = draw_svg((top / "64x64" / f"{one.name}.svg").read_text(encoding="utf-8"), 32)
+    assert one.draw(32).tobytes() == drawn.tobytes()
+
+
+def test_stamps_are_by_their_upper_folders(tmp_path: Path) -> None:
+    for number in range(30):
+        picture(tmp_path / STAMPS / "animals" / "birds" / f"{words_of(number)}.png", number, (9, 6))
+    picture(tmp_path / STAMPS / "sports" / "ball.png", 0, (6, 6))
+    found = stamps([tmp_path])
+    assert len(found) == 30 and {one.label for one in found} == {"animals"}
+    assert found[0].caption == f"{found[0].name.rpartition('/')[2]}, animals birds"
+
+
+def test_an_icon_set_has_large_categories_and_series(tmp_path: Path) -> None:
+    named = {f"{words_of(number)}-{side}": "Arrows" for number in range(20) for side in ("left", "right")}
+    named |= {words_of(number): "Others" for number in range(100, 150)} | {"alone": "Brand"}
+    for name, value in icon_files(named).items():
+        (tmp_path / name).write_text(json.dumps(value), encoding="utf-8")
+    found = icon_set([tmp_path])
+    assert len(found) == 40 and {one.label for one in found} == {"Arrows"}
+    assert len({one.series for one in found}) == 20
+
+
 def test_a_package_without_its_folder_is_named(tmp_path: Path) -> None:
-    for read in (clipart, clipart_set, oxygen):
+    for read in (clipart, clipart_set, oxygen, papirus, stamps):
         with pytest.raises(PackageError, match="is missing; remove the package's folder"):
             read([tmp_path])
 
