@@ -37,6 +37,7 @@ class World:
         run: SD between runs of a source that all data sets have in common.
         run_set: SD of the part of a run that each data set has of its own.
         runs: Runs of a source.
+        elsewhere: Whether the last two are measured on the second half of the data sets, and the others on the first.
         images: Test images.
         draws: Few-shot draws, shared by the sources.
         draw: SD of a draw that all sources share.
@@ -59,6 +60,7 @@ class World:
     run: float = 0.0
     run_set: float = 0.0
     runs: int = 1
+    elsewhere: bool = False
     images: int = 5000
     draws: int = 5
     draw: float = 0.1
@@ -128,7 +130,8 @@ def table(g: np.random.Generator, world: World, sides: Sequence[Side], effect: A
             for s, side in enumerate(sides):
                 for run in range(world.runs):
                     p = float(true[s, d, at, run])
-                    if gone[s]:
+                    there = not world.elsewhere or (run >= world.runs - 2) == (2 * d >= world.datasets)
+                    if gone[s] or not there:
                         continue
                     e = math.sqrt(world.image_shared) * common[run]
                     e += math.sqrt(1 - world.image_shared) * g.standard_normal()
@@ -330,6 +333,26 @@ SCENARIOS: dict[str, tuple[str, Scenario]] = {
         sources(
             World(spread=0.05, run=0.03, run_set=0.02, runs=3),
             [("source-matters", "few-shot", 1), ("source-matters", "full", 1)],
+        ),
+    ),
+    "elsewhere": (
+        "no source effect, three runs on six sets and two on six others",
+        sources(
+            World(spread=0.0, run=0.03, run_set=0.03, runs=5, elsewhere=True, datasets=12),
+            [
+                ("source-matters", "few-shot", 0),
+                ("source-matters", "full", 0),
+                ("fades", None, 0),
+                ("best-source", None, 0),
+                ("ranking-carries-over", None, 0),
+            ],
+        ),
+    ),
+    "source-elsewhere": (
+        "source SD 1 point, run SD 0.7, three runs on six sets and two on six others",
+        sources(
+            World(spread=0.05, run=0.03, run_set=0.02, runs=5, elsewhere=True, datasets=12),
+            [("source-matters", "few-shot", 1), ("source-matters", "full", 1), ("ranking-carries-over", None, 1)],
         ),
     ),
     "methods-equal": ("methods equal on average, six sources, cells missing", paired(World(missing=0.05), 0.0)),

@@ -66,10 +66,10 @@ class Panel:
 
     @property
     def runs(self) -> Array:
-        """How many runs each row has [S]."""
-        there = ~np.isnan(self.scores["points"]).all(axis=(2, 3))
-        counts: Array = there.sum(axis=1)
-        return counts
+        """How many runs each row has [S], on the data set on which it has fewest."""
+        counts = (~np.isnan(self.scores["points"]).all(axis=3)).sum(axis=1)
+        fewest: Array = np.where(counts > 0, counts, counts.max()).min(axis=1)
+        return fewest
 
     def cleared(self) -> "Panel":
         """Returns the panel without flagged scores: of no row, where one lies at chance or at the ceiling."""
@@ -121,7 +121,7 @@ class Panel:
         """
         there = ~np.isnan(table)
         number = there.sum(axis=1)
-        if self.runs.min() < 2 or not (number[number > 0] > 1).all():
+        if not (number[number > 0] > 1).all():
             return noise
         means = np.where(there, table, 0.0).sum(axis=1) / np.maximum(number, 1)
         squares = np.where(there, (table - means[:, None]) ** 2, 0.0).sum(axis=(0, 1))

@@ -72,7 +72,7 @@ def _orders(panel: Panel, group: str, track: Track) -> tuple[Claim, Claim]:
     shared = {"group": group, "track": track, "basis": basis, "level": level}
     best = {"id": "best-source", "question": QUESTIONS["best-source"], **shared}
     carries = {"id": "ranking-carries-over", "question": QUESTIONS["ranking-carries-over"], **shared}
-    table, rows, _ = whole(panel.means("points", places))
+    table, rows, columns = whole(panel.means("points", places))
     if len(rows) < 3 or table.shape[1] < 2:
         few = "three sources on two data sets"
         return refused(best, few), refused(carries, few)
@@ -82,10 +82,9 @@ def _orders(panel: Panel, group: str, track: Track) -> tuple[Claim, Claim]:
         return refused(best, why, **heat), refused(carries, why)
     found = {}
     for scale in SCALES:
-        runs = panel.by_run(scale, places)[rows]
         scored, _, _ = whole(panel.means(scale, places))
-        each = float(panel.runs[rows].min())
-        found[scale] = order(scored, run=run_variance(runs), runs=each, seed=_SEED), run_variance(runs)[1]
+        run = run_variance(panel.by_run(scale, places)[rows][:, :, columns])
+        found[scale] = order(scored, run=run, seed=_SEED), run[1]
     return _best(best, panel, rows, found, places), _carries(carries, table, found)
 
 

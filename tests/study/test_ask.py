@@ -492,6 +492,21 @@ def test_methods_with_the_very_same_sources_lead_together() -> None:
     )
 
 
+@pytest.mark.parametrize("worth", [0.1, 0.0])
+def test_runs_that_were_measured_on_other_data_sets_count_there(worth: float) -> None:
+    def effect(one: Pretraining, dataset: str, _shots: int | str) -> float:
+        # What is harder for all is no difference between runs.
+        return worth * (3 - SOURCES.index(one.source)) - 1.5 * (dataset in SETS[4:])
+
+    cells = made(GRID, effect, runs=5, run=0.05)
+    found = study([cell for cell in cells if ((cell.checkpoint.run or 0) >= 3) == (cell.dataset in SETS[4:])])
+    for identity in ("source-matters", "ranking-carries-over"):
+        claim = found.claim(identity, "few-shot")
+        assert claim is not None and (claim.verdict == "confirmed") == (worth > 0), claim
+        # The fewest on any data set.
+        assert claim.basis.runs == 2 and len(claim.basis.datasets) == len(SETS)
+
+
 def test_methods_that_lack_a_source_of_the_others_stand_apart() -> None:
     grid = [*GRID, *(Pretraining(source, method="image-image", objective="simclr") for source in SOURCES[1:])]
     found = study(made(grid, by_source({}), runs=2, run=0.05))
