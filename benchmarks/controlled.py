@@ -35,12 +35,19 @@ FACTORS = (0.5, 2.0)
 
 
 def shuffled(results: Results, seed: int) -> Results:
-    """The same results, with sources and runs dealt out anew among checkpoints of one method, size and noise."""
+    """The same results, with sources and runs dealt out anew among checkpoints of one method, size and noise.
+
+    Of these among such as were measured on the same data sets.
+    """
     facts = {one.model: one.checkpoint for one in results}
+    datasets: dict[str, set[str]] = defaultdict(set)
+    for one in results:
+        datasets[one.model].add(one.dataset)
     groups: dict[Any, list[str]] = defaultdict(list)
     for model, said in sorted(facts.items()):
         if len(said.sources) == 1:
-            groups[said.method, said.architecture, said.sources[0].samples, said.label_noise].append(model)
+            alike = said.method, said.architecture, said.sources[0].samples, said.label_noise
+            groups[*alike, frozenset(datasets[model])].append(model)
     chance, given = np.random.default_rng(seed), {}
     for models in groups.values():
         for model, other in zip(models, chance.permutation(models), strict=True):

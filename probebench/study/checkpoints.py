@@ -11,12 +11,11 @@ from probebench.study.claims import Basis, Claim, Estimate, Weighed, weigh
 from probebench.study.engine import Array, Interval, Mask, Rows, crossed, welch_freedom
 from probebench.study.noise import Noise
 from probebench.study.observations import Observation, Track
-from probebench.study.order import order, tukey
+from probebench.study.order import tukey
 from probebench.study.panel import WORDS, Level, Panel, level_of
 from probebench.study.panels import PanelMaker
 
 _CHECKPOINTS, _SOURCES = 5, 3
-_SEED = 230213604
 # A rank correlation below this is of no use for choosing.
 _USELESS = 0.3
 QUESTIONS = {
@@ -133,14 +132,14 @@ def _gap(
         away = table[one, columns] - table[other, columns]
         errors = [_error(panel, noise, pair, column, places, scale == "logit") for column in columns]
         if any(math.isnan(error) for error, _ in errors):
-            both = table[np.ix_([one, other], columns)]
-            found.append(
-                order(both, seed=_SEED).lead if len(columns) > 1 else Interval(float(away[0]), -math.inf, math.inf)
-            )
-            continue
-        parts = [(error**2, freedom) for error, freedom in errors]
-        freedom = welch_freedom(*parts) if any(variance for variance, _ in parts) else 1e6
-        error = math.sqrt(sum(variance for variance, _ in parts)) / len(columns)
+            if len(columns) < 2:
+                found.append(Interval(float(away[0]), -math.inf, math.inf))
+                continue
+            freedom, error = len(columns) - 1.0, float(away.std(ddof=1)) / math.sqrt(len(columns))
+        else:
+            parts = [(error**2, freedom) for error, freedom in errors]
+            freedom = welch_freedom(*parts) if any(variance for variance, _ in parts) else 1e6
+            error = math.sqrt(sum(variance for variance, _ in parts)) / len(columns)
         half = tukey(count, int(min(freedom, 1e6))) / math.sqrt(2) * error
         value = float(away.mean())
         found.append(Interval(value, value - half, value + half, error, freedom))

@@ -21,7 +21,7 @@ def tukey(count: int, freedom: int) -> float:
     """
     if freedom > _EXACT:
         freedom = int(_EXACT * _STEP ** math.floor(math.log(freedom / _EXACT, _STEP)))
-    return _tukey(count, max(freedom, 2))
+    return _tukey(count, max(freedom, 1))
 
 
 @lru_cache(maxsize=4096)
@@ -43,7 +43,7 @@ def with_best(count: int, freedom: int) -> float:
     """
     if freedom > _EXACT:
         freedom = int(_EXACT * _STEP ** math.floor(math.log(freedom / _EXACT, _STEP)))
-    return _with_best(count, max(freedom, 2))
+    return _with_best(count, max(freedom, 1))
 
 
 @lru_cache(maxsize=4096)

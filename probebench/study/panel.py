@@ -38,6 +38,7 @@ class Panel:
 
     Attributes:
         rows: [S].
+        run_names: [R], None for checkpoints that name no run.
         datasets: [D].
         shots: [L], ascending, full last.
         scores: Scale -> [S, R, D, L], percent or logit; NaN where there is none.
@@ -52,6 +53,7 @@ class Panel:
     """
 
     rows: tuple[Row, ...]
+    run_names: tuple[int | None, ...]
     datasets: tuple[str, ...]
     shots: tuple[Shots, ...]
     scores: Mapping[Scale, Array]
@@ -70,6 +72,11 @@ class Panel:
         counts = (~np.isnan(self.scores["points"]).all(axis=3)).sum(axis=1)
         fewest: Array = np.where(counts > 0, counts, counts.max()).min(axis=1)
         return fewest
+
+    @property
+    def most_runs(self) -> int:
+        """The most runs that a row has on a data set."""
+        return int((~np.isnan(self.scores["points"]).all(axis=3)).sum(axis=1).max())
 
     def cleared(self) -> "Panel":
         """Returns the panel without flagged scores: of no row, where one lies at chance or at the ceiling."""
@@ -113,7 +120,8 @@ class Panel:
     def _by_runs(self, table: Array, noise: Array) -> Array:
         """Returns the variance of means over runs: how runs of one row differ, where all rows have several.
 
-        It holds the noise of draws and test images too. Its mean over rows counts: of two runs each is poorly known.
+        It holds the noise of draws and test images too. Its mean over rows counts: of two runs each is poorly known. A
+        data set on which a row has one run takes the mean of the others.
 
         Args:
             table: [S, R, D, ...].
@@ -121,11 +129,13 @@ class Panel:
         """
         there = ~np.isnan(table)
         number = there.sum(axis=1)
-        if not (number[number > 0] > 1).all():
+        known = ((number > 1) | (number == 0)).all(axis=0) & (number > 1).any(axis=0)
+        if not known.any():
             return noise
         means = np.where(there, table, 0.0).sum(axis=1) / np.maximum(number, 1)
         squares = np.where(there, (table - means[:, None]) ** 2, 0.0).sum(axis=(0, 1))
         each = squares / np.maximum((number - 1).clip(min=0).sum(axis=0), 1)
+        each = np.where(known, each, each[known].mean())
         found: Array = np.where(number > 0, each / np.maximum(number, 1), np.nan)
         return found
 
@@ -218,27 +228,29 @@ class Panel:
 
 
 def averaged(panels: Sequence[Panel]) -> Panel:
-    """Returns the mean of panels of different checkpoints, of the rows, data sets and numbers of shots that all have.
+    """Returns the mean of panels of different checkpoints, of what rows, runs, data sets and numbers of shots all have.
 
-    The first run of a row is the mean of the first runs of all panels, and so on.
+    A run of a row is the mean of that run of all panels; where none has the same name, the first is that of the first.
     """
     first, *others = panels
-    rows, datasets, shots = (
+    rows, names, datasets, shots = (
         tuple(one for one in getattr(first, axis) if all(one in getattr(other, axis) for other in others))
-        for axis in ("rows", "datasets", "shots")
+        for axis in ("rows", "run_names", "datasets", "shots")
     )
-    runs = min(panel.scores["points"].shape[1] for panel in panels)
+    names = names or first.run_names[: min(len(panel.run_names) for panel in panels)]
 
     def shared(panel: Panel, table: Any, *axes: str) -> Any:
         """Returns a table [S, R, D, L], or what of it has these axes, on what is shared."""
-        kept = {"rows": rows, "datasets": datasets, "shots": shots}
+        kept = {"rows": rows, "run_names": names, "datasets": datasets, "shots": shots}
         places = [
-            range(runs) if axis == "runs" else [getattr(panel, axis).index(one) for one in kept[axis]] for axis in axes
+            [held.index(one) if one in held else place for place, one in enumerate(kept[axis])]
+            for axis in axes
+            for held in [getattr(panel, axis)]
         ]
         return table[np.ix_(*places)]
 
     def mean(name: Literal["scores", "noise", "least"], power: int = 1) -> dict[Scale, Array]:
-        axes = "rows", "runs", "datasets", "shots"
+        axes = "rows", "run_names", "datasets", "shots"
         return {
             scale: sum(shared(panel, getattr(panel, name)[scale], *axes) for panel in panels) / len(panels) ** power
             for scale in SCALES
@@ -251,6 +263,7 @@ def averaged(panels: Sequence[Panel]) -> Panel:
                 members[key] = members.get(key, ()) + found
     return Panel(
         rows=rows,
+        run_names=names,
         datasets=datasets,
         shots=shots,
         scores=mean("scores"),

@@ -60,10 +60,10 @@ class PanelMaker:
             held[cell.dataset, cell.shots][row(cell)].append(cell)
             members[row(cell), cell.dataset, cell.shots].append(cell)
         rows = sorted({name for found in held.values() for name in found}, key=str)
-        runs = {name: self._runs(held, name) for name in rows}
+        runs = sorted({cell.run for cell in cells}, key=lambda run: (run is not None, run or 0))
         datasets = sorted({dataset for dataset, _ in held})
         levels, dropped = _levels(held, datasets)
-        shape = (len(rows), max(len(one) for one in runs.values()), len(datasets), len(levels))
+        shape = (len(rows), len(runs), len(datasets), len(levels))
         scores: dict[Scale, Array] = {scale: np.full(shape, np.nan) for scale in SCALES}
         noise: dict[Scale, Array] = {scale: np.full(shape, np.nan) for scale in SCALES}
         least: dict[Scale, Array] = {scale: np.full(shape, np.nan) for scale in SCALES}
@@ -82,7 +82,7 @@ class PanelMaker:
                 variances = self.noise.bounds(listed, values)
                 images[d, at] = min(cell.images or math.inf for cell in listed)
                 self._place(
-                    [(rows.index(row(one)), runs[row(one)].index(one.run), d, at) for one in listed],
+                    [(rows.index(row(one)), runs.index(one.run), d, at) for one in listed],
                     np.array(values),
                     variances,
                     np.array([cell.images or 1000 for cell in listed], dtype=float),
@@ -94,6 +94,7 @@ class PanelMaker:
                     flagged[rows.index(row(cell)), d, at] |= value - 2 * off <= low or value + 2 * off >= high
         return Panel(
             rows=tuple(rows),
+            run_names=tuple(runs),
             datasets=tuple(datasets),
             shots=tuple(levels),
             scores=scores,
@@ -106,11 +107,6 @@ class PanelMaker:
             members={key: tuple(found) for key, found in members.items() if key[2] in levels},
             dropped=tuple(dropped),
         )
-
-    @staticmethod
-    def _runs(held: Mapping[tuple[str, Shots], Mapping[Row, list[Observation]]], name: Row) -> list[int | None]:
-        found = {cell.run for rows in held.values() for cell in rows.get(name, ())}
-        return sorted(found, key=lambda run: (run is not None, run or 0))
 
     @staticmethod
     def _place(

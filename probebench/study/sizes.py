@@ -13,6 +13,7 @@ from probebench.study.multiples import Ladder, Multiple, multiple
 from probebench.study.observations import Observation, Track, group_by, source_of
 from probebench.study.panel import SCALES, WORDS, Level, Panel, Scale
 from probebench.study.panels import PanelMaker
+from probebench.study.runs import run_variance
 
 _SIZES, _DATASETS = 3, 3
 QUESTION = "How much more data of one source matches another?"
@@ -104,12 +105,9 @@ def _rows(cells: Sequence[Observation], maker: PanelMaker, source: str, level: L
 def _ladder(
     panel: Panel, scale: Scale, places: Sequence[int], rungs: Sequence[int], columns: Sequence[int], sizes: Array
 ) -> Ladder:
-    runs = panel.by_run(scale, places)[np.ix_(rungs, range(panel.scores[scale].shape[1]), columns)].mean(axis=2)
-    counts = (~np.isnan(runs)).sum(axis=1)
-    squares = float(np.nansum((runs - np.nanmean(runs, axis=1, keepdims=True)) ** 2))
-    free = float((counts - 1).sum())
-    # A point is the mean over its runs, so their scatter about it is that of one run over their number.
-    return Ladder.of(sizes, panel.means(scale, places)[np.ix_(rungs, columns)], (squares / counts.min(), free))
+    # A point is the mean over its runs: the variance is that of the mean.
+    variance, free = run_variance(panel.by_run(scale, places)[rungs][:, :, columns])
+    return Ladder.of(sizes, panel.means(scale, places)[np.ix_(rungs, columns)], (variance * free, free))
 
 
 def _claim(level: Level, rows: list[dict[str, Any]], group: str, track: Track) -> Claim:

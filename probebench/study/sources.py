@@ -12,8 +12,8 @@ from probebench.study.engine import Array
 from probebench.study.observations import Track
 from probebench.study.order import concordance, order
 from probebench.study.panel import SCALES, Panel, whole
+from probebench.study.runs import run_variance
 from probebench.study.spread_claims import RUNS, basis_of, fades_claim, matters_claim, refused
-from probebench.study.spreads import run_variance
 
 # Of P(first), whatever the group.
 _SEED = 230213603
@@ -84,12 +84,12 @@ def _orders(panel: Panel, group: str, track: Track) -> tuple[Claim, Claim]:
     for scale in SCALES:
         scored, _, _ = whole(panel.means(scale, places))
         run = run_variance(panel.by_run(scale, places)[rows][:, :, columns])
-        found[scale] = order(scored, run=run, seed=_SEED), run[1]
+        found[scale] = order(scored, run=run, seed=_SEED), bool(panel.runs[rows].min() > 1)
     return _best(best, panel, rows, found, places), _carries(carries, table, found)
 
 
 def _best(about: dict[str, Any], panel: Panel, rows: list[int], found: Any, places: list[int]) -> Claim:
-    (points, free), (logit, _) = found["points"], found["logit"]
+    (points, several), (logit, _) = found["points"], found["logit"]
     names = [str(panel.rows[row]) for row in rows]
     first, second, *_ = np.argsort(-points.means)
     last = int(points.means.argmin())
@@ -114,11 +114,11 @@ def _best(about: dict[str, Any], panel: Panel, rows: list[int], found: Any, plac
         "per_shots": tuple(_firsts(panel)),
     }
     told = f"{names[first]} leads {names[second]} by {Estimate.of(lead)}"
-    trails = points.trail.low > 0 and logit.trail.low > 0
+    trails = points.trail.low > 0 and logit.trail.low > 0 and int(logit.means.argmin()) == last
     loser = f"; {names[last]} is last beyond noise" if trails else ""
     if same and lead.low > 0 and logit.lead.low > 0:
-        if free or points.undone_lead > LARGEST_RUN_SD:
-            alone = "" if free else _undone(points.undone_lead)
+        if several or points.undone_lead > LARGEST_RUN_SD:
+            alone = "" if several else _undone(points.undone_lead)
             return Claim(**about, verdict="confirmed", sentence=f"{told}{alone}{loser}.")
         return Claim(
             **about,
@@ -173,13 +173,13 @@ def _heat(panel: Panel, places: list[int]) -> list[dict[str, Any]]:
 
 
 def _carries(about: dict[str, Any], table: Array, found: Any) -> Claim:
-    (points, free), (logit, _) = found["points"], found["logit"]
+    (points, several), (logit, _) = found["points"], found["logit"]
     agreement = concordance(table.T)
     about["estimate"] = Estimate.of(agreement, "rank correlation")
     told = f"data sets agree on the order of sources by a rank correlation of {about['estimate']}"
     if points.p_agree < 0.05 and logit.p_agree < 0.05:
-        if free or points.undone_agree > LARGEST_RUN_SD:
-            alone = "" if free else _undone(points.undone_agree)
+        if several or points.undone_agree > LARGEST_RUN_SD:
+            alone = "" if several else _undone(points.undone_agree)
             return Claim(**about, verdict="confirmed", sentence=f"It carries over: {told}{alone}.")
         return Claim(
             **about,

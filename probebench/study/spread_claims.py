@@ -9,7 +9,8 @@ from probebench.study.claims import SMALLEST_SD, Basis, Claim, Estimate, weigh
 from probebench.study.engine import Array, Interval, Mask
 from probebench.study.observations import Track
 from probebench.study.panel import IMAGES, SCALES, WORDS, Level, Panel, Scale, whole
-from probebench.study.spreads import Spreads, fading, permuted_runs, run_blocks, source_deviation
+from probebench.study.runs import permuted_runs
+from probebench.study.spreads import Spreads, fading, source_deviation
 
 # Of the permutations, whatever the group.
 _SEED = 230213602
@@ -111,41 +112,18 @@ def matters_claim(panel: Panel, level: Level, group: str, track: Track) -> Claim
 
 def _few_runs(panel: Panel) -> str:
     """Says why runs cannot be held against each other."""
-    if panel.runs.max() < 2:
+    if panel.most_runs < 2:
         return "One run a source"
     return "Too few sources have several runs on the same data sets"
 
 
 def _permuted(panel: Panel, places: list[int]) -> list[float] | None:
-    """Returns the p-values on both scales, of the sources and runs that all have; None where runs are too few.
+    """Returns the p-values on both scales; None where runs are too few.
 
     Of the same large test sets as the spread, so that the one is a test of the other.
     """
-    found = []
-    for scale in SCALES:
-        runs = panel.by_run(scale, places)[:, :, panel.large(places)]
-        tables = [table for block in run_blocks(runs) if (table := _several_runs(block)) is not None]
-        p_value = permuted_runs(tables, seed=_SEED) if tables else None
-        if p_value is None:
-            return None
-        found.append(p_value)
-    return found
-
-
-def _several_runs(runs: Array) -> Array | None:
-    """Returns the sources and runs [source, run, data set] that are whole; None where no two sources have several."""
-    there: Mask = ~np.isnan(runs)
-    columns = np.arange(runs.shape[2])
-    counts: Mask = there.all(axis=2)
-    if (counts.sum(axis=1) > 1).sum() < 3:
-        # Sources that were measured on sets of their own meet on those that all have.
-        columns = np.flatnonzero(there.any(axis=1).all(axis=0))
-        counts = there[:, :, columns].all(axis=2)
-    several = np.flatnonzero(counts.sum(axis=1) > 1)
-    if len(several) < 2 or not len(columns):
-        return None
-    each = int(counts[several].sum(axis=1).min())
-    return np.array([runs[s][counts[s]][:each][:, columns] for s in several])
+    found = [permuted_runs(panel.by_run(scale, places)[:, :, panel.large(places)], seed=_SEED) for scale in SCALES]
+    return None if None in found else [one for one in found if one is not None]
 
 
 def fades_claim(panel: Panel, group: str, track: Track, *, differ: bool) -> Claim:

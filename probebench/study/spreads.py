@@ -1,12 +1,12 @@
-"""How far sources lie apart, noise taken off, and whether that is more than their runs do."""
+"""How far sources lie apart, noise taken off, and whether that fades."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from probebench.study.engine import Array, Interval, LeftOut, welch_freedom
+from probebench.study.engine import Array, Interval, LeftOut
 
 
 @dataclass(frozen=True)
@@ -113,75 +113,3 @@ def source_deviation(table: Array, noise: Array, *, tested: bool = False) -> tup
     if tested and not found.low:
         found = replace(found, low=found.value / math.sqrt(below(0.025)))
     return found, found.value * math.sqrt(sources / float(chdtri(sources, 0.05)))
-
-
-def run_blocks(runs: Array) -> list[Array]:
-    """Returns the data sets [source, run, data set] by the runs that were measured on them, each block whole by itself.
-
-    Runs 0 to 2 on some sets and 3 and 4 on others are two blocks: a run is held against others on the same sets alone.
-    """
-    there = (~np.isnan(runs)).any(axis=0)
-    blocks: dict[bytes, list[int]] = {}
-    for column in np.flatnonzero(there.any(axis=0)):
-        blocks.setdefault(there[:, column].tobytes(), []).append(int(column))
-    return [runs[:, :, columns] for columns in blocks.values()]
-
-
-def permuted_runs(blocks: Sequence[Array], *, seed: int, draws: int = 1999) -> float | None:
-    """Returns the p-value of "runs of one source are no more alike than runs of two", run labels permuted.
-
-    Labels are permuted within each block. It is exact whatever runs share over data sets. None where fewer than 40
-    partitions differ (3 sources x 3 runs and 4 x 2 are enough).
-
-    Args:
-        blocks: [source, run, data set] each, whole.
-        seed: Of the permutations.
-        draws: How many.
-    """
-    generator = np.random.default_rng(seed)
-    partitions, seen, shuffled = 1, 0.0, np.zeros(draws)
-    for runs in blocks:
-        sources, each, datasets = runs.shape
-        partitions *= math.factorial(sources * each) // (math.factorial(each) ** sources * math.factorial(sources))
-        flat = runs.reshape(sources * each, datasets)
-        orders = generator.permuted(np.broadcast_to(np.arange(len(flat)), (draws, len(flat))), axis=1)
-        shuffled += flat[orders].reshape(draws, sources, each, datasets).mean(axis=2).var(axis=1).sum(axis=1)
-        seen += float(runs.mean(axis=1).var(axis=0).sum())
-    if partitions < 40:
-        return None
-    return float((1 + (shuffled >= seen - 1e-12).sum()) / (1 + draws))
-
-
-def run_variance(runs: Array) -> tuple[float, float]:
-    """Returns the variance by runs of a source's mean over data sets, and its degrees of freedom (Satterthwaite).
-
-    Each block of data sets has as much weight as sets, and its own variance between runs, over the fewest runs that a
-    source has there. Where a block has one run, another's variance stands for it.
-
-    Args:
-        runs: [source, run, data set]; NaN where a run was not measured.
-    """
-    blocks = run_blocks(runs)
-    total = sum(block.shape[2] for block in blocks)
-    known = [_between_runs(block) for block in blocks]
-    widest = max((one for one in known if one[1]), default=None)
-    if widest is None:
-        return 0.0, 0.0
-    parts = []
-    for block, (variance, free, fewest) in zip(blocks, known, strict=True):
-        between, freedom = (variance, free) if free else widest[:2]
-        parts.append(((block.shape[2] / total) ** 2 * between / fewest, freedom))
-    return sum(part for part, _ in parts), welch_freedom(*parts)
-
-
-def _between_runs(block: Array) -> tuple[float, float, int]:
-    """Returns the variance between runs of the mean over a block, its degrees of freedom, and the fewest runs."""
-    means = np.array([[np.nan if np.isnan(run).all() else np.nanmean(run) for run in source] for source in block])
-    counts = (~np.isnan(means)).sum(axis=1)
-    kept = means[counts > 1]
-    free = float((counts[counts > 1] - 1).sum())
-    fewest = int(counts[counts > 0].min())
-    if not free:
-        return 0.0, 0.0, fewest
-    squares = float(np.nansum((kept - np.nanmean(kept, axis=1, keepdims=True)) ** 2))
-    return squares / free, free, fewest

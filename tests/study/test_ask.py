@@ -529,3 +529,24 @@ def test_methods_that_were_measured_elsewhere_have_no_mean(apart: str) -> None:
         kept = [cell for cell in one if cell.dataset in SETS[:3]] + [cell for cell in other if cell.dataset in SETS[3:]]
     found = study(kept)
     assert found.claims and not [claim for claim in found.claims if "methods" in claim.group]
+
+
+def test_methods_meet_on_runs_of_one_name() -> None:
+    methods = {"language-image": "clip", "image-image": "simclr"}
+    grid = [
+        Pretraining(source, method=name, objective=objective)
+        for source in SOURCES
+        for name, objective in methods.items()
+    ]
+    worth = by_source(dict(zip(SOURCES, (0.3, 0.2, 0.1, 0.0, -0.1, -0.2), strict=True)))
+    cells = made(grid, worth, runs=5, run=0.05)
+    # Of one method run 1 is not there, so that its second run is run 2; and each half of the sets has runs of its own.
+    kept = [
+        cell
+        for cell in cells
+        if ((cell.checkpoint.run or 0) >= 3) == (cell.dataset in SETS[4:])
+        and (cell.checkpoint.method == "language-image" or cell.checkpoint.run != 1)
+    ]
+    claim = study(kept).claim("source-matters", "few-shot")
+    assert claim is not None and claim.group.startswith("2 methods") and claim.verdict == "confirmed"
+    assert claim.basis.runs == 2 and set(claim.basis.datasets) == set(SETS)

@@ -17,7 +17,7 @@ from probebench.study.engine import (
     undone_by,
 )
 from probebench.study.order import best_of, concordance, order, tukey, with_best
-from probebench.study.spreads import Spreads, fading, permuted_runs, run_blocks, run_variance, source_deviation
+from probebench.study.spreads import Spreads, fading, source_deviation
 
 
 def table(rows: int, columns: int, seed: int = 0, *, source: float = 1.0, dataset: float = 1.0) -> np.ndarray:
@@ -131,60 +131,6 @@ def test_the_interval_of_a_spread_holds_the_spread(true: float, agreement: float
         found, _ = source_deviation(table, np.full((7, 6), 1 / 3))
         held.append(found.low <= true <= found.high)
     assert np.mean(held) > 0.91
-
-
-def test_runs_of_one_source_are_told_from_runs_of_two() -> None:
-    generator = np.random.default_rng(0)
-    runs = generator.standard_normal((4, 3, 5))
-    p_value = permuted_runs([runs], seed=0)
-    assert p_value is not None and p_value > 0.05
-    assert permuted_runs([runs + 5 * np.arange(4)[:, None, None]], seed=0) == pytest.approx(1 / 2000)
-    # Two sources with two runs can be parted in three ways only.
-    assert permuted_runs([runs[:2, :2]], seed=0) is None and permuted_runs([runs[:, :1]], seed=0) is None
-    assert permuted_runs([runs[:2, :2]] * 4, seed=0) is not None
-
-
-def test_the_variance_of_runs_is_pooled_over_sources() -> None:
-    runs = np.zeros((2, 3, 2))
-    runs[0, :, :] = np.array([1.0, 2.0, 3.0])[:, None]
-    runs[1, 2] = np.nan
-    variance, freedom = run_variance(runs)
-    # Of a mean over two runs: those that the source with fewest has.
-    assert [variance, freedom] == pytest.approx([2 / 3 / 2, 3])
-    assert run_variance(runs[:, :1]) == (0.0, 0.0)
-
-
-def in_blocks(generator: np.random.Generator, sources: int, source: float = 0.0) -> np.ndarray:
-    """Returns [source, run, data set] with runs 0 to 2 on six sets and 3 and 4 on six others, which are much harder."""
-    found = np.full((sources, 5, 12), np.nan)
-    effect = source * generator.standard_normal((sources, 1, 1))
-    for runs, sets, level in ((slice(0, 3), slice(0, 6), 70.0), (slice(3, 5), slice(6, 12), 20.0)):
-        shape = (sources, runs.stop - runs.start, sets.stop - sets.start)
-        common = generator.standard_normal((*shape[:2], 1))
-        found[:, runs, sets] = level + effect + common + generator.standard_normal(shape)
-    return found
-
-
-def test_runs_on_other_data_sets_are_no_runs_that_differ() -> None:
-    generator = np.random.default_rng(1)
-    rounds = [run_variance(in_blocks(generator, 7)) for _ in range(300)]
-    # A run's mean over six sets has variance 1 + 1/6; half of the mean over all is that of three runs, half of two.
-    assert np.mean([variance for variance, _ in rounds]) == pytest.approx((7 / 6 / 3 + 7 / 6 / 2) / 4, rel=0.03)
-    assert all(7 <= freedom <= 21 for _, freedom in rounds)
-
-
-def test_labels_of_runs_are_permuted_where_the_runs_are() -> None:
-    generator = np.random.default_rng(2)
-
-    def confirmed(source: float) -> float:
-        found = []
-        for seed in range(200):
-            blocks = run_blocks(in_blocks(generator, 5, source))
-            there = [block[:, ~np.isnan(block).all(axis=(0, 2))] for block in blocks]
-            found.append((permuted_runs(there, seed=seed, draws=199) or 1.0) < 0.05)
-        return float(np.mean(found))
-
-    assert confirmed(0.0) <= 0.09 and confirmed(2.0) > 0.75
 
 
 def test_the_order_is_hsus_comparison_with_the_best() -> None:

@@ -43,12 +43,18 @@ def mnist(folders: Sequence[Path]) -> list[Drawing]:
 def _images(path: Path) -> npt.NDArray[np.uint8]:
     """Returns the images of a file [image, 28, 28], which has their pixels from 0 to 1 in one list."""
     try:
-        pixels = np.array(json.loads(path.read_bytes())["data"], dtype=np.float64).reshape(-1, _SIDE, _SIDE)
+        pixels = np.array(json.loads(path.read_bytes())["data"])
+        if pixels.dtype.kind not in "if" or not ((pixels >= 0) & (pixels <= 1)).all():
+            raise ValueError("its data are no numbers from 0 to 1")
+        pixels = pixels.reshape(-1, _SIDE, _SIDE)
+        if len(pixels) < _EACH:
+            raise ValueError(f"it has {len(pixels)} images where {_EACH} are taken")
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise PackageError(
             f"{path} cannot be read ({one_line(error, 80)}); remove its package and run the same command again"
         ) from error
-    return np.clip(np.rint(255 * pixels), 0, 255).astype(np.uint8)
+    found: npt.NDArray[np.uint8] = np.rint(255 * pixels).astype(np.uint8)
+    return found
 
 
 def _draw(pixels: npt.NDArray[np.uint8], side: int) -> Image.Image:

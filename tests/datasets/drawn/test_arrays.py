@@ -35,7 +35,15 @@ def test_so_many_of_each_digit_by_a_hash(tmp_path: Path) -> None:
     assert one.draw(64).size == (64, 64)
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"data": [0, 1]}', '{"data": "no"}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{}", "[]", '{"data": [0, 1]}', '{"data": "no"}', '{"data": []}', "[" * 100_000),
+        *(json.dumps({"data": [value] * 784 * 150}) for value in (float("nan"), 200, -0.1, "0.5", 10**400)),
+        json.dumps({"data": [0] * 784 * 149}),
+    ],
+    ids=range(13),
+)
 def test_a_damaged_package_is_named(tmp_path: Path, text: str) -> None:
     path = package(tmp_path, 150) / "package" / "src" / "digits" / "4.json"
     path.write_text(text, encoding="utf-8")
