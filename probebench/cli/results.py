@@ -209,9 +209,14 @@ def import_results(file: Path, map_name: str, out: Path, as_json: bool) -> None:
 
 @command.command(name="pack")
 @out_option
+@click.option(
+    "--without-probabilities",
+    is_flag=True,
+    help="Drop those of each test image, with log-loss and calibration: a thirtieth of the size.",
+)
 @json_option
-def pack(out: Path, as_json: bool) -> None:
-    """Pack the runs of each checkpoint on each data set into one small file, an eighth of their size.
+def pack(out: Path, without_probabilities: bool, as_json: bool) -> None:
+    """Pack the runs of each checkpoint on each data set into one small file.
 
     Every command reads packs as it reads the files that were there. Packing again takes in what came since.
     """
@@ -220,7 +225,7 @@ def pack(out: Path, as_json: bool) -> None:
     if not out.is_dir():
         raise UsageError(f"results folder {out} does not exist; --out names it")
     stayed, packed = [], 0
-    for folder, why in pack_results(out):
+    for folder, why in pack_results(out, probabilities=not without_probabilities):
         packed += why is None
         stayed += [f"{folder} stays as it is: {why}"] if why else []
     if as_json:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,7 +17,7 @@ from probebench.outside import read_json
 from probebench.registry.entry import Shots
 from probebench.results.archive import OWN, Arrays, read_arrays
 from probebench.results.packed import SUFFIX, Packed, is_packed, read_pack, write_pack
-from probebench.results.predictions import Measure, Predictions
+from probebench.results.predictions import PROBABILITIES, SCALED, Measure, Predictions
 from probebench.results.schema import Result
 
 # Said of a folder that holds nothing for a pack.
@@ -179,7 +180,7 @@ def result_files(out: Path) -> Iterator[Path]:
     return iter(sorted(found))
 
 
-def pack_results(out: Path) -> Iterator[tuple[Path, str | None]]:
+def pack_results(out: Path, *, probabilities: bool = True) -> Iterator[tuple[Path, str | None]]:
     """Packs the measured runs of each checkpoint on each data set into one file, and removes theirs.
 
     Runs that are added later lie beside the pack until the next call. What cannot be packed stays as it is, and so do
@@ -187,16 +188,24 @@ def pack_results(out: Path) -> Iterator[tuple[Path, str | None]]:
 
     Args:
         out: A results folder.
+        probabilities: Keep those of each test image, and the calibration that is computed from them; they take nearly
+            all of a pack.
 
     Yields:
         Each folder, with why it stays, or None.
     """
     for folder in sorted({path.parent for path in out.glob("*/*/*.json") if path.parent.is_dir()}):
-        if (why := _pack(folder)) != _NOTHING:
+        if (why := _pack(folder, probabilities)) != _NOTHING:
             yield folder, why
 
 
-def _pack(folder: Path) -> str | None:
+def _without_probabilities(result: Result, predictions: Predictions) -> tuple[Result, Predictions]:
+    kept = {name: values for name, values in predictions.measures.items() if name not in (*PROBABILITIES, *SCALED)}
+    plain = result.model_copy(update={"calibration": None, "scaled_calibration": None})
+    return plain, replace(predictions, measures=kept)
+
+
+def _pack(folder: Path, probabilities: bool) -> str | None:
     pack = folder.with_name(folder.name + SUFFIX)
     names = {path.name: path for path in sorted(folder.glob("*.json"))}
     try:
@@ -205,7 +214,10 @@ def _pack(folder: Path) -> str | None:
         read = [(name, read_result(path), path) for name, path in names.items()]
         # A pack is of one test part.
         read = [one for one in read if one[1].test_dataset is None]
-        runs = [(name, result.model_dump(mode="json"), read_predictions(path, result)) for name, result, path in read]
+        held = [(name, result, read_predictions(path, result)) for name, result, path in read]
+        if not probabilities:
+            held = [(name, *_without_probabilities(result, predictions)) for name, result, predictions in held]
+        runs = [(name, result.model_dump(mode="json"), predictions) for name, result, predictions in held]
     except (ResultError, OSError) as error:
         return str(error)
     if not runs:
