@@ -54,9 +54,6 @@ def ranking_claim(cells: Sequence[Observation], maker: PanelMaker, track: Track)
     gaps = {row: _gap(panel, maker.noise, (first, row), columns, places, len(rows)) for row in ranked[1:]}
     points, logit = gaps[ranked[1]]
     names = {row: str(panel.rows[row][0]) for row in ranked}
-    used = [
-        cell for key, found in panel.members.items() if key[0] in {panel.rows[row] for row in ranked} for cell in found
-    ]
     said = f"{names[first]} leads {names[ranked[1]]} by {Estimate.of(points)} at {WORDS[level]}"
     weighed = weigh(points, logit)
     # Where both mostly lie at an end of the scale, they are alike whatever they are worth.
@@ -79,7 +76,7 @@ def ranking_claim(cells: Sequence[Observation], maker: PanelMaker, track: Track)
         estimate=Estimate.of(points),
         logit=Estimate.of(logit, "logits"),
         per_shots=tuple(_by_shots(panel, rows, columns, places, names)),
-        basis=Basis.of(used, int(panel.runs.min()), int(panel.settings.max())),
+        basis=Basis.of(panel, rows, columns),
         missing=weighed.why,
         details={
             "ranking": [
@@ -234,7 +231,6 @@ def predict_claim(
     number = np.array([distinct.index(source) if source in distinct else -1 for source in sources])
     found = _correlation(scores[0][:, columns], scores[1][:, columns], number, len(distinct))
     estimate = Estimate.of(found, "rank correlation")
-    used = panel.used()
     weighed = weigh(found, found, _USELESS)
     said = f"within a data set few-shot and full scores correlate by ranks: {estimate}"
     alone = len(columns) == 1
@@ -252,13 +248,13 @@ def predict_claim(
         bound=weighed.bound,
         sentence=f"{start}; {said}.",
         estimate=estimate,
-        basis=Basis.of(used, int(panel.runs.min()), int(panel.settings.max())),
+        basis=Basis.of(panel, columns=columns),
         missing=weighed.why,
         details={
             "points": [
                 {
                     "dataset": panel.datasets[d],
-                    "checkpoint": panel.members.get((panel.rows[s], panel.datasets[d], "full"), (used[0],))[0].model,
+                    "checkpoint": panel.members[panel.rows[s], panel.datasets[d], "full"][0].model,
                     "few": round(float(scores[0][s, d]), 4),
                     "full": round(float(scores[1][s, d]), 4),
                 }

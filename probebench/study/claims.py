@@ -1,13 +1,14 @@
 """What the study says: claims, each with its verdict, its size on two scales, and what it rests on."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from probebench.results.cells import counted
 from probebench.study.engine import Interval
-from probebench.study.observations import Observation, Track
+from probebench.study.observations import Track
+from probebench.study.panel import Panel
 
 Verdict = Literal["confirmed", "contradicted", "no effect", "not answerable"]
 # Differences below these many points are of no practical weight: an interval within them is "no effect".
@@ -64,7 +65,7 @@ class Basis:
     """What a claim rests on.
 
     Attributes:
-        runs: Of the source that has fewest.
+        runs: Of the source that has fewest, on the data set on which it has fewest.
         settings: Tunings behind a score, the most; 1 where a protocol chooses.
     """
 
@@ -75,14 +76,15 @@ class Basis:
     checkpoints: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, used: Iterable[Observation], runs: int = 1, settings: int = 1) -> "Basis":
-        """Names what some observations are of."""
-        listed = list(used)
+    def of(cls, panel: Panel, rows: Sequence[int] | None = None, columns: Sequence[int] | None = None) -> "Basis":
+        """Names what some rows and data sets of a panel rest on, by position; all by default."""
+        listed = panel.used(rows, columns)
+        settings = panel.settings if columns is None else panel.settings[list(columns)]
         return cls(
             tuple(sorted({cell.source for cell in listed})),
-            runs,
+            panel.fewest_runs(rows, columns),
             tuple(sorted({cell.dataset for cell in listed})),
-            settings,
+            int(settings.max(initial=0)),
             tuple(sorted({one.model for cell in listed for one in cell.results} or {cell.model for cell in listed})),
         )
 

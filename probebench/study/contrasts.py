@@ -116,9 +116,10 @@ def contrast_claim(identity: str, contrast: Contrast, group: str, track: Track) 
         "question": QUESTIONS[identity],
         "group": group,
         "track": track,
-        "basis": Basis.of(panel.used(), int(panel.runs.min()), int(panel.settings.max())),
     }
     places = panel.places(panel.headline) if panel.shots else []
+    columns = whole(contrast.table("points", places, False))[2] if places else []
+    about["basis"] = Basis.of(panel, columns=columns or None)
     found = {scale: contrast.interval(scale, places) if places else None for scale in SCALES}
     points, logit = found["points"], found["logit"]
     if points is None or logit is None:

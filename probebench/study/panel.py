@@ -66,12 +66,14 @@ class Panel:
     members: Mapping[tuple[Row, str, Shots], tuple[Observation, ...]]
     dropped: tuple[tuple[str, str], ...] = ()
 
-    @property
-    def runs(self) -> Array:
-        """How many runs each row has [S], on the data set on which it has fewest."""
-        counts = (~np.isnan(self.scores["points"]).all(axis=3)).sum(axis=1)
-        fewest: Array = np.where(counts > 0, counts, counts.max()).min(axis=1)
-        return fewest
+    def fewest_runs(self, rows: Sequence[int] | None = None, columns: Sequence[int] | None = None) -> int:
+        """Returns how many runs a row has at least on a data set on which it has some; of all by default."""
+        chosen = (
+            range(len(held)) if some is None else list(some)
+            for some, held in ((rows, self.rows), (columns, self.datasets))
+        )
+        counts = (~np.isnan(self.scores["points"]).all(axis=3)).sum(axis=1)[np.ix_(*chosen)]
+        return int(counts[counts > 0].min(initial=counts.max(initial=0)))
 
     @property
     def most_runs(self) -> int:
@@ -222,9 +224,12 @@ class Panel:
         """Says whether no score at these numbers of shots lies at chance or at the ceiling."""
         return not self.flagged[..., list(places)].any()
 
-    def used(self) -> list[Observation]:
-        """Returns every observation behind the table."""
-        return list({id(one): one for found in self.members.values() for one in found}.values())
+    def used(self, rows: Sequence[int] | None = None, columns: Sequence[int] | None = None) -> list[Observation]:
+        """Returns every observation behind some rows and data sets, by position; of all by default."""
+        names = set(self.rows if rows is None else (self.rows[place] for place in rows))
+        datasets = set(self.datasets if columns is None else (self.datasets[place] for place in columns))
+        found = (held for key, held in self.members.items() if key[0] in names and key[1] in datasets)
+        return list({id(one): one for held in found for one in held}.values())
 
 
 def averaged(panels: Sequence[Panel]) -> Panel:

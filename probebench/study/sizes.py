@@ -139,8 +139,7 @@ def _claim(level: Level, rows: list[dict[str, Any]], group: str, track: Track) -
             f"{size_text(sizes[-1])}: no amount of it can be set against {size_text(lead['size'])} of {lead['target']}"
         )
         missing = "a source that gains from its size"
-    used = {panel.rows[place] for place in lead["rungs"]} | {(lead["target"], lead["size"])}
-    members = [cell for key, found in panel.members.items() if key[0] in used for cell in found]
+    used = [*lead["rungs"], panel.rows.index((lead["target"], lead["size"]))]
     return Claim(
         id="data-multiple",
         question=QUESTION,
@@ -152,7 +151,7 @@ def _claim(level: Level, rows: list[dict[str, Any]], group: str, track: Track) -
         sentence=f"{said}.",
         estimate=estimate,
         logit=Estimate(logit.value, logit.low, logit.high, "ratio"),
-        basis=Basis.of(members, int(panel.runs.min()), int(panel.settings.max())),
+        basis=Basis.of(panel, used, lead["columns"]),
         missing=missing,
         details={"multiples": [_plain(row) for row in rows], "curve": _curve(lead)},
     )

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from probebench.study import spread_claims
-from probebench.study.claims import LARGEST_RUN_SD, SMALLEST_SD, Claim, Estimate
+from probebench.study.claims import LARGEST_RUN_SD, SMALLEST_SD, Basis, Claim, Estimate
 from probebench.study.engine import Array
 from probebench.study.observations import Track
 from probebench.study.order import concordance, order
 from probebench.study.panel import SCALES, Panel, whole
 from probebench.study.runs import run_variance
-from probebench.study.spread_claims import RUNS, basis_of, fades_claim, matters_claim, refused
+from probebench.study.spread_claims import RUNS, fades_claim, matters_claim, refused
 
 # Of P(first), whatever the group.
 _SEED = 230213603
@@ -68,11 +68,10 @@ def _orders(panel: Panel, group: str, track: Track) -> tuple[Claim, Claim]:
     """Returns who leads, and whether the order carries over."""
     level = panel.headline
     places = panel.places(level)
-    basis = basis_of(panel)
-    shared = {"group": group, "track": track, "basis": basis, "level": level}
+    table, rows, columns = whole(panel.means("points", places))
+    shared = {"group": group, "track": track, "basis": Basis.of(panel, rows, columns), "level": level}
     best = {"id": "best-source", "question": QUESTIONS["best-source"], **shared}
     carries = {"id": "ranking-carries-over", "question": QUESTIONS["ranking-carries-over"], **shared}
-    table, rows, columns = whole(panel.means("points", places))
     if len(rows) < 3 or table.shape[1] < 2:
         few = "three sources on two data sets"
         return refused(best, few), refused(carries, few)
@@ -84,7 +83,7 @@ def _orders(panel: Panel, group: str, track: Track) -> tuple[Claim, Claim]:
     for scale in SCALES:
         scored, _, _ = whole(panel.means(scale, places))
         run = run_variance(panel.by_run(scale, places)[rows][:, :, columns])
-        found[scale] = order(scored, run=run, seed=_SEED), bool(panel.runs[rows].min() > 1)
+        found[scale] = order(scored, run=run, seed=_SEED), panel.fewest_runs(rows, columns) > 1
     return _best(best, panel, rows, found, places), _carries(carries, table, found)
 
 

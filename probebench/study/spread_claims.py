@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from probebench.study.claims import SMALLEST_SD, Basis, Claim, Estimate, weigh
-from probebench.study.engine import Array, Interval, Mask
+from probebench.study.engine import Array, Interval, Mask, filled
 from probebench.study.observations import Track
 from probebench.study.panel import IMAGES, SCALES, WORDS, Level, Panel, Scale, whole
 from probebench.study.runs import permuted_runs
@@ -21,22 +21,23 @@ QUESTIONS = {
 }
 
 
-def basis_of(panel: Panel) -> Basis:
-    """Names what a panel rests on."""
-    return Basis.of(panel.used(), int(panel.runs.min()), int(panel.settings.max()))
-
-
 def refused(about: dict[str, Any], missing: str, **more: Any) -> Claim:
     """Returns the claim that cannot be answered, with what it takes."""
     return Claim(**about, **more, verdict="not answerable", sentence=f"It takes {missing}.", missing=missing)
 
 
-def _table(panel: Panel, scale: Scale, places: list[int]) -> tuple[Array, Array]:
-    """Returns means and noise [S, D] of the rows and data sets that are nearly whole, on large test sets."""
+def _kept(panel: Panel, places: list[int]) -> tuple[list[int], list[int]]:
+    """Returns the rows and data sets that are nearly whole, of large test sets, by position."""
     large = panel.large(places)
-    table, rows, columns = whole(panel.means(scale, places)[:, large])
-    noise = panel.level_noise(scale, places)[:, large]
-    return table, np.nan_to_num(noise[np.ix_(rows, columns)])
+    _, rows, columns = whole(panel.means("points", places)[:, large])
+    return rows, [large[column] for column in columns]
+
+
+def _table(panel: Panel, scale: Scale, places: list[int]) -> tuple[Array, Array]:
+    """Returns their means and noise [S, D], gaps filled."""
+    chosen = np.ix_(*_kept(panel, places))
+    table, noise = panel.means(scale, places)[chosen], panel.level_noise(scale, places)[chosen]
+    return filled(table) if table.size else table, np.nan_to_num(noise)
 
 
 def spread_rows(panel: Panel) -> list[dict[str, Any]]:
@@ -67,7 +68,7 @@ def matters_claim(panel: Panel, level: Level, group: str, track: Track) -> Claim
         "group": group,
         "track": track,
         "level": level,
-        "basis": basis_of(panel),
+        "basis": Basis.of(panel, *_kept(panel, places)),
     }
     size = tables["points"][0].shape
     if size[0] < 2 or not size[1]:
@@ -120,9 +121,10 @@ def _few_runs(panel: Panel) -> str:
 def _permuted(panel: Panel, places: list[int]) -> list[float] | None:
     """Returns the p-values on both scales; None where runs are too few.
 
-    Of the same large test sets as the spread, so that the one is a test of the other.
+    Of the same rows and data sets as the spread, so that the one is a test of the other.
     """
-    found = [permuted_runs(panel.by_run(scale, places)[:, :, panel.large(places)], seed=_SEED) for scale in SCALES]
+    rows, columns = _kept(panel, places)
+    found = [permuted_runs(panel.by_run(scale, places)[rows][:, :, columns], seed=_SEED) for scale in SCALES]
     return None if None in found else [one for one in found if one is not None]
 
 
@@ -140,13 +142,13 @@ def fades_claim(panel: Panel, group: str, track: Track, *, differ: bool) -> Clai
         "question": QUESTIONS["fades"],
         "group": group,
         "track": track,
-        "basis": basis_of(panel),
+        "basis": Basis.of(panel),
     }
     usable = _usable(panel)
     if usable is None:
         return refused(about, "scores at few shots and at full data", per_shots=tuple(spread_rows(panel)))
     rows, columns, places, left = usable
-    about["per_shots"] = tuple(spread_rows(panel))
+    about |= {"per_shots": tuple(spread_rows(panel)), "basis": Basis.of(panel, rows, columns)}
     if len(rows) < 4 or len(columns) < 3:
         what = f"{len(rows)} sources on {len(columns)} data sets are usable at few shots and at full"
         return refused(about, f"four sources and three data sets with {IMAGES} test images or more ({what})")

@@ -550,3 +550,17 @@ def test_methods_meet_on_runs_of_one_name() -> None:
     claim = study(kept).claim("source-matters", "few-shot")
     assert claim is not None and claim.group.startswith("2 methods") and claim.verdict == "confirmed"
     assert claim.basis.runs == 2 and set(claim.basis.datasets) == set(SETS)
+
+
+def test_a_claim_rests_on_the_data_sets_that_it_compares() -> None:
+    sizes = (675_000, 1_350_000, 2_700_000, 5_400_000)
+    grid = [Pretraining(source, size) for source in SOURCES[:3] for size in sizes] + GRID[3:]
+    cells = made(grid, by_source({}), runs=2, run=0.05)
+    # Elsewhere all have one size.
+    kept = [cell for cell in cells if cell.dataset in SETS[:4] or cell.checkpoint.sources[0].samples == 2_700_000]
+    found = study(kept)
+    for identity, level in (("size", None), ("data-multiple", "few-shot"), ("data-multiple", "full")):
+        claim = found.claim(identity, level)
+        assert claim is not None and set(claim.basis.datasets) == set(SETS[:4]), claim
+    matters = found.claim("source-matters", "few-shot")
+    assert matters is not None and set(matters.basis.datasets) == set(SETS)
