@@ -21,6 +21,8 @@ from probebench.results.schema import Trial
 # which one is a copy of the other. Of what ships no two networks share more than 0.78 (fine-tunes from one seed, on
 # classes of unequal size), and no two draws of one network more than that.
 _COPY = 0.85
+# Share of the training images that a draw takes above which another can hardly have others.
+_MOST = 0.8
 # Standard errors of an estimated share below which no pair is looked at closely.
 _ERRORS = 4
 # Who makes so many times the other's errors is no copy worth having, and too unlike for an estimate.
@@ -60,8 +62,16 @@ def check_names(spec: CheckpointSpec, others: Mapping[str, CheckpointSpec]) -> I
             yield f"its weights file is that of {other.id}"
 
 
-def check_repeats(trials: Sequence[Trial], sketch: Sketch) -> Iterator[str]:
-    """Yields draws of one result that have the same predictions, or all but."""
+def check_repeats(trials: Sequence[Trial], sketch: Sketch, images: int | None = None) -> Iterator[str]:
+    """Yields draws of one result that have the same predictions, or all but.
+
+    Args:
+        trials: The draws.
+        sketch: Of their predictions.
+        images: Of the training part, where it is known: draws that take most of it are alike by right.
+    """
+    if images is not None and max(trial.train for trial in trials) > _MOST * images:
+        return
     for number, (trial, errors) in enumerate(zip(trials, sketch.trials, strict=True)):
         for before, other in zip(trials[:number], sketch.trials[:number], strict=True):
             # A network that says one thing of everything says it in every draw.

@@ -64,7 +64,7 @@ class Sketch:
 
     Attributes:
         part: sha256 over test ids and labels.
-        errors: Of all trials together.
+        errors: Of all trials together that tell classes apart.
         trials: Of each trial.
     """
 
@@ -77,11 +77,13 @@ class Sketch:
         """Sketches predictions whose arrays are known to fit together."""
         y_true = predictions.y_true
         wrong = [_codes(row, y_true) for row in predictions.y_pred]
-        whole = [codes + np.uint64(number) * _ROW for number, codes in enumerate(wrong)]
+        # A draw that says one class of everything says it whoever made it.
+        own = [number for number, row in enumerate(predictions.y_pred) if len(np.unique(row)) > 1]
+        whole = [wrong[number] + np.uint64(number) * _ROW for number in own]
         sizes = np.bincount(y_true)
         return cls(
             part=fingerprint({"ids": list(predictions.test_ids), "labels": predictions.y_true.tolist()}),
-            errors=_errors(np.concatenate(whole), y_true, sizes * len(wrong)),
+            errors=_errors(np.concatenate(whole or [wrong[0][:0]]), y_true, sizes * len(own)),
             trials=tuple(_errors(codes, y_true, sizes) for codes in wrong),
         )
 

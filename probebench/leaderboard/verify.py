@@ -285,7 +285,8 @@ class _Verification:
         faults = list(check_predictions(result, predictions, len(dataset.classes) if dataset else None))
         if not faults:
             sketch = Sketch.of(predictions)
-            faults = [*check_scores(result, predictions), *check_repeats(result.trials, sketch)]
+            images = dataset.splits.train if dataset else None
+            faults = [*check_scores(result, predictions), *check_repeats(result.trials, sketch, images)]
             self.scored += 1
         for fault in faults:
             self.findings.fail(path, fault)

@@ -57,7 +57,7 @@ class Estimate:
 def _digits(value: float, unit: str) -> str:
     if unit == "points":
         return f"{value:.1f}".replace("-0.0", "0.0")
-    return f"{value:.3g}" if unit == "ratio" else f"{value:.2f}"
+    return f"{value:.3g}" if unit == "ratio" else f"{value:.2f}".replace("-0.00", "0.00")
 
 
 @dataclass(frozen=True)

@@ -139,6 +139,25 @@ def test_one_row_under_several_draws_is_known(name: str) -> None:
     assert "has the predictions of draw 0" in said
 
 
+def test_draws_that_take_nearly_all_images_may_be_alike() -> None:
+    trials = result(trials=[{**trial(n), "train": 840} for n in range(5)]).trials
+    predicted = np.vstack([jittered(OWN[:1]), OWN[1:4], OWN[:1]])
+    assert not list(check_repeats(trials, sketch(predicted), 868))
+    assert list(check_repeats(trials, sketch(predicted), 1200)) and list(check_repeats(trials, sketch(predicted)))
+
+
+def test_draws_that_say_one_class_are_no_copies() -> None:
+    # As at one shot, where validation may say that nothing beats a guess: each draw its class, whatever the network.
+    constant = np.repeat(np.arange(4)[:, None], 1000, axis=1)
+    found = [
+        entered(name, np.vstack([constant, guesses(0.3, seed, 1)])) for name, seed in (("first", 1), ("second", 2))
+    ]
+    assert not list(check_copies(found))
+    same = [entered(name, np.vstack([constant, guesses(0.3, 1, 1)])) for name in ("first", "second")]
+    assert len(list(check_copies(same))) == 1
+    assert not list(check_copies([entered(name, constant) for name in ("first", "second")]))
+
+
 def test_draws_of_one_network_are_no_repeats() -> None:
     trials = result(trials=[trial(n) for n in range(5)]).trials
     assert not list(check_repeats(trials, sketch(OWN)))
