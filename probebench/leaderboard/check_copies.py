@@ -62,15 +62,15 @@ def check_names(spec: CheckpointSpec, others: Mapping[str, CheckpointSpec]) -> I
             yield f"its weights file is that of {other.id}"
 
 
-def check_repeats(trials: Sequence[Trial], sketch: Sketch, images: int | None = None) -> Iterator[str]:
+def check_repeats(trials: Sequence[Trial], sketch: Sketch, share: float = 0.0) -> Iterator[str]:
     """Yields draws of one result that have the same predictions, or all but.
 
     Args:
         trials: The draws.
         sketch: Of their predictions.
-        images: Of the training part, where it is known: draws that take most of it are alike by right.
+        share: Of the training part that a draw takes: draws that take most of it are alike by right.
     """
-    if images is not None and max(trial.train for trial in trials) > _MOST * images:
+    if share > _MOST:
         return
     for number, (trial, errors) in enumerate(zip(trials, sketch.trials, strict=True)):
         for before, other in zip(trials[:number], sketch.trials[:number], strict=True):

@@ -285,8 +285,10 @@ class _Verification:
         faults = list(check_predictions(result, predictions, len(dataset.classes) if dataset else None))
         if not faults:
             sketch = Sketch.of(predictions)
-            images = dataset.splits.train if dataset else None
-            faults = [*check_scores(result, predictions), *check_repeats(result.trials, sketch, images)]
+            # By the entry, not by what the result says of its draws.
+            few = result.shots if dataset and result.shots != "full" else 0
+            share = few * len(dataset.classes) / max(dataset.splits.train, 1) if dataset else 0.0
+            faults = [*check_scores(result, predictions), *check_repeats(result.trials, sketch, share)]
             self.scored += 1
         for fault in faults:
             self.findings.fail(path, fault)

@@ -14,8 +14,9 @@ from hypothesis.extra.numpy import arrays
 
 from probebench.api.report import read_results
 from probebench.errors import ProbebenchWarning, ResultError
+from probebench.results.calibration import calibration
 from probebench.results.packed import read_pack, write_pack
-from probebench.results.predictions import MEASURES, Predictions
+from probebench.results.predictions import MEASURES, PROBABILITIES, SCALED, Predictions
 from probebench.results.store import (
     beside_file,
     pack_results,
@@ -66,6 +67,29 @@ def test_a_pack_reads_as_the_folder_that_it_was(tmp_path: Path) -> None:
         assert np.array_equal(again.y_true, predictions.y_true) and np.array_equal(again.y_pred, predictions.y_pred)
         assert beside_file(tmp_path, now) == path
     assert len(read_results(tmp_path)) == 2
+
+
+def test_probabilities_may_be_left_out_with_what_is_computed_from_them(tmp_path: Path) -> None:
+    path = result_path(tmp_path, "net", "digits", "probe", "default", 1, "abcdef0123")
+    random = np.random.default_rng(0)
+    measures = {name: random.random((1, 4), dtype=np.float32) for name in MEASURES}
+    predictions = Predictions(IDS, Y_TRUE, np.array([[2, 0, 0, 300]]), measures)
+    said = write_predictions(path, predictions)
+    facts = {
+        name: calibration(predictions, names)
+        for name, names in (("calibration", PROBABILITIES), ("scaled_calibration", SCALED))
+    }
+    write_result(path, result(predictions=said, shots=1, trials=[trial(0)], n_test=4).model_copy(update=facts))
+    assert read_result(path).calibration is not None
+    assert list(pack_results(tmp_path, probabilities=False)) == [(path.parent, None)]
+
+    (packed,) = result_files(tmp_path)
+    now = read_result(packed)
+    assert now.calibration is None and now.scaled_calibration is None
+    held = read_predictions(packed, now)
+    assert np.array_equal(held.y_pred, predictions.y_pred) and held.test_ids == IDS
+    # Ranks of retrieval stay: they are no probabilities.
+    assert set(held.measures) == set(MEASURES) - {*PROBABILITIES, *SCALED}
 
 
 def test_what_comes_later_is_taken_in_and_the_bytes_are_the_same(pack: Path, tmp_path: Path) -> None:

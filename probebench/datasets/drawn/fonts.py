@@ -124,7 +124,7 @@ def signs(folders: Sequence[Path]) -> list[Drawing]:
     named = {sign: unicodedata.name(sign).lower() for sign in string.digits + string.punctuation}
     return [
         _in_font(font, sign, name=f"u{ord(sign):04x}", caption=named[sign], label=named[sign])
-        for font, sign in _in_fonts(folders, string.digits + string.punctuation)
+        for font, sign in _in_fonts(folders, "".join(named))
     ]
 
 
