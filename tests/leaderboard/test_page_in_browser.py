@@ -166,6 +166,37 @@ def test_arrow_keys_keep_their_row_where_drawing_takes_it_away(tab: Page) -> Non
     expect(focus).to_have_text(shown(tab)[2]["title"])
 
 
+def test_the_table_is_not_drawn_anew_when_it_comes_into_view(chromium: Browser, middle: Path) -> None:
+    frames = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    with opened(chromium, middle, viewport={"width": 1400, "height": 250}) as tab:
+        button = tab.locator("#table .open").first
+        expect(button).not_to_be_in_viewport()
+        # Whoever presses a button before the next frame would press one that is gone at its release.
+        button.evaluate("(button) => { button.scrollIntoView({ block: 'center' }); button.focus(); }")
+        tab.evaluate(frames)
+        expect(button).to_be_focused()
+
+
+def test_a_window_of_another_size_shows_what_a_page_opened_so_shows(chromium: Browser, middle: Path) -> None:
+    def laid(tab: Page) -> Any:
+        return tab.evaluate(
+            """() => ["#table", "#table .tabulator-tableholder", "#table .tabulator-row", "#table .open"].map((one) => {
+                const { x, y, width, height } = document.querySelector(one).getBoundingClientRect();
+                return [x, y + scrollY, width, height].map(Math.round);
+            })"""
+        )
+
+    small, large = {"width": 390, "height": 500}, {"width": 1400, "height": 1000}
+    with opened(chromium, middle, viewport=large) as tab:
+        expected, rows = laid(tab), titles(tab)
+    for begin in (small, {"width": 1000, "height": 500}):
+        with opened(chromium, middle, viewport=begin) as tab:
+            tab.set_viewport_size(large)
+            expect(tab.locator("#table .tabulator-row").nth(len(rows) - 1)).to_be_attached()
+            assert laid(tab) == expected
+            assert titles(tab)[: len(rows)] == rows
+
+
 def test_an_address_opens_a_card(chromium: Browser, middle: Path) -> None:
     with opened(chromium, middle, "#card=checkpoint_0007") as tab:
         expect(tab.get_by_role("dialog")).to_be_visible()

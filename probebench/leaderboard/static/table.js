@@ -226,7 +226,7 @@ PB.table = (() => {
     const sort = state.sort && { column: state.sort.field, dir: state.sort.dir };
     const shown = visibleColumns(state);
     grid = new Tabulator("#table", {
-      data: rows, index: "number", columns: grouped(shown, state), maxHeight: "78vh", rowHeight: rowHeight(rows), renderVerticalBuffer: 80, layout: "fitData", columnHeaderVertAlign: "middle", headerSortClickElement: "header",
+      data: rows, index: "number", columns: grouped(shown, state), maxHeight: "78vh", rowHeight: rowHeight(rows), renderVerticalBuffer: 80, layout: "fitData", autoResize: false, columnHeaderVertAlign: "middle", headerSortClickElement: "header",
       initialSort: sort && shown.some((one) => one.field === sort.column) ? [sort] : [],
       placeholder: () => make("p", {}, "No checkpoint passes the filters."),
       rowFormatter: (row) => row.getElement().classList.toggle("unranked", row.getData().rank === null || row.getData().reported),
@@ -240,6 +240,8 @@ PB.table = (() => {
       roles(root, rows.length);
       root.querySelector(".tabulator-tableholder").addEventListener("scroll", moved, { passive: true });
       root.addEventListener("pointerdown", () => { at = null; });
+      // Tabulator's own autoResize also draws all rows anew when the table first comes into view: a press or the focus would be lost.
+      window.addEventListener("resize", () => grid.redraw());
       done();
     });
     grid.on("renderComplete", moved);
