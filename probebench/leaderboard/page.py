@@ -71,7 +71,8 @@ def page_data(
         reproductions: What was run again; with any, there is a ranking of that alone, which comes first.
         sources: Entries of sources by id, for what a checkpoint has seen before.
     """
-    arranged = arrange(gather(results))
+    gathered = gather(results)
+    arranged = arrange(gathered)
     known = versions or {}
     by_entrant: dict[Entrant, list[Cell]] = defaultdict(list)
     for own in arranged.values():
@@ -85,6 +86,9 @@ def page_data(
     )
     reproduced = Reproduced.of(reproductions)
     scores = Scores(predictions, versions, datasets, reproduced)
+    # Runs of one checkpoint on one data set lie in one file, which is opened once so.
+    for cell in sorted(gathered, key=lambda one: (one.result.model, one.result.dataset)):
+        scores.score(cell, "own")
     provenances = {one.provenance for one in entrants}
     tiers: list[Tier] = ["reproduced"] if reproduced.known else []
     tiers += ["all"] if "measured" in provenances or not entrants else []

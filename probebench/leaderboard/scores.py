@@ -1,11 +1,13 @@
 """Scores by either metric, and paired comparisons, from the predictions of results."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from probebench.arrays import Labels
 from probebench.errors import ResultError
 from probebench.leaderboard.check_published import not_verifiable
 from probebench.leaderboard.check_shift import other_not_verifiable, own_side
@@ -15,7 +17,7 @@ from probebench.registry.dataset import DatasetSpec
 from probebench.registry.entry import Metric
 from probebench.results.cells import Cell
 from probebench.results.compare import comparable
-from probebench.results.metrics import image_scores
+from probebench.results.metrics import right_scores
 from probebench.results.predictions import Predictions
 from probebench.results.schema import Result
 from probebench.results.scores import DECIMALS, Score, counted_predictions, has_score, score_of
@@ -27,8 +29,29 @@ LEFT_OUT = 0.01
 METRICS: tuple[Metric, ...] = get_args(Metric)
 
 
+@dataclass(frozen=True)
+class _Images:
+    """The test images of results, one object for all that have the same, with their labels (N,)."""
+
+    test_ids: tuple[str, ...]
+    y_true: Labels
+
+
+@dataclass(frozen=True)
+class _Right:
+    """Which test images each draw that counts is right on (R, N / 8): bits, as a board has thousands of results."""
+
+    images: _Images
+    bits: npt.NDArray[np.uint8]
+
+    def scores(self, metric: Metric) -> npt.NDArray[np.float64]:
+        """Returns the scores of the images (R, N)."""
+        y_true = self.images.y_true
+        return right_scores(metric, y_true, np.unpackbits(self.bits, axis=1, count=len(y_true)).astype(bool))
+
+
 class Scores:
-    """Reads predictions when they are needed and keeps only those of the checkpoint that others are compared with.
+    """Reads the predictions of each result once, and keeps which images they are right on.
 
     Predictions that cannot be read count as not to be had: ``leaderboard verify`` says what is wrong with them.
     """
@@ -50,8 +73,11 @@ class Scores:
         """
         self._predictions, self._versions = predictions, versions or {}
         self._datasets, self._reproduced = datasets or {}, reproduced or Reproduced()
-        self._held: tuple[Result, Predictions | None] | None = None
         self._scored: dict[int, tuple[Cell, dict[Scoring, CellScore]]] = {}
+        self._right: dict[int, tuple[Result, _Right | None]] = {}
+        self._images: dict[tuple[tuple[str, ...], bytes], _Images] = {}
+        # Views of other sizes and of other results have mostly the same pairs.
+        self._compared: dict[tuple[int, int, Metric], Comparison | None] = {}
 
     def score(self, cell: Cell, scoring: Scoring) -> CellScore | None:
         """Returns a cell's score by a metric; None where it needs predictions that are not to be had."""
@@ -66,6 +92,7 @@ class Scores:
         if not note and self._reproduced.known and not again and self._unverifiable(result):
             note = "not verifiable"
         predictions = self._read(result)
+        self._keep(result, predictions)
         found: dict[Scoring, CellScore] = {}
         for metric in METRICS:
             if predictions is not None or metric == result.metric or not has_score(result):
@@ -96,24 +123,36 @@ class Scores:
         """Returns the comparison of two results by a metric, on draws and images that both share."""
 
         def compare(first: Result, second: Result) -> Comparison | None:
-            if not comparable(first, second):
+            one, two = self._held(first), self._held(second)
+            if one is None or two is None or one.images is not two.images:
                 return None
-            one, two = self._keep(first), self._read(second)
-            if one is None or two is None or one.test_ids != two.test_ids:
-                return None
-            return paired(_scores(scoring, first, one), _scores(scoring, second, two))
+            metric = first.metric if scoring == "own" else scoring
+            place = id(first), id(second), metric
+            if place not in self._compared:
+                alike = comparable(first, second)
+                self._compared[place] = paired(one.scores(metric), two.scores(metric)) if alike else None
+            return self._compared[place]
 
         return compare
 
     def images(self, result: Result) -> npt.NDArray[np.float64] | None:
         """Returns a result's scores by its own metric, (draws, images); None without its predictions."""
-        held = self._read(result)
-        return None if held is None else _scores("own", result, held)
+        held = self._held(result)
+        return None if held is None else held.scores(result.metric)
 
-    def _keep(self, result: Result) -> Predictions | None:
-        if self._held is None or self._held[0] is not result:
-            self._held = result, self._read(result)
-        return self._held[1]
+    def _held(self, result: Result) -> _Right | None:
+        if id(result) not in self._right:
+            self._keep(result, self._read(result))
+        return self._right[id(result)][1]
+
+    def _keep(self, result: Result, predictions: Predictions | None) -> None:
+        right = None
+        if predictions is not None:
+            held = counted_predictions(result, predictions)
+            images = _Images(held.test_ids, held.y_true)
+            images = self._images.setdefault((held.test_ids, held.y_true.tobytes()), images)
+            right = _Right(images, np.packbits(held.y_pred == held.y_true, axis=1))
+        self._right[id(result)] = result, right
 
     def _read(self, result: Result) -> Predictions | None:
         if self._predictions is None or result.predictions is None:
@@ -123,8 +162,3 @@ class Scores:
         except (ResultError, OSError):
             return None
         return found if found is None or len(found.y_pred) == len(result.trials) else None
-
-
-def _scores(scoring: Scoring, result: Result, predictions: Predictions) -> npt.NDArray[np.float64]:
-    held = counted_predictions(result, predictions)
-    return image_scores(result.metric if scoring == "own" else scoring, held.y_true, held.y_pred)

@@ -29,13 +29,20 @@ def image_scores(
     Returns:
         (R, N) scores.
     """
-    correct: npt.NDArray[np.float64] = (y_pred == y_true).astype(np.float64)
+    return right_scores(metric, y_true, y_pred == y_true)
+
+
+def right_scores(
+    metric: Metric, y_true: npt.NDArray[np.int64], right: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
+    """Returns ``image_scores`` from whether each draw (R, N) is right on each image."""
+    correct = right.astype(np.float64)
     if metric == "accuracy":
         return correct
     _, place, counts = np.unique(y_true, return_inverse=True, return_counts=True)
     classes, images = len(counts), len(y_true)
-    right = np.bincount(place, weights=correct.mean(axis=0), minlength=classes)
-    by_class = (right + _PRIOR * (right / counts).mean()) / (counts + _PRIOR)
+    found = np.bincount(place, weights=correct.mean(axis=0), minlength=classes)
+    by_class = (found + _PRIOR * (found / counts).mean()) / (counts + _PRIOR)
     weights = images / (classes * counts[place])
     scores: npt.NDArray[np.float64] = weights * (correct - by_class[place]) + by_class.mean()
     return scores

@@ -29,6 +29,9 @@ class Noise:
         self._read = read
         self._known: dict[int, tuple[tuple[str, ...], Array] | None] = {}
         self._draws: dict[int, tuple[float, ...]] = {}
+        # Over draws, of each image: the same checkpoints are compared under many questions.
+        self._means: dict[int, Array] = {}
+        self._ids: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def of(self, compared: Sequence[Observation], scores: Sequence[float]) -> Array:
         """Returns the variance of each score; NaN where the number of test images is unknown."""
@@ -67,7 +70,9 @@ class Noise:
             else:
                 counted = counted_predictions(result, held)
                 right = image_scores(result.metric, counted.y_true, counted.y_pred)
-                self._known[id(result)] = tuple(map(str, counted.test_ids)), right.astype(np.float32)
+                kept: Array = right.astype(np.float32)
+                self._known[id(result)] = self._ids.setdefault(counted.test_ids, counted.test_ids), kept
+                self._means[id(result)] = kept.mean(axis=0).astype(float)
                 self._draws[id(result)] = tuple(right.mean(axis=1).tolist())
         return self._known[id(result)]
 
@@ -76,9 +81,9 @@ class Noise:
             return None
         held = [self.correct(cell) for cell in compared]
         known = [one for one in held if one is not None]
-        if len(known) < len(held) or len({ids for ids, _ in known}) != 1:
+        if len(known) < len(held) or len({id(ids) for ids, _ in known}) != 1:
             return None
-        table = np.array([right.mean(axis=0) for _, right in known], dtype=float)
+        table = np.array([self._means[id(cell.results[0])] for cell in compared])
         rest = table - table.mean(axis=0) - table.mean(axis=1, keepdims=True) + table.mean()
         rows, images = table.shape
         return float((rest**2).sum() / ((rows - 1) * (images - 1) * images))

@@ -144,3 +144,15 @@ def test_published_figures_are_ranked_among_themselves() -> None:
     ranks = {view["tier"]: {data["entrants"][one[0]]["id"]: one[1] for one in view["rows"]} for view in data["views"]}
     assert ranks == {"all": {"net": 1}, "published": {"theirs": 1, "other": 2, "failed": None}}
     assert page_data([published("theirs", 0.9)])["tiers"] == ("published",)
+
+
+def test_each_results_predictions_are_read_once_and_those_of_one_file_together() -> None:
+    asked: list[tuple[str, str]] = []
+
+    def counted(one: Result) -> Predictions:
+        asked.append((one.model, one.dataset))
+        return predictions(one)
+
+    shots, sets = (1, 5, "full"), ("cassava", "digits")
+    page_data([made(name, 0.9, dataset=own, shots=few) for few in shots for own in sets for name in RIGHT], counted)
+    assert asked == [(name, own) for name in sorted(RIGHT) for own in sets for _ in shots]

@@ -6,6 +6,7 @@ import pytest
 
 from probebench.errors import ResultError
 from probebench.leaderboard.scores import Scores
+from probebench.registry.entry import Metric
 from probebench.results.cells import Cell, gather
 from probebench.results.metrics import image_scores
 from probebench.results.predictions import Predictions
@@ -87,17 +88,36 @@ def test_other_draws_images_or_metrics_are_not_compared() -> None:
     assert compare(made("a"), result(model="b", trials=[trial(0, draw_digest="1" * 64), trial(1)])) is None
 
 
-def test_the_first_ones_predictions_are_read_once() -> None:
+def test_predictions_are_read_once() -> None:
     asked: list[str] = []
 
     def counted(one: Result) -> Predictions | None:
         asked.append(one.model)
         return read(one)
 
-    compare, first = Scores(counted).paired("own"), made("a")
-    for _ in range(3):
-        compare(first, made("b"))
-    assert asked == ["a", "b", "b", "b"]
+    scores, first, other = Scores(counted), made("a"), made("b")
+    cell = cell_of(first)
+    for scoring in ("own", "accuracy", "mean-per-class", "own"):
+        scores.score(cell, scoring)
+        scores.paired(scoring)(first, other)
+        scores.images(other)
+    assert asked == ["a", "b"]
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "mean-per-class"])
+def test_what_is_kept_gives_the_scores_of_the_predictions(metric: Any) -> None:
+    """Of the draws that count, whatever was asked before and by whichever metric."""
+    many = [trial(seed) for seed in range(7)]
+    of_seven = {name: predictions(seed, draws=7) for seed, name in enumerate("cd")}
+    first, second = (result(model=name, trials=many, metric=metric) for name in of_seven)
+    scores = Scores(lambda one: of_seven[one.model])
+    expected = [image_scores(metric, TRUE, of_seven[name].y_pred[:5]) for name in of_seven]
+    for one, right in zip((first, second), expected, strict=True):
+        kept = scores.images(one)
+        assert kept is not None and (kept == right).all()
+    other: Metric = "mean-per-class" if metric == "accuracy" else "accuracy"
+    assert scores.paired(other)(first, second) != scores.paired("own")(first, second) == paired(*expected)
+    assert scores.paired(metric)(second, first) == paired(*reversed(expected))
 
 
 def test_files_that_cannot_be_read_do_not_stop_the_page(tmp_path: Path) -> None:
