@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from probebench.errors import UsageError
-from probebench.fingerprint import fingerprint
 from probebench.registry.classes import matched
 from probebench.registry.dataset import DatasetSpec
 from probebench.registry.load import Registry
@@ -108,11 +107,8 @@ def check_other_published(
     if other.published is None or labels is None or result.skipped_ids:
         return
     back = {label: place for place, label in enumerate(labels)}
-    part = {
-        "ids": list(predictions.test_ids),
-        "labels": [back.get(label, -1) for label in predictions.y_true.tolist()],
-    }
-    if fingerprint(part) != other.published.test:
+    y_true = np.array([back.get(label, -1) for label in predictions.y_true.tolist()])
+    if Predictions(predictions.test_ids, y_true, predictions.y_pred).part != other.published.test:
         yield f"its test ids or labels are not those of {other.id}: another digest than the registry publishes"
 
 

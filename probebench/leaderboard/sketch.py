@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 
 from probebench.arrays import Labels
-from probebench.fingerprint import fingerprint
 from probebench.results.predictions import Predictions
 
 # Smallest hashes of a set that are kept; the share of errors that two results have in common is then known to 0.02.
@@ -40,9 +39,9 @@ class Errors:
 
         The smallest hashes of both together give the share of all that both have (Broder, 1997).
         """
-        together = np.union1d(self.smallest, other.smallest)[:_KEPT]
-        both = np.isin(together, self.smallest) & np.isin(together, other.smallest)
-        common = float(both.mean()) if len(together) else 0.0
+        # No set has a hash twice: what is there twice is in both.
+        _, often = np.unique(np.concatenate([self.smallest, other.smallest]), return_counts=True)
+        common = float((often[:_KEPT] == 2).mean()) if len(often) else 0.0
         shared = common / (1 + common) * (self.count + other.count)
         return min(shared / max(min(self.count, other.count), 1), 1.0)
 
@@ -82,7 +81,7 @@ class Sketch:
         whole = [wrong[number] + np.uint64(number) * _ROW for number in own]
         sizes = np.bincount(y_true)
         return cls(
-            part=fingerprint({"ids": list(predictions.test_ids), "labels": predictions.y_true.tolist()}),
+            part=predictions.part,
             errors=_errors(np.concatenate(whole or [wrong[0][:0]]), y_true, sizes * len(own)),
             trials=tuple(_errors(codes, y_true, sizes) for codes in wrong),
         )

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from probebench.arrays import Labels
+from probebench.fingerprint import fingerprint
 
 # What a run may say of each test image in each draw beside its label: probabilities of a logistic probe, as they are
 # and scaled by a temperature, and what became of a query in retrieval.
@@ -49,6 +50,11 @@ class Predictions:
             found.update(b"own" + self.own.digest.encode())
         return found.hexdigest()
 
+    @property
+    def part(self) -> str:
+        """The digest of the test part, ids and labels, as data sets' entries publish it."""
+        return _part_digest(self.test_ids, np.ascontiguousarray(self.y_true, dtype="<i8").tobytes())
+
     def of_trials(self, trials: list[int]) -> "Predictions":
         """Returns those of some trials."""
         measures = {name: values[trials] for name, values in self.measures.items()}
@@ -59,3 +65,8 @@ class Predictions:
 @lru_cache(maxsize=32)
 def _ids_digest(ids: tuple[str, ...]) -> bytes:
     return hashlib.sha256(json.dumps(ids).encode()).digest()
+
+
+@lru_cache(maxsize=32)
+def _part_digest(ids: tuple[str, ...], labels: bytes) -> str:
+    return fingerprint({"ids": list(ids), "labels": np.frombuffer(labels, dtype="<i8").tolist()})
