@@ -5,10 +5,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, ConsoleMessage, Dialog, Locator, Page, Request
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Locator, Page, Request, expect
 
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 DESKTOP: dict[str, Any] = {"viewport": {"width": 1400, "height": 900}}
+# Long enough for a busy machine: a page of 1,000 rows waits behind other tests.
+PATIENCE_MS = 60_000
+expect.set_options(timeout=PATIENCE_MS)
 AXE = Path(__file__).with_name("assets") / "axe.min.js"
 
 
@@ -35,8 +38,7 @@ def opened(chromium: Browser, page: Path, hash_text: str = "", **options: Any) -
     tab.on("dialog", asked)
     tab.on("request", requested)
     tab.on("pageerror", lambda error: faults.append(str(error)))
-    # Long enough for a busy machine: a page of 1,000 rows waits behind other tests.
-    tab.set_default_timeout(60_000)
+    tab.set_default_timeout(PATIENCE_MS)
     tab.goto(page.as_uri() + hash_text)
     ready(tab)
     yield tab
