@@ -24,7 +24,7 @@ def read_record(path: Path, kind: type[Kind]) -> Kind:
         content = read_json(path, LARGEST[".json"])
         if (version := newer_schema(content)) is not None:
             raise ResultError(version)
-        return kind.model_validate_json(content)
+        return kind.model_validate_json(content, strict=True)
     except FileNotFoundError:
         raise
     except OSError as error:

@@ -4,7 +4,7 @@ import fnmatch
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, StrictBool, model_validator
 
 from probebench.registry.entry import MOST, Entry, Id, PositiveInt, Text, TrainingShots, Whole
 from probebench.registry.optimization import Share
@@ -100,7 +100,7 @@ class Quick(Entry):
     protocols: Names | None = None
     probes: Annotated[tuple[ProbeName, ...], _Several] | None = None
     draws: PositiveInt | None = None
-    zeroshot: bool | None = None
+    zeroshot: StrictBool | None = None
     input_size: InputSize | None = None
     finetune: Annotated[tuple[Training, ...], _Several] | None = None
 
@@ -138,7 +138,7 @@ class ExperimentSpec(Entry):
     protocols: Names | None = None
     probes: Annotated[tuple[ProbeName, ...], _Several] = ()
     draws: PositiveInt | None = None
-    zeroshot: bool = False
+    zeroshot: StrictBool = False
     input_size: InputSize | None = None
     finetune: Annotated[tuple[Training, ...], _Several] = ()
     left_out: Annotated[tuple[LeftOut, ...], _Several] = ()

@@ -1,5 +1,6 @@
 """Reads the registry's TOML files and finds entries by id, glob or comma list."""
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -95,7 +96,11 @@ def read_file(path: Path, kind: type[E_]) -> E_:
     except ValueError as error:
         raise RegistryError(f"{path}: not TOML: {one_line(error)}") from error
     try:
-        return kind.model_validate(values)
+        if kind is ExperimentSpec:
+            # In it one value stands for a list of it, and its own types are strict.
+            return kind.model_validate(values)
+        # As JSON, whose strict reading takes lists for tuples, and "no", 1.0 and "3" for nothing but what they are.
+        return kind.model_validate_json(json.dumps(values, default=str), strict=True)
     except ValidationError as error:
         raise RegistryError(f"{path}: {_explain(error, kind)}") from error
 

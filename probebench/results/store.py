@@ -61,7 +61,7 @@ def read_result(path: Path) -> Result:
         content = _content(path)
         if (version := newer_schema(content)) is not None:
             raise ResultError(f"result {path} {version}")
-        return Result.model_validate_json(content)
+        return Result.model_validate_json(content, strict=True)
     except ValidationError as error:
         # The input, which may be large, would be copied into each.
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]

@@ -1,11 +1,12 @@
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from probebench.errors import RegistryError, UsageError
-from probebench.registry import CheckpointSpec, Registry, validate_path
-from probebench.registry.load import read_entry
+from probebench.registry import CheckpointSpec, FinetuneProtocol, Registry, validate_path
+from probebench.registry.load import KINDS, read_entry, read_file, shipped_registry
 from probebench.registry.names import expand
 from tests.conftest import entry_text, write_entry
 
@@ -114,3 +115,37 @@ def test_validate_path_lists_every_problem(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="holds no .toml"):
         validate_path(tmp_path / "empty")
+
+
+# A number, or true or false, as a line's value or the first of its list.
+VALUE = re.compile(r"(?m)^(\w+ = \[?)(true|false|-?\d[\d_.e+-]*)(?=[,\]\n])")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("checkpoints", "mini_clip-icons_mdi-1355-noise0.75-run0"),
+        ("datasets", "fashion_mnist"),
+        *(("protocols", name) for name in ("default", "elevater", "clip_benchmark", "mieb", "quick")),
+        *(("recipes", name) for name in ("mini_supervised", "mini_clip", "mini_simclr")),
+        ("sources", "icons_mdi"),
+    ],
+)
+def test_no_value_stands_for_one_of_another_type(kind: str, name: str, tmp_path: Path) -> None:
+    """``"3"``, ``true`` and ``3.0`` are no 3, and ``"no"`` and 0 are not false; 1 for 1.0 is the one exception."""
+    path = shipped_registry() / kind / f"{name}.toml"
+    whole, entry = path.read_text(), FinetuneProtocol if name == "quick" else KINDS[kind]
+    held = read_file(path, entry)
+    found = list(VALUE.finditer(whole))
+    assert found
+    copy = tmp_path / path.name
+    for match in found:
+        said = match[2]
+        others = ['"no"', "1", "0.0", f'"{said}"'] if said in ("true", "false") else [f'"{said}"', "true"]
+        others += [f"{said}.0"] if said.isdigit() else []
+        for other in others:
+            copy.write_text(whole[: match.start(2)] + other + whole[match.end(2) :])
+            try:
+                assert read_file(copy, entry) == held and other == f"{said}.0", (match[0], other)
+            except RegistryError as error:
+                assert str(copy) in str(error) and "\n" not in str(error)

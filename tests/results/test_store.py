@@ -49,6 +49,18 @@ def test_damaged_results_are_refused_in_one_line(path: Path, content: str) -> No
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("field", "other"),
+    [("mean", "0.5"), ("mean", True), ("shots", "5"), ("n_test", True), ("n_test", 3.0), ("input_size", "224")],
+)
+def test_no_value_of_a_result_stands_for_one_of_another_type(path: Path, field: str, other: object) -> None:
+    told = json.loads(path.read_text())
+    assert field in told
+    path.write_text(json.dumps(told | {field: other}))
+    with pytest.raises(ResultError, match=field):
+        read_result(path)
+
+
 def test_a_result_of_a_newer_schema_is_not_called_damaged(path: Path) -> None:
     """Whoever removes it on our advice has lost what a newer version made."""
     path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 2, "new": True}))
