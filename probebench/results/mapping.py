@@ -1,5 +1,6 @@
 """What the columns of somebody else's table mean: the map that ``probebench results import`` reads."""
 
+import json
 import re
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -184,7 +185,7 @@ def read_map(name: str) -> TableMap:
             )
         path = _MAPS / f"{name}.toml"
     try:
-        return TableMap.model_validate(read_toml(path))
+        return TableMap.model_validate_json(json.dumps(read_toml(path), default=str), strict=True)
     except OSError as error:
         raise UsageError(f"map {name} cannot be read: {error.strerror}") from error
     except ValidationError as error:

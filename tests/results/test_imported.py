@@ -255,6 +255,10 @@ def test_any_text_in_a_cell_is_a_figure_a_failure_or_a_line(
             "methods.clip.method",
         ),
         ({"protocol": "../x"}, "protocol"),
+        ({"strict": "no"}, "strict: "),
+        ({"partial": 0}, "partial: "),
+        ({"shots": {"s": "5"}}, "shots.s"),
+        ({"test_images": {"digits": {"5": "899"}}}, "test_images.digits.5: "),
     ],
 )
 def test_a_malformed_map_is_one_line(tmp_path: Path, change: dict[str, Any], said: str) -> None:
