@@ -1,4 +1,7 @@
-"""Opens what comes from outside: regular files only, and never more of one than was said. Limits come before work."""
+"""Opens what comes from outside, regular files only and never more than was said, and says what is wrong with it.
+
+Limits come before work.
+"""
 
 import errno
 import os
@@ -6,7 +9,10 @@ import re
 import stat
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 # Bytes of an entry, a table or a map, and values and nested keys in one. The longest entry has 32 kB and 2,000 values.
 TOML_BYTES, _TOML_VALUES, _TOML_DEPTH = 1 << 20, 20_000, 16
@@ -25,6 +31,10 @@ _TEXTS = re.compile(
     r'|"(?:[^"\\\n]|\\.)*(?:"|\\?$)|\'[^\'\n]*(?:\'|$)',
     re.MULTILINE,
 )
+
+# Parts of a fault's place that name a choice of types, and no key of the file.
+_CHOICE = re.compile(r"(constrained|function)-|(bool|int|float|str|tuple|list|dict|literal)(\[|$)")
+_WORDS = re.compile(r"literal\[(.*)\]")
 
 
 def kind_fault(path: Path) -> str | None:
@@ -66,7 +76,7 @@ def read_toml(path: Path, most: int = TOML_BYTES) -> dict[str, Any]:
 
     Raises:
         OSError: As in ``read_bytes``.
-        ValueError: It is not TOML, or holds more values or deeper keys than any entry has.
+        ValueError: It is not TOML, or holds more values, deeper keys or larger integers than any entry has.
     """
     text = read_bytes(path, most).decode()
     # Texts and comments can only hold more of these, and a key ends with its line: most files need no closer look.
@@ -77,12 +87,30 @@ def read_toml(path: Path, most: int = TOML_BYTES) -> dict[str, Any]:
         parts = max((piece.count(".") for piece in re.split(r"[^\w.\-\t ]", bare)), default=0)
         if parts > _TOML_DEPTH:
             raise ValueError(f"nested too deeply: a key of {parts + 1} parts")
-        if (values := bare.count(",") + bare.count("=")) > _TOML_VALUES:
-            raise ValueError(f"{values:,} values, where {_TOML_VALUES:,} are the most")
+        if (count := bare.count(",") + bare.count("=")) > _TOML_VALUES:
+            raise ValueError(f"{count:,} values, where {_TOML_VALUES:,} are the most")
     try:
-        return tomllib.loads(text)
+        values = tomllib.loads(text)
+        _check_values(values)
+        return values
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def _check_values(value: object, *keys: str) -> None:
+    """Refuses what TOML's own limits leave out, and nesting that no entry has."""
+    if len(keys) > 4 * _TOML_DEPTH:
+        raise ValueError("nested too deeply")
+    if isinstance(value, int) and value.bit_length() > 63:
+        raise ValueError(f"{'.'.join(keys)}: an integer of more than 64 bits")
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, one in inside:
+        _check_values(one, *keys, str(key))
+
+
+def no_text(value: object) -> object:
+    """Gives a date or a time of TOML to JSON as what no text is."""
+    return [str(value)]
 
 
 def read_json(path: Path, most: int = JSON_BYTES) -> bytes:
@@ -96,3 +124,37 @@ def read_json(path: Path, most: int = JSON_BYTES) -> bytes:
     if (values := content.count(b",")) > JSON_VALUES:
         raise ValueError(f"{values:,} values, where {JSON_VALUES:,} are the most")
     return content
+
+
+def explain(error: "ValidationError", *, whole: str = "entry", facts: bool = False, most: int = 10) -> str:
+    """Says every fault as ``key: fault``, separated by semicolons.
+
+    Args:
+        error: What pydantic raised.
+        whole: What a fault of no single key is said of.
+        facts: Whether the file's keys are facts, of which "unknown" is one.
+        most: Faults that are told; of others, how many there are.
+    """
+    faults: dict[str, list[str]] = {}
+    words: dict[str, str] = {}
+    # The input, which may be large, would be copied into each.
+    for fault in error.errors(include_input=False, include_url=False, include_context=False):
+        place = [str(part) for part in fault["loc"]]
+        key = ".".join(part for number, part in enumerate(place) if not number or not _CHOICE.match(part)) or whole
+        missing = 'missing (write "unknown" where nobody knows)' if facts else "missing"
+        message = {"missing": missing, "extra_forbidden": "unknown key"}.get(
+            fault["type"], fault["msg"].removeprefix("Value error, ")
+        )
+        # Of a choice such as number or "unknown", pydantic tells what is wrong with each: one is enough.
+        if place and (word := _WORDS.fullmatch(place[-1])):
+            words[key] = word[1].replace("'", '"')
+            faults.setdefault(key, [])
+        elif message not in (own := faults.setdefault(key, [])):
+            own.append(message)
+    told = []
+    for key, messages in faults.items():
+        ending = f" (or {words[key]})" if key in words else ""
+        told += [f"{key}: {message}{ending}" for message in messages or ["none of its words"]]
+    text = "; ".join(told[:most]) + (f"; and {len(told) - most} more" if told[most:] else "")
+    # Keys and values of a stranger's file may hold what redraws a terminal.
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

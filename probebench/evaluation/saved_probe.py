@@ -1,6 +1,5 @@
 """A finished probe in a file of its own: safetensors, which hold numbers and cannot run code."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,11 +10,11 @@ from pydantic import Field, ValidationError
 from probebench.arrays import Labels
 from probebench.errors import ResultError, UsageError, one_line
 from probebench.files import write_whole
-from probebench.outside import kind_fault
+from probebench.outside import explain, kind_fault
 from probebench.probes.base import FittedProbe, Linear, Matrix
 from probebench.probes.prepare import Preparation
 from probebench.probes.select import Selected
-from probebench.registry.entry import Metric, Shots
+from probebench.registry.entry import Metric, Shots, Whole
 from probebench.registry.probes import PROBES
 from probebench.registry.schema import Input
 from probebench.results.schema import Digest, Record, UnitScore
@@ -44,7 +43,7 @@ class ProbeFacts(Record):
         environment: Versions and device that fitted it.
     """
 
-    format: Literal[1] = 1
+    format: Annotated[Literal[1], Whole] = 1
     model: str
     weights_digest: Digest
     layer: str
@@ -142,11 +141,10 @@ def read_probe(path: Path) -> SavedProbe:
     if said is None:
         raise ResultError(f"probe {path} holds tensors and no probe; name a file that eval --save-probes wrote")
     try:
-        facts = ProbeFacts.model_validate(json.loads(said))
+        facts = ProbeFacts.model_validate_json(said, strict=True)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ResultError(f"probe {path} is damaged or of another version ({where}: {first['msg']})") from error
+        told = explain(error, whole="probe", most=3)
+        raise ResultError(f"probe {path} is damaged or of another version ({told})") from error
     except (ValueError, RecursionError) as error:
         raise ResultError(f"probe {path} is damaged ({one_line(error, 100)})") from error
     if (wrong := _fault(tensors, facts)) is not None:

@@ -24,6 +24,8 @@ _SHORT = {
 }
 _LEVELS = {"few-shot": ", few labels", "full": ", full data", "zero-shot": ", zero-shot"}
 _SAID = ("confirmed", "contradicted", "no effect")
+# Rank correlations below it leave less than a quarter of what one data set says of the order to the next.
+_AGREE = 0.5
 
 Claim = Mapping[str, Any]
 
@@ -53,6 +55,18 @@ def answer(claims: Sequence[Claim]) -> dict[str, Any]:
         "sentence": plain(first["sentence"]),
         "beside": plain(f"{first['verdict'].capitalize()}, of {first['group']}.") + more,
     }
+
+
+def order(claims: Sequence[Claim]) -> str:
+    """Says why sources that matter may look alike in the picture of means over data sets; "" where they do not."""
+    own = {(claim["id"], claim["level"]): claim for claim in leading(claims)}
+    matters, agree = (own.get((name, "few-shot")) for name in ("source-matters", "ranking-carries-over"))
+    if not matters or matters["verdict"] != "confirmed" or not agree or not (size := agree["estimate"]):
+        return ""
+    if size["value"] is None or size["value"] >= _AGREE:
+        return ""
+    agreed = f"rank correlation {size['value']:.2f}"
+    return f"Data sets agree little on the order of sources ({agreed}): their mean hides how far these lie apart."
 
 
 def leading(claims: Sequence[Claim]) -> list[Claim]:

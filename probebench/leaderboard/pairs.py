@@ -4,13 +4,9 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-import numpy as np
-
 from probebench.leaderboard.ranking import CellScores
 from probebench.leaderboard.scores import Scores
 from probebench.results.cells import DataSet, Entrant
-from probebench.results.compare import comparable
-from probebench.results.stats import paired
 
 # Lines of the view; 435 pairs on each data set.
 FIRST = 30
@@ -35,16 +31,14 @@ def first_pairs(
     """
     of_entrant, of_dataset = numbers
     found: dict[int, list[list[Any]]] = {}
-    chosen = entrants[:FIRST]
+    chosen, compare = entrants[:FIRST], scores.paired("own")
     for dataset in sorted({one for entrant in chosen for one in cells[entrant]}, key=lambda one: of_dataset[one]):
         held = [(one, cells[one][dataset].cell.result) for one in chosen if dataset in cells[one]]
-        arrays = {one: array for one, result in held if (array := scores.images(result)) is not None}
         lines = []
-        for (one, first), (other, second) in combinations([pair for pair in held if pair[0] in arrays], 2):
-            if arrays[one].shape == arrays[other].shape and comparable(first, second):
-                difference = paired(arrays[one], arrays[other])
-                ends = (difference.difference, *difference.ci95)
-                lines.append([of_entrant[one], of_entrant[other], *(round(float(end) * 1e6) for end in np.array(ends))])
+        for (one, first), (other, second) in combinations(held, 2):
+            if (compared := compare(first, second)) is not None:
+                ends = (compared.difference, *compared.ci95)
+                lines.append([of_entrant[one], of_entrant[other], *(round(float(end) * 1e6) for end in ends)])
         if lines:
             found[of_dataset[dataset]] = lines
     return found

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from probebench.errors import ResultError
 from probebench.leaderboard.rules import LARGEST
-from probebench.outside import read_json
+from probebench.outside import explain, read_json
 from probebench.results.store import newer_schema
 
 Kind = TypeVar("Kind", bound=BaseModel)
@@ -30,9 +30,7 @@ def read_record(path: Path, kind: type[Kind]) -> Kind:
     except OSError as error:
         raise ResultError(f"cannot be read ({error.strerror})") from error
     except ValidationError as error:
-        # The input, which may be large, would be copied into each.
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ResultError(f"is damaged or of another schema ({where}: {first['msg']})") from error
+        told = explain(error, whole="record", most=3)
+        raise ResultError(f"is damaged or of another schema ({told})") from error
     except ValueError as error:
         raise ResultError(f"is damaged ({error})") from error

@@ -14,7 +14,7 @@ from probebench.fingerprint import fingerprint
 from probebench.leaderboard.records import read_record
 from probebench.leaderboard.rules import REPRODUCTIONS, from_scratch
 from probebench.registry.checkpoint import Weights
-from probebench.registry.entry import Id
+from probebench.registry.entry import Id, Whole
 from probebench.results.packed import SUFFIX, is_packed
 from probebench.results.schema import Digest, Items, Record, Result, UnitScore
 
@@ -82,7 +82,7 @@ class Reproduction(Record):
         covers: sha256 of the predictions of every cell that the seed could have chosen, by place.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Annotated[Literal[1], Whole] = 1
     model: Id
     weights_digest: Digest | None
     weights: Weights

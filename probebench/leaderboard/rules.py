@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from probebench.errors import UsageError
-from probebench.registry.entry import Id, Shots
+from probebench.registry.entry import Id, Shots, Whole
 from probebench.registry.load import Registry
 from probebench.registry.protocol import ZEROSHOT, ZeroshotProtocol
 from probebench.registry.schema import FinetuneProtocol, ProtocolSpec
@@ -41,7 +41,7 @@ class Manifest(Record):
         files: sha256 of each file, by its path below the submission.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Annotated[Literal[1], Whole] = 1
     model: Id
     weights_digest: Digest
     evaluator_version: Annotated[int, Field(ge=1)]

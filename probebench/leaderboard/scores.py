@@ -135,11 +135,6 @@ class Scores:
 
         return compare
 
-    def images(self, result: Result) -> npt.NDArray[np.float64] | None:
-        """Returns a result's scores by its own metric, (draws, images); None without its predictions."""
-        held = self._held(result)
-        return None if held is None else held.scores(result.metric)
-
     def _held(self, result: Result) -> _Right | None:
         if id(result) not in self._right:
             self._keep(result, self._read(result))
@@ -147,7 +142,7 @@ class Scores:
 
     def _keep(self, result: Result, predictions: Predictions | None) -> None:
         right = None
-        if predictions is not None:
+        if predictions is not None and has_score(result):
             held = counted_predictions(result, predictions)
             images = _Images(held.test_ids, held.y_true)
             images = self._images.setdefault((held.test_ids, held.y_true.tobytes()), images)
@@ -161,4 +156,5 @@ class Scores:
             found = self._predictions(result)
         except (ResultError, OSError):
             return None
-        return found if found is None or len(found.y_pred) == len(result.trials) else None
+        # An image at least: no score is the mean of none.
+        return found if found is None or (len(found.y_pred) == len(result.trials) and found.test_ids) else None

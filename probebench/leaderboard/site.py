@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from probebench.files import write_whole
-from probebench.leaderboard.answer import Claim, answer, forest
+from probebench.leaderboard.answer import Claim, answer, forest, order
 from probebench.leaderboard.downloads import as_csv, as_json
 from probebench.leaderboard.page import page_data
 from probebench.leaderboard.reproduction import Reproduction
@@ -75,7 +75,7 @@ def build_site(
     verdict = data.pop("verdict")
     write_whole(out / "board.csv", as_csv(data))
     write_whole(out / "board.json", as_json(data, claims))
-    data["claims"] = forest(claims)
+    data["claims"], data["order"] = forest(claims), order(claims)
     pages = {"Board": "index.html", **({"Study": study} if study else {})}
     scripts = [(_STATIC / name).read_text(encoding="utf-8") for name in _SCRIPTS] if results else []
     page = templates.get_template("board.html").render(

@@ -109,4 +109,4 @@ def _errors(codes: Hashes, y_true: Labels, sizes: Labels) -> Errors:
     most = np.sort(np.argsort(-often, kind="stable")[:_KEPT])
     confused = pairs[most]
     rates = often[most] / np.sqrt(sizes[(confused // _IMAGE).astype(np.int64)])
-    return Errors(len(codes), np.sort(mixed)[:_KEPT], len(np.unique(labels)) < 2, confused, rates)
+    return Errors(len(codes), np.unique(mixed)[:_KEPT], len(np.unique(labels)) < 2, confused, rates)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -12,7 +11,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from probebench.errors import RegistryError, UsageError, did_you_mean, one_line
-from probebench.outside import read_toml
+from probebench.outside import explain, no_text, read_toml
 from probebench.registry.architectures import TABLE, read_architectures
 from probebench.registry.names import expand, split_list
 from probebench.registry.protocol import ZEROSHOT
@@ -38,37 +37,12 @@ KINDS: dict[str, type[Entry]] = {
     "experiments": ExperimentSpec,
 }
 E_ = TypeVar("E_", bound=Entry)
-# Faults of one entry that a line tells.
-_TOLD = 10
-_CHOICE = re.compile(r"(constrained|function)-|(int|float|str|tuple)(\[|$)")
 
 
 def shipped_registry() -> Path:
     """Returns the folder of the entries that come with probebench, in a wheel or in a checkout."""
     packaged = Path(__file__).parent / "data"
     return packaged if packaged.is_dir() else Path(__file__).parents[2] / "registry"
-
-
-def _explain(error: ValidationError, kind: type[Entry]) -> str:
-    """Says every fault that pydantic found, as ``key: fault`` separated by semicolons."""
-    faults, facts = [], kind is not ExperimentSpec
-    # The input, which may be large, would be copied into each.
-    for fault in error.errors(include_input=False, include_url=False, include_context=False):
-        # Of a choice such as number or "unknown", pydantic tells what is wrong with each: one is enough.
-        choice = str(fault["loc"][-1]) if fault["loc"] else ""
-        if choice == "literal['unknown']":
-            continue
-        either = _CHOICE.match(choice) is not None
-        key = ".".join(str(part) for part in fault["loc"][: -1 if either else None]) or "entry"
-        missing = 'missing (write "unknown" where nobody knows)' if facts else "missing"
-        message = {"missing": missing, "extra_forbidden": "unknown key"}.get(
-            fault["type"], fault["msg"].removeprefix("Value error, ")
-        )
-        faults.append(f"{key}: {message}" + (' (or "unknown")' if either and facts else ""))
-    # Keys and values of a stranger's file may hold what redraws a terminal.
-    told = list(dict.fromkeys(faults))
-    text = "; ".join(told[:_TOLD]) + (f"; and {len(told) - _TOLD} more" if told[_TOLD:] else "")
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def checked(kind: type[E_], **values: object) -> E_:
@@ -80,7 +54,7 @@ def checked(kind: type[E_], **values: object) -> E_:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise UsageError(_explain(error, kind)) from error
+        raise UsageError(explain(error, facts=kind is not ExperimentSpec)) from error
 
 
 def read_file(path: Path, kind: type[E_]) -> E_:
@@ -100,9 +74,9 @@ def read_file(path: Path, kind: type[E_]) -> E_:
             # In it one value stands for a list of it, and its own types are strict.
             return kind.model_validate(values)
         # As JSON, whose strict reading takes lists for tuples, and "no", 1.0 and "3" for nothing but what they are.
-        return kind.model_validate_json(json.dumps(values, default=str), strict=True)
+        return kind.model_validate_json(json.dumps(values, default=no_text), strict=True)
     except ValidationError as error:
-        raise RegistryError(f"{path}: {_explain(error, kind)}") from error
+        raise RegistryError(f"{path}: {explain(error, facts=kind is not ExperimentSpec)}") from error
 
 
 def read_entry(path: Path, kind: type[E_]) -> E_:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from probebench.errors import UsageError, did_you_mean
-from probebench.outside import read_toml
+from probebench.outside import explain, no_text, read_toml
 from probebench.registry.checkpoint import Method
 from probebench.registry.entry import Count, Metric, Shots
 from probebench.registry.probes import ResultKind
@@ -185,14 +185,10 @@ def read_map(name: str) -> TableMap:
             )
         path = _MAPS / f"{name}.toml"
     try:
-        return TableMap.model_validate_json(json.dumps(read_toml(path), default=str), strict=True)
+        return TableMap.model_validate_json(json.dumps(read_toml(path), default=no_text), strict=True)
     except OSError as error:
         raise UsageError(f"map {name} cannot be read: {error.strerror}") from error
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in one['loc']) or 'map'}: {one['msg'].removeprefix('Value error, ')}"
-            for one in error.errors()
-        )
-        raise UsageError(f"map {name}: {problems}") from error
+        raise UsageError(f"map {name}: {explain(error, whole='map')}") from error
     except ValueError as error:
         raise UsageError(f"map {name} is not TOML: {error}") from error

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
 
-from probebench.registry.entry import Count, Metric, PositiveInt, ShortClass, Shots
+from probebench.registry.entry import Count, Metric, PositiveInt, ShortClass, Shots, Whole
 from probebench.registry.probes import ResultKind
 from probebench.registry.schema import Architecture, CheckpointSpec
 
@@ -207,7 +207,7 @@ class Result(Record):
             that the kind has (``results/predictions.py``).
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Annotated[Literal[1], Whole] = 1
     provenance: Literal["measured", "published"]
     kind: ResultKind
     mode: str

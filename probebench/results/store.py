@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
@@ -13,8 +13,8 @@ from pydantic import BaseModel, ValidationError
 from probebench.errors import ResultError, one_line
 from probebench.files import write_whole
 from probebench.fingerprint import file_sha256
-from probebench.outside import read_json
-from probebench.registry.entry import Shots
+from probebench.outside import explain, read_json
+from probebench.registry.entry import Shots, Whole
 from probebench.results.archive import OWN, Arrays, read_arrays
 from probebench.results.packed import SUFFIX, Packed, is_packed, read_pack, write_pack
 from probebench.results.predictions import PROBABILITIES, SCALED, Measure, Predictions
@@ -63,12 +63,8 @@ def read_result(path: Path) -> Result:
             raise ResultError(f"result {path} {version}")
         return Result.model_validate_json(content, strict=True)
     except ValidationError as error:
-        # The input, which may be large, would be copied into each.
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ResultError(
-            f"result {path} is damaged or of another schema ({where}: {first['msg']}); {again}"
-        ) from error
+        told = explain(error, whole="result", most=3)
+        raise ResultError(f"result {path} is damaged or of another schema ({told}); {again}") from error
     except OSError as error:
         raise ResultError(f"result {path} cannot be read ({error.strerror})") from error
     except ValueError as error:
@@ -97,7 +93,7 @@ def _told(path: Path, error: ResultError) -> ResultError:
 
 
 class _Schema(BaseModel):
-    schema_version: int
+    schema_version: Annotated[int, Whole]
 
 
 def newer_schema(content: bytes) -> str | None:

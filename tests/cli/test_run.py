@@ -358,7 +358,10 @@ def test_checkpoints_are_made_first_and_what_cannot_be_made_stops_nothing(
         ({"recipes": ["few_clip"], "sources": ["drawn"], "samples": 4, "label_noise": True}, "True is no number"),
         ({"recipes": ["few_clip"], "sources": ["drawn"], "samples": 4, "label_noise": "0.5"}, "'0.5' is no number"),
         ({"recipes": ["few_clip"], "sources": ["drawn"], "samples": 4, "runs": "0"}, "'0' is no number"),
-        ({"recipes": ["few_clip"], "sources": ["drawn"], "samples": 4, "runs": 10**22}, "pretrain.0.runs.0"),
+        (
+            {"recipes": ["few_clip"], "sources": ["drawn"], "samples": 4, "runs": 10**22},
+            "pretrain.0.runs: an integer of more",
+        ),
         ({"recipes": ["few_clip"], "sources": [["drawn", "drawn"]], "samples": 4}, "drawn is named twice"),
         ({"recipes": ["few_simclr"], "sources": ["drawn"], "samples": 4, "label_noise": 0.5}, "pretrain.label_noise"),
     ],

@@ -124,6 +124,16 @@ def test_the_share_of_common_errors_is_estimated_well() -> None:
         assert a.errors.shared(c.errors) == pytest.approx(true, abs=0.12)
 
 
+def test_labels_that_no_class_has_make_no_errors_common() -> None:
+    """A label of 2^24 is, to the sketch, another label of the next image."""
+    large = 1 << 24
+    one, other = (np.full((2, len(TRUE)), 0) for _ in range(2))
+    one[:, ::2], one[:, 1::2] = large + 3, 3
+    other[:] = (TRUE + 1) % 10
+    a, b = sketch(one).errors, sketch(other).errors
+    assert a.shared(a) > 0.4 and a.shared(b) < 0.1
+
+
 REPEATS: dict[str, Callable[[], np.ndarray[Any, np.dtype[np.int64]]]] = {
     "one row under all five": lambda: np.tile(OWN[0], (5, 1)),
     "one row under two": lambda: np.vstack([OWN[:4], OWN[:1]]),

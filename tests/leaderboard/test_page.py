@@ -133,6 +133,18 @@ def test_pairs_of_the_first_lines_are_those_of_the_paired_comparison() -> None:
     assert page_data(results)["pairs"] == {}
 
 
+def test_pairs_are_of_the_same_images_in_the_same_order() -> None:
+    """Whoever left out another image has as many, and not the same."""
+
+    def others(one: Result) -> Predictions:
+        held = predictions(one)
+        return Predictions(held.test_ids[::-1], held.y_true, held.y_pred) if one.model == "twin" else held
+
+    data = page_data([made("net", 0.9), made("twin", 0.89), made("low", 0.5)], others)
+    ((_, lines),) = data["pairs"].items()
+    assert [{data["entrants"][place]["id"] for place in line[:2]} for line in lines] == [{"net", "low"}]
+
+
 def test_published_figures_are_ranked_among_themselves() -> None:
     unnamed: dict[str, Any] = {"dataset_fingerprint": None, "weights_digest": None, "input_size": None, "trials": []}
 

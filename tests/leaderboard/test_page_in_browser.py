@@ -175,6 +175,10 @@ def test_the_table_is_not_drawn_anew_when_it_comes_into_view(chromium: Browser, 
         button.evaluate("(button) => { button.scrollIntoView({ block: 'center' }); button.focus(); }")
         tab.evaluate(frames)
         expect(button).to_be_focused()
+        # As a phone's address bar does, which changes nothing of the table.
+        tab.evaluate("() => { window.dispatchEvent(new Event('resize')); }")
+        tab.evaluate(frames)
+        expect(button).to_be_focused()
 
 
 def test_a_window_of_another_size_shows_what_a_page_opened_so_shows(chromium: Browser, middle: Path) -> None:

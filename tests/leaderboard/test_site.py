@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from probebench.leaderboard.answer import answer, forest
+from probebench.leaderboard.answer import answer, forest, order
 from probebench.leaderboard.downloads import COLUMNS
 from probebench.leaderboard.site import build_site
 from tests.results.make import checkpoint, result
@@ -126,6 +126,22 @@ def _claims(*said: tuple[str, str, float | None]) -> list[dict[str, Any]]:
 def test_the_first_sentence_is_the_answer(claims: Any, sentence: str, beside: str) -> None:
     said = answer(_claims(*claims))
     assert sentence in said["sentence"] and beside in said["beside"]
+
+
+@pytest.mark.parametrize(
+    ("matters", "agree", "said"),
+    [
+        ("confirmed", 0.12, "Data sets agree little on the order of sources (rank correlation 0.12): their mean"),
+        ("confirmed", 0.8, ""),
+        ("confirmed", None, ""),
+        ("no effect", 0.12, ""),
+    ],
+)
+def test_the_order_of_sources_is_told_where_means_hide_it(matters: str, agree: float | None, said: str) -> None:
+    claims = _claims(("source-matters", matters, 2.2), ("ranking-carries-over", "not answerable", agree))
+    told = order([claim | {"level": "few-shot"} for claim in claims])
+    assert told.startswith(said) and bool(told) == bool(said)
+    assert order([]) == order([claim | {"level": "few-shot"} for claim in claims[:1]]) == ""
 
 
 def test_claims_are_drawn_where_they_have_a_size_and_an_interval() -> None:

@@ -76,6 +76,33 @@ def test_not_toml(tmp_path: Path, content: bytes) -> None:
         read_entry(path, CheckpointSpec)
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("title = 2024-01-01", "title: Input should be a valid string"),
+        ("title = 2024-01-01T07:32:00Z", "title: Input should be a valid string"),
+        ("version = 0x1" + 5000 * "0", "version: an integer of more than 64 bits"),
+        (f"draws = {10**30}", "draws: an integer of more than 64 bits"),
+        ("shots = [1, [9223372036854775808]]", "shots.1.0: an integer of more than 64 bits"),
+        ("shots = " + 100 * "[" + 100 * "]", "nested too deeply"),
+        ("shots = " + 400 * "[" + 400 * "]", "nested too deeply"),
+        ('refit = "yes"', 'refit: Input should be a valid boolean (or "full")'),
+        ('shots = [1, "5"]', "shots.1: '5' is no number (or \"full\")"),
+    ],
+)
+def test_what_toml_has_and_no_entry_is_one_line_with_file_and_key(line: str, said: str, tmp_path: Path) -> None:
+    whole = (shipped_registry() / "protocols" / "default.toml").read_text()
+    key = line.partition(" = ")[0]
+    path = tmp_path / "protocols" / "default.toml"
+    path.parent.mkdir()
+    path.write_text(line + "\n" + re.sub(rf"(?m)^{key} = .*\n", "", whole))
+    with pytest.raises(RegistryError, match=re.escape(said)) as caught:
+        read_file(path, KINDS["protocols"])
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+    # Of a folder the problem is kept, and nothing else stops.
+    assert any(said in problem for problem in Registry.load_leniently([tmp_path]).problems)
+
+
 def test_missing_folder_is_wrong_use(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         Registry.load([tmp_path / "nowhere"], {})

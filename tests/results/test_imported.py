@@ -1,3 +1,4 @@
+import datetime
 import re
 import tomllib
 from pathlib import Path
@@ -256,8 +257,10 @@ def test_any_text_in_a_cell_is_a_figure_a_failure_or_a_line(
         ),
         ({"protocol": "../x"}, "protocol"),
         ({"strict": "no"}, "strict: "),
+        ({"title": datetime.date(2024, 1, 1)}, "title: Input should be a valid string"),
+        ({"a\nb\x1b[31m": 3}, r"a\nb\x1b[31m: unknown key"),
         ({"partial": 0}, "partial: "),
-        ({"shots": {"s": "5"}}, "shots.s"),
+        ({"shots": {"s": "5"}}, "shots.s: '5' is no number (or \"full\")"),
         ({"test_images": {"digits": {"5": "899"}}}, "test_images.digits.5: "),
     ],
 )

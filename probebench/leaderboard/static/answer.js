@@ -30,7 +30,7 @@ PB.answer = (() => {
       Plot.dot(points, { x: "label", y: "mean", fill: colour, symbol: (one) => one.look.shape, r: 3.5 }),
       Plot.text(ends, { x: "label", y: "y", text: "source", dx: 10, textAnchor: "start", fill: colour, fontWeight: 600, fontSize: 12 }),
     ] });
-    figure("plot-first", "Accuracy against labels, by pre-training source", `${name[0].toUpperCase()}${name.slice(1)}. ${over(found.sets)}${runs > 1 ? ` Bands: from the least to the largest of ${runs} runs.` : ""}`, plot);
+    figure("plot-first", "Accuracy against labels, by pre-training source", `${name[0].toUpperCase()}${name.slice(1)}. ${over(found.sets)}${runs > 1 ? ` Bands: from the least to the largest of ${runs} runs.` : ""}${found.sets.length > 1 && data.order ? ` ${data.order}` : ""}`, plot);
   }
 
   function forest() {

@@ -241,7 +241,13 @@ PB.table = (() => {
       root.querySelector(".tabulator-tableholder").addEventListener("scroll", moved, { passive: true });
       root.addEventListener("pointerdown", () => { at = null; });
       // Tabulator's own autoResize also draws all rows anew when the table first comes into view: a press or the focus would be lost.
-      window.addEventListener("resize", () => grid.redraw());
+      // So it would where a phone's address bar slides, which leaves the table as it is.
+      const room = () => `${root.clientWidth} ${getComputedStyle(root).maxHeight}`;
+      let last = room();
+      window.addEventListener("resize", () => {
+        if (root.clientWidth && room() !== last) grid.redraw();
+        last = room();
+      });
       done();
     });
     grid.on("renderComplete", moved);
