@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from probebench.registry.entry import MOST, Count, Entry, Id, PositiveInt, Text, check_unverified
+from probebench.registry.entry import MOST, Count, Entry, Id, PositiveInt, Text, Whole, check_unverified
 from probebench.registry.recipe_uri import SCHEME, RecipeUri
 
 Three = tuple[float, float, float]
@@ -115,7 +115,9 @@ class Pretraining(Entry):
     labels: Text
     curation: Text
     recipe: MadeBy | None = Field(default=None, exclude_if=lambda value: value is None)
-    run: Annotated[int, Field(ge=0, le=MOST)] | None = Field(default=None, exclude_if=lambda value: value is None)
+    run: Annotated[int, Whole, Field(ge=0, le=MOST)] | None = Field(
+        default=None, exclude_if=lambda value: value is None
+    )
     label_noise: Annotated[float, Field(ge=0, le=1)] | None = Field(
         default=None, exclude_if=lambda value: value is None
     )
@@ -190,7 +192,7 @@ class Input(Entry):
     of a Python session, which no entry can say: it gives ``size`` pixels a side, and the other keys say nothing.
     """
 
-    size: Annotated[int, Field(ge=1, le=4096)]
+    size: Annotated[int, Whole, Field(ge=1, le=4096)]
     resize: Literal["shortest", "squash", "own"]
     crop: Annotated[float, Field(gt=0, le=1)]
     interpolation: Literal["nearest", "bilinear", "bicubic"]
@@ -212,7 +214,7 @@ class Input(Entry):
 class Output(Entry):
     """What is taken as the feature: its width D and the layer."""
 
-    features: Annotated[int, Field(ge=1, le=1 << 24)]
+    features: Annotated[int, Whole, Field(ge=1, le=1 << 24)]
     layer: Literal["pooled", "projected"]
 
 

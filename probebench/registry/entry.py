@@ -29,7 +29,7 @@ PositiveInt = Annotated[int, Whole, Field(ge=1)]
 Metric = Literal["accuracy", "mean-per-class"]
 # No corpus has so many, and every reader of JSON holds it exactly.
 MOST = 10**15
-Count = Annotated[int, Field(ge=0, le=MOST)] | Literal["unknown"]
+Count = Annotated[int, Whole, Field(ge=0, le=MOST)] | Literal["unknown"]
 # Labelled images of each class; 0 is zero-shot's, so a protocol that trains asks for one or more.
 Shots = Annotated[int, Whole, Field(ge=0)] | Literal["full"]
 TrainingShots = PositiveInt | Literal["full"]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from probebench.registry.checkpoint import Architecture, Input
-from probebench.registry.entry import Entry, Id, PositiveInt, Text, Versioned
+from probebench.registry.entry import Entry, Id, PositiveInt, Text, Versioned, Whole
 from probebench.registry.optimization import Rate, Schedule, Share, UpdateRule
 
 # The objective of each method.
@@ -57,7 +57,7 @@ class Projector(Entry):
 
     hidden: PositiveInt
     output: PositiveInt
-    layers: Annotated[int, Field(ge=2)] = 2
+    layers: Annotated[int, Whole, Field(ge=2)] = 2
 
 
 class RecipeSpec(Versioned):
@@ -92,11 +92,11 @@ class RecipeSpec(Versioned):
     architecture: Architecture
     layer: Literal["pooled", "projected"] = "pooled"
     input: Input
-    store: Annotated[int, Field(ge=1, le=4096)] | None = None
+    store: Annotated[int, Whole, Field(ge=1, le=4096)] | None = None
     samples_seen: PositiveInt | None = None
     epochs: PositiveInt | None = None
     reference_samples: PositiveInt | None = None
-    batch_size: Annotated[int, Field(ge=2)]
+    batch_size: Annotated[int, Whole, Field(ge=2)]
     threads: PositiveInt | None = None
     optimizer: RecipeOptimizer
     schedule: Schedule

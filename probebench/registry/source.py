@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from probebench.registry.drawn import Drawn, Sha256
-from probebench.registry.entry import Entry, Id, PositiveInt, Text, check_unverified
+from probebench.registry.entry import Entry, Id, PositiveInt, Text, Whole, check_unverified
 
 
 class Shared(Entry):
@@ -19,9 +19,9 @@ class Shared(Entry):
         test: Test images that were searched.
     """
 
-    exact: Annotated[int, Field(ge=0)]
-    near: Annotated[int, Field(ge=0)]
-    concepts: Annotated[int, Field(ge=0)]
+    exact: Annotated[int, Whole, Field(ge=0)]
+    near: Annotated[int, Whole, Field(ge=0)]
+    concepts: Annotated[int, Whole, Field(ge=0)]
     test: PositiveInt
 
 
@@ -53,7 +53,7 @@ class SourceSpec(Entry):
     curation: Text = "unknown"
     images: PositiveInt
     distinct: PositiveInt | Literal["unknown"] = "unknown"
-    classes: Annotated[int, Field(ge=0)]
+    classes: Annotated[int, Whole, Field(ge=0)]
     quirks: tuple[Text, ...] = ()
     fingerprint: Sha256 | Literal["unknown"] = "unknown"
     drawn: Drawn

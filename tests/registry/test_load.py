@@ -6,7 +6,8 @@ import pytest
 
 from probebench.errors import RegistryError, UsageError
 from probebench.registry import CheckpointSpec, FinetuneProtocol, Registry, validate_path
-from probebench.registry.load import KINDS, read_entry, read_file, shipped_registry
+from probebench.registry.checkpoint import Source
+from probebench.registry.load import KINDS, checked, read_entry, read_file, shipped_registry
 from probebench.registry.names import expand
 from tests.conftest import entry_text, write_entry
 
@@ -176,3 +177,11 @@ def test_no_value_stands_for_one_of_another_type(kind: str, name: str, tmp_path:
                 assert read_file(copy, entry) == held and other == f"{said}.0", (match[0], other)
             except RegistryError as error:
                 assert str(copy) in str(error) and "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("samples", "said"), [(True, "True is no number"), ("3", "'3' is no number"), (1.28e6, "whole")]
+)
+def test_nor_does_one_that_is_given_in_python(samples: object, said: str) -> None:
+    with pytest.raises(UsageError, match=f'samples: .*{said}.* \\(or "unknown"\\)'):
+        checked(Source, name="a source", samples=samples)
