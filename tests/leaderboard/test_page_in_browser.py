@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from tests.leaderboard.browsing import PHONE, choose, filters, header, opened, plots, ready, serious, shown, titles
 
@@ -190,10 +190,10 @@ def test_a_window_of_another_size_shows_what_a_page_opened_so_shows(chromium: Br
             })"""
         )
 
-    small, large = {"width": 390, "height": 500}, {"width": 1400, "height": 1000}
+    small, large = ViewportSize(width=390, height=500), ViewportSize(width=1400, height=1000)
     with opened(chromium, middle, viewport=large) as tab:
         expected, rows = laid(tab), titles(tab)
-    for begin in (small, {"width": 1000, "height": 500}):
+    for begin in (small, ViewportSize(width=1000, height=500)):
         with opened(chromium, middle, viewport=begin) as tab:
             tab.set_viewport_size(large)
             expect(tab.locator("#table .tabulator-row").nth(len(rows) - 1)).to_be_attached()
