@@ -86,7 +86,7 @@ def page_data(
     )
     reproduced = Reproduced.of(reproductions)
     scores = Scores(predictions, versions, datasets, reproduced)
-    # Runs of one checkpoint on one data set lie in one file, which is opened once so.
+    # Runs of one checkpoint on one data set lie in one file, which this order opens once.
     for cell in sorted(gathered, key=lambda one: (one.result.model, one.result.dataset)):
         scores.score(cell, "own")
     provenances = {one.provenance for one in entrants}

@@ -241,7 +241,7 @@ PB.table = (() => {
       root.querySelector(".tabulator-tableholder").addEventListener("scroll", moved, { passive: true });
       root.addEventListener("pointerdown", () => { at = null; });
       // Tabulator's own autoResize also draws all rows anew when the table first comes into view: a press or the focus would be lost.
-      // So it would where a phone's address bar slides, which leaves the table as it is.
+      // A phone's address bar that slides resizes the window too, and leaves the table as it is.
       const room = () => `${root.clientWidth} ${getComputedStyle(root).maxHeight}`;
       let last = room();
       window.addEventListener("resize", () => {
