@@ -4,15 +4,19 @@ Limits come before work.
 """
 
 import errno
+import json
 import os
 import re
 import stat
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from pydantic import ValidationError
+    from pydantic import BaseModel, ValidationError
+
+Model = TypeVar("Model", bound="BaseModel")
 
 # Bytes of an entry, a table or a map, and values and nested keys in one. The longest entry has 32 kB and 2,000 values.
 TOML_BYTES, _TOML_VALUES, _TOML_DEPTH = 1 << 20, 20_000, 16
@@ -108,9 +112,16 @@ def _check_values(value: object, *keys: str) -> None:
         _check_values(one, *keys, str(key))
 
 
-def no_text(value: object) -> object:
-    """Gives a date or a time of TOML to JSON as what no text is."""
-    return [str(value)]
+def strictly(kind: type[Model], values: Mapping[str, Any]) -> Model:
+    """Makes a model of what a TOML file holds, with no value for one of another type.
+
+    By way of JSON, whose strict reading takes lists for tuples, and "no", 1.0 and "3" for nothing but what they are. A
+    date or a time becomes a list, which no text is.
+
+    Raises:
+        pydantic.ValidationError: The values do not follow the model.
+    """
+    return kind.model_validate_json(json.dumps(values, default=lambda value: [str(value)]), strict=True)
 
 
 def read_json(path: Path, most: int = JSON_BYTES) -> bytes:

@@ -145,8 +145,6 @@ def read_probe(path: Path) -> SavedProbe:
     except ValidationError as error:
         told = explain(error, whole="probe", most=3)
         raise ResultError(f"probe {path} is damaged or of another version ({told})") from error
-    except (ValueError, RecursionError) as error:
-        raise ResultError(f"probe {path} is damaged ({one_line(error, 100)})") from error
     if (wrong := _fault(tensors, facts)) is not None:
         raise ResultError(f"probe {path} is damaged: {wrong}")
     kind = FittedProbe if facts.kind == "probe" else Linear

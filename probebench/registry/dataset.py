@@ -6,22 +6,22 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from probebench.registry.drawn import Drawn, Sha256
-from probebench.registry.entry import Entry, Id, Metric, PositiveInt, Text, Whole, check_unverified
+from probebench.registry.entry import Entry, Id, Metric, NonNegativeInt, PositiveInt, Text, check_unverified
 
 Md5 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 # How many draws of a rule an entry publishes, and digits of each digest: 128 bits that nobody meets by will.
 PUBLISHED_DRAWS, DRAW_DIGITS = 5, 32
 DrawDigest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 # One number where every class has it, else the numbers in class order.
-PerClass = PositiveInt | tuple[Annotated[int, Whole, Field(ge=0)], ...] | Literal["unknown"]
+PerClass = PositiveInt | tuple[NonNegativeInt, ...] | Literal["unknown"]
 
 
 class Splits(Entry):
     """Images in each part, and the rule that made the parts; without training images it is a set to test on."""
 
     rule: Text
-    train: Annotated[int, Whole, Field(ge=0)]
-    val: Annotated[int, Whole, Field(ge=0)]
+    train: NonNegativeInt
+    val: NonNegativeInt
     test: PositiveInt
 
 

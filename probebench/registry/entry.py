@@ -25,13 +25,14 @@ def _no_float(value: object) -> object:
 # Of a number: true and "1" are none; and of a whole one, of which 1.0 is none.
 Number, Whole = BeforeValidator(_no_other_type), BeforeValidator(_no_float)
 PositiveInt = Annotated[int, Whole, Field(ge=1)]
+NonNegativeInt = Annotated[int, Whole, Field(ge=0)]
 # How a data set is scored: the share of test images that are right, or its mean over classes.
 Metric = Literal["accuracy", "mean-per-class"]
 # No corpus has so many, and every reader of JSON holds it exactly.
 MOST = 10**15
 Count = Annotated[int, Whole, Field(ge=0, le=MOST)] | Literal["unknown"]
 # Labelled images of each class; 0 is zero-shot's, so a protocol that trains asks for one or more.
-Shots = Annotated[int, Whole, Field(ge=0)] | Literal["full"]
+Shots = NonNegativeInt | Literal["full"]
 TrainingShots = PositiveInt | Literal["full"]
 
 

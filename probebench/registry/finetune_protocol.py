@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from probebench.registry.entry import Entry, PositiveInt, Shots, Text, TrainingShots, Versioned, Whole
+from probebench.registry.entry import Entry, NonNegativeInt, PositiveInt, Shots, Text, TrainingShots, Versioned
 from probebench.registry.optimization import Rate, Schedule, Share, UpdateRule
 
 # As every id, and a variant after @.
@@ -108,7 +108,7 @@ class FinetuneProtocol(Versioned):
     draws: PositiveInt = 5
     seeds: PositiveInt = 1
     epochs: PositiveInt
-    least_steps: Annotated[int, Whole, Field(ge=0)] = 0
+    least_steps: NonNegativeInt = 0
     batch_size: PositiveInt
     batch_norm: Literal["live", "frozen"] = "live"
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0

@@ -1,6 +1,5 @@
 """Reads the registry's TOML files and finds entries by id, glob or comma list."""
 
-import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from probebench.errors import RegistryError, UsageError, did_you_mean, one_line
-from probebench.outside import explain, no_text, read_toml
+from probebench.outside import explain, read_toml, strictly
 from probebench.registry.architectures import TABLE, read_architectures
 from probebench.registry.names import expand, split_list
 from probebench.registry.protocol import ZEROSHOT
@@ -73,8 +72,7 @@ def read_file(path: Path, kind: type[E_]) -> E_:
         if kind is ExperimentSpec:
             # In it one value stands for a list of it, and its own types are strict.
             return kind.model_validate(values)
-        # As JSON, whose strict reading takes lists for tuples, and "no", 1.0 and "3" for nothing but what they are.
-        return kind.model_validate_json(json.dumps(values, default=no_text), strict=True)
+        return strictly(kind, values)
     except ValidationError as error:
         raise RegistryError(f"{path}: {explain(error, facts=kind is not ExperimentSpec)}") from error
 

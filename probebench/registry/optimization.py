@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from probebench.registry.entry import Entry, Number, Whole
+from probebench.registry.entry import Entry, NonNegativeInt, Number
 
 Rate = Annotated[float, Number, Field(gt=0)]
 Share = Annotated[float, Number, Field(ge=0, le=1)]
@@ -37,7 +37,7 @@ class Schedule(Entry):
             ends before it does.
     """
 
-    warmup_steps: Annotated[int, Whole, Field(ge=0)]
+    warmup_steps: NonNegativeInt
     warmup_share: Share = 1.0
 
     def warmup(self, steps: int) -> int:

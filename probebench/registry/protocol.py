@@ -97,7 +97,7 @@ class Selection(Entry):
     """
 
     method: Literal["validation-draw", "k-fold", "holdout", "own-split-or-holdout", "fixed"]
-    most: Annotated[int, Whole, Field(ge=1)] | None = None
+    most: PositiveInt | None = None
     folds: Annotated[int, Whole, Field(ge=2)] | None = None
     share: Annotated[float, Field(gt=0, lt=1)] | None = None
     value: Positive | None = None
@@ -138,11 +138,11 @@ class Solver(Entry):
     """
 
     name: Literal["exact", "lbfgs", "adamw", "sgd"]
-    max_iter: Annotated[int, Whole, Field(ge=1)] | None = None
+    max_iter: PositiveInt | None = None
     learning_rates: tuple[Positive, ...] = ()
-    epochs: Annotated[int, Whole, Field(ge=1)] | None = None
-    final_epochs: Annotated[int, Whole, Field(ge=1)] | None = None
-    batch_size: Annotated[int, Whole, Field(ge=1)] | None = None
+    epochs: PositiveInt | None = None
+    final_epochs: PositiveInt | None = None
+    batch_size: PositiveInt | None = None
     schedule: Literal["cosine", "constant"] | None = None
     summed: bool = Field(default=False, exclude_if=_unset)
     batch_norm: bool = Field(default=False, exclude_if=_unset)
@@ -211,7 +211,7 @@ class ProtocolSpec(Versioned):
     refit: bool | Literal["full"]
     fallback: Annotated[float, Field(ge=0)] | None = Field(default=None, exclude_if=_unset)
     shots: Annotated[tuple[TrainingShots, ...], Field(min_length=1)] = (1, 5, 10, "full")
-    draws: Annotated[int, Whole, Field(ge=1)] = 5
+    draws: PositiveInt = 5
     constant: Positive | None = Field(default=None, exclude_if=_unset)
     temperature: Positive | None = Field(default=None, exclude_if=_unset)
     metric: Metric | None = Field(default=None, exclude_if=_unset)

@@ -1,12 +1,12 @@
 """What an entry says of a collection of captioned images to pre-train on."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from probebench.registry.drawn import Drawn, Sha256
-from probebench.registry.entry import Entry, Id, PositiveInt, Text, Whole, check_unverified
+from probebench.registry.entry import Entry, Id, NonNegativeInt, PositiveInt, Text, check_unverified
 
 
 class Shared(Entry):
@@ -19,9 +19,9 @@ class Shared(Entry):
         test: Test images that were searched.
     """
 
-    exact: Annotated[int, Whole, Field(ge=0)]
-    near: Annotated[int, Whole, Field(ge=0)]
-    concepts: Annotated[int, Whole, Field(ge=0)]
+    exact: NonNegativeInt
+    near: NonNegativeInt
+    concepts: NonNegativeInt
     test: PositiveInt
 
 
@@ -53,7 +53,7 @@ class SourceSpec(Entry):
     curation: Text = "unknown"
     images: PositiveInt
     distinct: PositiveInt | Literal["unknown"] = "unknown"
-    classes: Annotated[int, Whole, Field(ge=0)]
+    classes: NonNegativeInt
     quirks: tuple[Text, ...] = ()
     fingerprint: Sha256 | Literal["unknown"] = "unknown"
     drawn: Drawn

@@ -1,6 +1,5 @@
 """What the columns of somebody else's table mean: the map that ``probebench results import`` reads."""
 
-import json
 import re
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -8,7 +7,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from probebench.errors import UsageError, did_you_mean
-from probebench.outside import explain, no_text, read_toml
+from probebench.outside import explain, read_toml, strictly
 from probebench.registry.checkpoint import Method
 from probebench.registry.entry import Count, Metric, Shots
 from probebench.registry.probes import ResultKind
@@ -185,7 +184,7 @@ def read_map(name: str) -> TableMap:
             )
         path = _MAPS / f"{name}.toml"
     try:
-        return TableMap.model_validate_json(json.dumps(read_toml(path), default=no_text), strict=True)
+        return strictly(TableMap, read_toml(path))
     except OSError as error:
         raise UsageError(f"map {name} cannot be read: {error.strerror}") from error
     except ValidationError as error:

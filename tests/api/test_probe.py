@@ -206,13 +206,10 @@ def test_files_that_are_no_probes_are_one_line(kept: Path, tmp_path: Path) -> No
     with safe_open(kept, framework="numpy") as file:
         facts = json.loads(file.metadata()["probebench"])
     for key, other in (("l2", "no"), ("draw_seed", "0"), ("protocol_version", True), ("format", True)):
-        save_file(
-            load_file(kept),
-            path := tmp_path / "lax.safetensors",
-            metadata={"probebench": json.dumps(facts | {key: other})},
-        )
+        said = json.dumps(facts | {key: other})
+        save_file(load_file(kept), tmp_path / "lax.safetensors", metadata={"probebench": said})
         with pytest.raises(ResultError, match=rf"another version \({key}: "):
-            pb.Probe.load(path)
+            pb.Probe.load(tmp_path / "lax.safetensors")
     for path in (tmp_path / "none.safetensors", tmp_path):
         with pytest.raises(pb.UsageError, match="name a file that eval --save-probes wrote"):
             pb.Probe.load(path)
